@@ -1,0 +1,39 @@
+"""Sessions inside sessions: `pytester`, and baselines for them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tlbench import store
+from tlbench.record import Exact
+
+Baseline = Callable[[dict[str, dict[str, Exact]]], Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest refuses `pytest_plugins` in a conftest below the top; this works anywhere.
+    config.pluginmanager.import_plugin("pytester")
+
+
+@pytest.fixture
+def acceptance() -> store.Acceptance:
+    return store.Acceptance(
+        by="Ada", when="2025-01-01T12:00:00+00:00", reason="first", evidence="0" * 64
+    )
+
+
+@pytest.fixture
+def baseline(pytester: pytest.Pytester, acceptance: store.Acceptance) -> Baseline:
+    """Write accepted exact values where a session of `pytester` looks for them."""
+
+    def write(cases: dict[str, dict[str, Exact]]) -> Path:
+        results = pytester.path / "results"
+        baselines = {
+            case: store.Baseline(exact=exact, accepted=acceptance)
+            for case, exact in cases.items()
+        }
+        store.write_accepted(results, baselines)
+        return results
+
+    return write

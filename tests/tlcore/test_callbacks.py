@@ -1,0 +1,204 @@
+"""Callbacks as state machines with scripted logs; one real fit proves the wiring."""
+
+from datetime import datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tlcore.callbacks import (
+    EpochClock,
+    LossGuard,
+    check_monitors,
+    checkpoint_callback,
+    early_stopping_callback,
+    monitored,
+    tensorboard_callback,
+)
+
+NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+def tiny():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    return model
+
+
+def fit(model, *callbacks, epochs=2):
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
+    return model.fit(x, y, epochs=epochs, callbacks=list(callbacks), verbose=0)
+
+
+class TestTensorBoard:
+    moment = datetime(2026, 1, 2, 3, 4, 5)
+
+    def test_it_logs_to_folder_experiment_and_moment(self, tmp_path):
+        callback = tensorboard_callback(tmp_path, "model_1", now=lambda: self.moment)
+        assert callback.log_dir == str(tmp_path / "model_1" / "20260102-030405")
+        assert callback.histogram_freq == 0
+
+    def test_histograms_come_on_request(self, tmp_path):
+        callback = tensorboard_callback(tmp_path, "model_1", histograms=True)
+        assert callback.histogram_freq == 1
+
+    def test_a_real_fit_leaves_event_files(self, tmp_path):
+        callback = tensorboard_callback(tmp_path, "model_1", now=lambda: self.moment)
+        fit(tiny(), callback)
+        assert list(tmp_path.glob("model_1/20260102-030405/train/*tfevents*"))
+
+    @pytest.mark.parametrize("name", ["", "../elsewhere", "/elsewhere"])
+    def test_an_experiment_outside_the_folder_is_refused(self, tmp_path, name):
+        with pytest.raises(ValueError, match="must name a folder within dir_name"):
+            tensorboard_callback(tmp_path, name)
+
+
+class TestCheckpoint:
+    def test_every_epoch_leaves_its_weights(self, tmp_path):
+        model = tiny()
+        fit(model, checkpoint_callback(tmp_path / "e{epoch:02d}.weights.h5"))
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == ["e01.weights.h5", "e02.weights.h5"]
+
+    def test_the_file_brings_the_weights_back(self, tmp_path):
+        model, other = tiny(), tiny()
+        path = tmp_path / "deep" / "model.weights.h5"
+        fit(model, checkpoint_callback(path))
+        other.set_weights([w + 1 for w in other.get_weights()])
+        other.load_weights(path)
+        for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert [p.name for p in path.parent.iterdir()] == ["model.weights.h5"]
+
+    def test_a_write_that_dies_leaves_the_checkpoint_before(self, tmp_path):
+        path = tmp_path / "model.weights.h5"
+        callback = checkpoint_callback(path)
+        callback.set_model(tiny())
+        callback.on_epoch_end(0, {})
+        good = path.read_bytes()
+
+        class Dying:
+            def save_weights(self, file, **_):
+                Path(file).write_bytes(b"half")
+                raise MemoryError("killed")
+
+        callback.set_model(Dying())
+        with pytest.raises(MemoryError, match="killed"):
+            callback.on_epoch_end(1, {})
+        assert path.read_bytes() == good
+        assert callback.filepath == str(path)
+
+    def test_with_a_monitor_only_the_best_epoch_is_kept(self, tmp_path):
+        path = tmp_path / "best-{epoch}.weights.h5"
+        callback = checkpoint_callback(path, monitor="val_loss", mode="min")
+        callback.set_model(tiny())
+        for epoch, loss in enumerate([3.0, 1.0, 2.0]):
+            callback.on_epoch_end(epoch, {"val_loss": loss})
+        names = sorted(p.name for p in tmp_path.iterdir())
+        assert names == ["best-1.weights.h5", "best-2.weights.h5"]
+
+    @pytest.mark.parametrize(
+        ("path", "form"),
+        [
+            ("ten_percent/checkpoint.ckpt", "ten_percent/checkpoint.weights.h5"),
+            ("model.h5", "model.weights.h5"),
+            ("model", "model.weights.h5"),
+        ],
+    )
+    def test_a_path_of_the_old_form_is_answered_with_the_form_needed(self, path, form):
+        with pytest.raises(
+            ValueError, match=rf"Received: path='{path}'. Write '{form}'"
+        ):
+            checkpoint_callback(path)
+
+
+class TestEarlyStopping:
+    def test_it_stops_after_patience_and_restores_the_best_weights(self):
+        model = tiny()
+        model.stop_training = False
+        callback = early_stopping_callback("val_loss", patience=2)
+        callback.set_model(model)
+        callback.on_train_begin()
+        best = None
+        for epoch, loss in enumerate([3.0, 1.0, 2.0, 2.0]):
+            if epoch == 1:
+                best = model.get_weights()
+            callback.on_epoch_end(epoch, {"val_loss": loss})
+            model.set_weights([w + 1 for w in model.get_weights()])
+        assert model.stop_training
+        callback.on_train_end()
+        for a, b in zip(model.get_weights(), best, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_patience_below_one_epoch_is_refused(self):
+        with pytest.raises(ValueError, match="at least 1 epoch. Received: patience=0"):
+            early_stopping_callback(patience=0)
+
+
+class TestMonitors:
+    """FINDINGS A9."""
+
+    def test_a_name_that_exists_is_accepted(self):
+        check_monitors([early_stopping_callback(m) for m in NAMES], NAMES)
+
+    @pytest.mark.parametrize("name", ["val_acc", "acc", "val_los"])
+    def test_a_name_that_does_not_is_answered_with_those_that_do(self, name):
+        with pytest.raises(
+            ValueError, match=rf"val_accuracy.*Received: monitor='{name}'. Did you mean"
+        ):
+            check_monitors([early_stopping_callback(name)], NAMES)
+
+    def test_a_checkpoint_of_every_epoch_monitors_nothing(self):
+        every = checkpoint_callback("a.weights.h5")
+        best = checkpoint_callback("a.weights.h5", monitor="val_acc")
+        assert monitored(every) is None
+        check_monitors([every, EpochClock()], NAMES)
+        with pytest.raises(ValueError, match="WholeCheckpoint must monitor"):
+            check_monitors([best], NAMES)
+
+    def test_other_callbacks_of_keras_are_checked_too(self):
+        callback = keras.callbacks.ReduceLROnPlateau(monitor="val_acc")
+        with pytest.raises(ValueError, match="ReduceLROnPlateau must monitor one of"):
+            check_monitors([callback], NAMES)
+
+
+class TestEpochClock:
+    def test_it_counts_each_epoch_on_the_clock_it_is_given(self):
+        clock = iter([10.0, 12.5, 20.0, 21.0])
+        callback = EpochClock(lambda: next(clock))
+        logs = [{}, {}]
+        for epoch in range(2):
+            callback.on_epoch_begin(epoch)
+            callback.on_epoch_end(epoch, logs[epoch])
+        assert callback.seconds == [2.5, 1.0]
+        assert logs == [{"seconds": 2.5}, {"seconds": 1.0}]
+
+    def test_the_history_of_a_fit_has_the_seconds(self):
+        history = fit(tiny(), EpochClock())
+        assert len(history.history["seconds"]) == 2
+
+
+class TestLossGuard:
+    @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+    def test_a_loss_that_is_no_number_stops_the_step_it_appears_in(self, loss):
+        guard = LossGuard()
+        guard.set_model(tiny())
+        guard.on_epoch_begin(3)
+        guard.on_train_batch_end(0, {"loss": 1.0})
+        with pytest.raises(
+            FloatingPointError, match=r"at epoch 4, step 2, learning_rate=0\.01"
+        ):
+            guard.on_train_batch_end(1, {"loss": loss})
+
+    def test_it_acts_before_the_checkpoint_of_the_epoch(self, tmp_path):
+        path = tmp_path / "last.weights.h5"
+        model = tiny()
+        checkpoint = checkpoint_callback(path)
+        fit(model, LossGuard(), checkpoint, epochs=1)
+        good = path.read_bytes()
+        model.set_weights([w * np.nan for w in model.get_weights()])
+        with pytest.raises(FloatingPointError, match="earlier epochs are untouched"):
+            fit(model, LossGuard(), checkpoint, epochs=1)
+        assert path.read_bytes() == good

@@ -1,0 +1,62 @@
+"""The catalogue: names, contracts and counts, without a framework."""
+
+import pytest
+
+from tlcore.catalogue import CATALOGUE, did_you_mean, find_entry, list_backbones
+
+
+def test_the_names_are_those_that_users_rely_on():
+    assert list_backbones() == (
+        *(f"efficientnet_b{i}" for i in range(8)),
+        "efficientnet_v2_b0",
+        "resnet50",
+        "resnet50_v2",
+        "vgg16",
+        "vgg19",
+        "xception",
+        "inception_v3",
+        "mobilenet",
+        "mobilenet_v2",
+        "mobilenet_v2_035",
+        "sample_net",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("efficientnet_b0", 4_049_571),
+        ("efficientnet_b4", 17_673_823),
+        ("resnet50", 23_587_712),
+        ("resnet50_v2", 23_564_800),
+        ("vgg16", 14_714_688),
+        ("vgg19", 20_024_384),
+        ("xception", 20_861_480),
+        ("inception_v3", 21_802_784),
+        ("mobilenet", 3_228_864),
+        ("mobilenet_v2_035", 410_208),
+    ],
+)
+def test_the_manifest_holds_the_published_counts(name, params):
+    assert CATALOGUE[name].manifest.params == params
+
+
+@pytest.mark.parametrize(
+    ("scheme", "names"),
+    [
+        ("raw", ["efficientnet_b0", "efficientnet_b7", "efficientnet_v2_b0"]),
+        ("caffe", ["resnet50", "vgg16", "vgg19"]),
+        ("signed", ["resnet50_v2", "xception", "inception_v3", "mobilenet_v2_035"]),
+    ],
+)
+def test_each_family_has_its_input_contract(scheme, names):
+    assert {CATALOGUE[name].contract.scheme for name in names} == {scheme}
+
+
+def test_an_unknown_name_is_answered_with_the_valid_ones():
+    with pytest.raises(ValueError, match=r"vgg16.*Received: backbone='vgg61'.*'vgg16'"):
+        find_entry("vgg61")
+
+
+def test_nothing_near_gets_no_suggestion():
+    assert did_you_mean("qqqq", ("vgg16",)) == ""

@@ -1,0 +1,286 @@
+"""The command: what it prints, and its exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcore import cli
+from tlcore.sample_images import write_sample_splits
+
+SMALL = (
+    "--backbone=sample_net",
+    "--image-size=32",
+    "--epochs=1",
+    "--fine-tune-epochs=1",
+    "--percent=100",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data") / "images"
+    write_sample_splits(
+        directory,
+        classes=3,
+        per_class=8,
+        validation_per_class=0,
+        test_per_class=4,
+        size=32,
+    )
+    return directory
+
+
+@pytest.fixture
+def tlcore(capsys, monkeypatch):
+    """Run the command in this process; returns (exit code, output, errors)."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def run_path(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "model_3", *SMALL, f"--data={data}", f"--out={out}", "--json"])
+    assert ended.value.code == 0
+    (path,) = (out / "model_3").iterdir()
+    return path
+
+
+class TestLists:
+    def test_backbones(self, tlcore):
+        code, out, _ = tlcore("backbones")
+        assert code == 0
+        assert "efficientnet_b0" in out
+        assert "4,049,571" in out
+
+    def test_backbones_as_json(self, tlcore):
+        _, out, _ = tlcore("backbones", "--json")
+        rows = {row["name"]: row for row in json.loads(out)}
+        assert rows["xception"]["min_size"] == 71
+        assert rows["vgg16"]["input_contract"] == "caffe"
+
+    def test_recipes(self, tlcore):
+        code, out, _ = tlcore("recipes")
+        assert code == 0
+        assert "vgg16_augmented" in out
+        assert "needs TF Hub" in out
+
+    def test_recipes_as_json(self, tlcore):
+        _, out, _ = tlcore("recipes", "--json")
+        assert len(json.loads(out)) == 10
+
+    def test_help_and_version(self, tlcore):
+        assert "sample-images" in tlcore("--help")[1]
+        assert tlcore("--version")[1].startswith("tlcore, version")
+
+
+class TestRun:
+    def test_it_ends_with_a_table_and_the_folder(self, tlcore, data, tmp_path):
+        code, out, err = tlcore(
+            "run", "model_3", *SMALL, "--data", data, "--out", tmp_path
+        )
+        assert code == 0
+        (path,) = (tmp_path / "model_3").iterdir()
+        assert f"run folder: {path}" in out
+        assert "n=12" in out
+        assert "epoch 2/2: " in err
+
+    def test_its_json_is_run_json(self, run_path, tlcore):
+        document = json.loads((run_path / "run.json").read_text())
+        assert document["status"] == "done"
+        assert document["recipe"]["weights"] == "imagenet"
+
+    def test_runs_are_compared(self, tlcore, run_path):
+        code, out, _ = tlcore("compare", run_path, run_path)
+        assert code == 0
+        assert out.count("sample_net") == 2
+        assert "s/epoch" in out
+        rows = json.loads(tlcore("compare", run_path, "--json")[1])
+        assert rows[0]["final"]["val_accuracy"]["n"] == 12
+
+
+class TestPredict:
+    @pytest.fixture
+    def image(self, tmp_path):
+        path = tmp_path / "photo.png"
+        pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), "uint8")
+        Image.fromarray(pixels).save(path)
+        return path
+
+    def test_by_a_run(self, tlcore, run_path, image):
+        code, out, _ = tlcore("predict", image, "--run", run_path, "--json")
+        assert code == 0
+        (ranked,) = json.loads(out).values()
+        classes = json.loads((run_path / "run.json").read_text())["data"]["classes"]
+        assert sorted(guess["label"] for guess in ranked) == classes
+        assert sum(guess["probability"] for guess in ranked) == pytest.approx(1)
+        values = [guess["probability"] for guess in ranked]
+        assert values == sorted(values, reverse=True)
+
+    def test_by_a_backbone_as_it_is(self, tlcore, image, tmp_path):
+        import keras
+
+        network = keras.applications.MobileNetV2(alpha=0.35, weights=None)
+        network.save_weights(tmp_path / "top.weights.h5")
+        (tmp_path / "labels.txt").write_text(
+            "\n".join(f"thing {i}" for i in range(1000))
+        )
+        code, out, _ = tlcore(
+            "predict",
+            image,
+            "--backbone=mobilenet_v2_035",
+            f"--weights={tmp_path / 'top.weights.h5'}",
+            f"--labels={tmp_path / 'labels.txt'}",
+        )
+        assert code == 0
+        first, *guesses = out.splitlines()
+        assert first == str(image)
+        assert len(guesses) == 5
+        expected = network.predict(
+            keras.applications.mobilenet_v2.preprocess_input(
+                np.asarray(
+                    Image.open(image).resize((224, 224), Image.Resampling.BILINEAR),
+                    "float32",
+                )[None]
+            ),
+            verbose=0,
+        )
+        assert guesses[0].split("  ")[-1] == f"thing {expected.argmax()}"
+
+    def test_labels_of_another_number_are_refused(
+        self, tlcore, image, run_path, tmp_path
+    ):
+        (tmp_path / "labels.txt").write_text("a\nb\n")
+        code, _, err = tlcore(
+            "predict", image, "--run", run_path, "--labels", tmp_path / "labels.txt"
+        )
+        assert code == 2
+        assert "one label per class, 3. Received: 2 labels" in err
+
+    def test_images_that_cannot_be_read_are_all_named(self, tlcore, run_path, tmp_path):
+        (tmp_path / "a.jpg").write_text("no")
+        code, out, err = tlcore(
+            "predict", tmp_path / "a.jpg", tmp_path / "b.jpg", "--run", run_path
+        )
+        assert (code, out) == (2, "")
+        assert "a.jpg" in err
+        assert "b.jpg" in err
+
+    def test_a_top_below_one_is_refused(self, tlcore, image, run_path):
+        code, _, err = tlcore("predict", image, "--run", run_path, "--top", 0)
+        assert (code, "at least 1. Received: top=0" in err) == (2, True)
+
+
+class TestWrongInput:
+    """A sentence on standard error, exit code 2, no traceback, nothing written."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["run", "model_9"], "A recipe must be one of"),
+            (["run", "hub_resnet50_v2"], "cannot load TF Hub models"),
+            (["run", "model_3", "--backbone=vgg61"], "must be one of the catalogue"),
+            (["run", "model_3", "--percent=0"], "above 0 and at most 100"),
+            (["run", "model_3", "--percent=x"], "is not a valid float"),
+            (["run", "model_3", "--last=1000"], "from 0 to 237"),
+            (["run", "model_3", "--image-size=8"], "at least 32 pixels"),
+            (["run", "model_3", "--weights=no.weights.h5"], "no such file"),
+            (["run", "model_3", "--seed=-1"], "from 0 to 4294967295"),
+            (["run", "model_3", "--out=/dev/null/runs"], "that can be written to"),
+        ],
+    )
+    def test_of_run(self, tlcore, data, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        code, out, err = tlcore(*arguments, "--data", data)
+        assert (code, out) == (2, "")
+        assert message in err
+        assert "Traceback" not in err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_missing_folder(self, tlcore, tmp_path):
+        code, _, err = tlcore(
+            "run", "model_3", "--data", tmp_path / "no", "--out", tmp_path / "runs"
+        )
+        assert code == 2
+        assert "Received" in err
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["compare", "."], ["predict", "a.jpg", "--run", "."], ["nonsense"], ["run"]],
+    )
+    def test_of_other_commands(self, tlcore, tmp_path, monkeypatch, arguments):
+        monkeypatch.chdir(tmp_path)
+        code, _, err = tlcore(*arguments)
+        assert code == 2
+        assert err
+        assert "Traceback" not in err
+
+    def test_the_traceback_comes_on_request(self, monkeypatch):
+        monkeypatch.setenv(cli.TRACEBACK_VARIABLE, "1")
+        with pytest.raises(ValueError, match="A recipe must be"):
+            cli.main(["run", "model_9", "--data", "."])
+
+
+class TestSampleImages:
+    def test_they_make_a_data_folder(self, tlcore, tmp_path):
+        code, out, _ = tlcore(
+            "sample-images", tmp_path / "d", "--classes=2", "--per-class=3", "--size=32"
+        )
+        assert code == 0
+        assert "2 classes" in out
+        assert len(list((tmp_path / "d" / "train").glob("*/*.png"))) == 6
+
+    def test_a_folder_that_is_there_is_refused(self, tlcore, tmp_path):
+        (tmp_path / "x").touch()
+        code, _, err = tlcore("sample-images", tmp_path)
+        assert code == 2
+        assert "Received" in err
+
+
+class TestSignals:
+    @pytest.mark.parametrize(
+        ("number", "code", "status"),
+        [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    )
+    def test_a_signal_ends_a_run_that_says_so(
+        self, data, tmp_path, number, code, status
+    ):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tlcore", "run", "model_0", *SMALL[:2]),
+                *("--percent=100", "--epochs=10000"),
+                *(f"--data={data}", f"--out={tmp_path}"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        history = None
+        for _ in range(600):
+            history = next(tmp_path.glob("model_0/*/history.csv"), None)
+            if history or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert "Traceback" not in err
+        document = json.loads((history.parent / "run.json").read_text())
+        assert document["status"] == status

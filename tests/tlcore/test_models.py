@@ -1,0 +1,204 @@
+"""Models: what create_model puts together."""
+
+import keras
+import numpy as np
+import pytest
+
+from tlcore.backbones import load_backbone
+from tlcore.freezing import trainable_summary
+from tlcore.models import create_model
+
+SHAPE = (32, 32, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype("float32")
+
+
+def network(output="maps", name="own", shape=SHAPE):
+    layers = [keras.Input(shape), keras.layers.Conv2D(4, 3, name="conv")]
+    if output == "vector":
+        layers.append(keras.layers.GlobalAveragePooling2D())
+    return keras.Sequential(layers, name=name)
+
+
+@pytest.mark.parametrize("style", ["functional", "sequential"])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["own", "pool", "classifier"]),
+        ({"dropout": 0.2}, ["own", "pool", "dropout", "classifier"]),
+        ({"head": "dense"}, ["own", "flatten", "hidden", "classifier"]),
+        (
+            {"augmentation": "tutorial"},
+            ["augmentation", "own", "pool", "classifier"],
+        ),
+    ],
+)
+def test_a_model_is_made_of_these_layers(style, options, expected):
+    model = create_model(network(), 3, style=style, input_shape=SHAPE, **options)
+    names = [x.name for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
+    assert names == expected
+    assert model.input_shape == (None, *SHAPE)
+    assert model.output_shape == (None, 3)
+    is_sequential = isinstance(model, keras.Sequential)
+    assert is_sequential == (style == "sequential")
+
+
+@pytest.mark.parametrize("head", ["pool", "dense"])
+def test_both_styles_compute_the_same(head):
+    own = network()
+    models = [
+        create_model(own, 3, head=head, style=style, input_shape=SHAPE)
+        for style in ("functional", "sequential")
+    ]
+    models[1].set_weights(models[0].get_weights())
+    np.testing.assert_array_equal(
+        *(model.predict(IMAGES, verbose=0) for model in models)
+    )
+
+
+def test_a_feature_vector_is_not_pooled_again():
+    model = create_model(network("vector"), 3, input_shape=SHAPE)
+    assert [x.name for x in model.layers[1:]] == ["own", "classifier"]
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "activation"), [(1, "sigmoid"), (2, "softmax"), (10, "softmax")]
+)
+def test_the_last_layer_gives_probabilities(num_classes, activation):
+    model = create_model(network(), num_classes, input_shape=SHAPE)
+    assert model.layers[-1].activation.__name__ == activation
+    outputs = model.predict(IMAGES, verbose=0)
+    assert outputs.shape == (4, num_classes)
+    assert np.all((outputs >= 0) & (outputs <= 1))
+
+
+def test_the_backbone_is_frozen_and_the_head_is_not():
+    counts = trainable_summary(create_model(network(), 3, input_shape=SHAPE))
+    assert (counts.trainable_tensors, counts.non_trainable_tensors) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_035", "vgg16", "efficientnet_b0"])
+def test_images_enter_as_0_to_255_and_meet_the_input_contract(name):
+    preprocess = {
+        "mobilenet_v2_035": keras.applications.mobilenet_v2.preprocess_input,
+        "vgg16": keras.applications.vgg16.preprocess_input,
+        "efficientnet_b0": lambda images: images,
+    }[name]
+    model = create_model(name, 3, weights=None, input_shape=SHAPE)
+    bare = model.get_layer(name).network
+    features = keras.Model(model.input, model.get_layer(name).output)
+    np.testing.assert_allclose(
+        features.predict(IMAGES, verbose=0),
+        bare.predict(preprocess(IMAGES.copy()), verbose=0),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_a_network_of_the_catalogue_keeps_its_contract_when_handed_over():
+    bare = load_backbone("mobilenet_v2_035", weights=None, input_shape=SHAPE)
+    model = create_model(bare, 3, input_shape=SHAPE)
+    assert model.get_layer("input_contract").scale == 1 / 127.5
+
+
+def test_a_network_of_ones_own_brings_its_image_shape():
+    assert create_model(network(), 3).input_shape == (None, *SHAPE)
+
+
+def test_a_network_without_a_fixed_size_takes_the_given_one():
+    own = network(shape=(None, None, 3))
+    assert create_model(own, 3, input_shape=(48, 64, 3)).input_shape == (
+        None,
+        48,
+        64,
+        3,
+    )
+
+
+def test_augmentation_acts_in_training_only():
+    model = create_model(network(), 3, input_shape=SHAPE, augmentation="photometric")
+    augmentation = model.get_layer("augmentation")
+    np.testing.assert_array_equal(augmentation(IMAGES, training=False), IMAGES)
+    assert np.abs(augmentation(IMAGES, training=True) - IMAGES).max() > 1
+
+
+def test_a_layer_of_ones_own_can_augment():
+    layer = keras.layers.RandomFlip(name="mirror")
+    model = create_model(network(), 3, input_shape=SHAPE, augmentation=layer)
+    assert model.layers[1] is layer
+
+
+def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = create_model(
+            "mobilenet_v2_035",
+            3,
+            weights=None,
+            input_shape=SHAPE,
+            augmentation="tutorial",
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    dtypes = {x.name: x.compute_dtype for x in model.layers[1:]}
+    assert dtypes["classifier"] == "float32"
+    assert dtypes["input_contract"] == "float32"
+    assert dtypes["pool"] == "bfloat16"
+    layers = model.get_layer("augmentation").layers
+    assert {x.compute_dtype for x in layers} == {"float32"}
+    assert model.predict(IMAGES, verbose=0).dtype == np.float32
+
+
+@pytest.mark.parametrize("style", ["functional", "sequential"])
+def test_a_model_survives_saving(tmp_path, style):
+    model = create_model(
+        "mobilenet_v2_035",
+        3,
+        weights=None,
+        input_shape=SHAPE,
+        augmentation="generator",
+        style=style,
+    )
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert trainable_summary(again) == trainable_summary(model)
+    np.testing.assert_array_equal(
+        again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vgg61", 3), "must be one of the catalogue"),
+        ((42, 3), "name of the catalogue or a keras.Model. Received: backbone=42"),
+        (("https://tfhub.dev/google/x/1", 3), "TF Hub models cannot be loaded"),
+        (("vgg16", 0), r"at least 1 \(binary\). Received: num_classes=0"),
+        (("vgg16", 2.5), "must be a whole number"),
+        (("vgg16", True), "must be a whole number"),
+    ],
+)
+def test_a_wrong_backbone_or_number_of_classes_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        create_model(*arguments, weights=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head": "pol"}, r"pool, dense. Received: head='pol'. Did you mean 'pool'\?"),
+        ({"style": "subclassed"}, "style must be one of: functional, sequential"),
+        ({"augmentation": "tutorials"}, "tutorial, photometric, generator. Received"),
+        ({"dropout": 1.0}, r"a rate in \[0, 1\). Received: dropout=1.0"),
+        ({"dropout": float("nan")}, r"a rate in \[0, 1\)"),
+        ({"input_shape": (64, 64, 3)}, r"shape that 'own' takes, \(32, 32, 3\)"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        create_model(network(), 3, **{"input_shape": SHAPE, **options})
+
+
+def test_a_backbone_that_takes_no_images_is_refused():
+    text = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)], name="text")
+    with pytest.raises(ValueError, match="must take images"):
+        create_model(text, 3)

@@ -1,0 +1,115 @@
+"""Recipes: the ten of the tutorials, and what a user may change in one."""
+
+import dataclasses
+
+import pytest
+
+from tlcore.recipes import RECIPES, find_recipe
+
+
+def test_there_are_these_ten():
+    assert tuple(RECIPES) == (
+        "model_0",
+        "model_1",
+        "model_2",
+        "model_3",
+        "model_4",
+        "hub_resnet50_v2",
+        "hub_efficientnet_b0",
+        "hub_efficientnet_b4",
+        "vgg16_features",
+        "vgg16_augmented",
+    )
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("model_0", {"percent": 10, "augmentation": None, "fine_tune_epochs": 0}),
+        ("model_1", {"percent": 1, "augmentation": "tutorial", "fine_tune_epochs": 0}),
+        ("model_2", {"percent": 10, "augmentation": "tutorial"}),
+        ("model_3", {"percent": 10, "fine_tune_epochs": 5, "last": 10}),
+        ("model_4", {"percent": 100, "fine_tune_epochs": 5, "last": 10}),
+        (
+            "hub_efficientnet_b4",
+            {"style": "sequential", "epochs": 15, "batch_size": 16},
+        ),
+        (
+            "vgg16_features",
+            {
+                "image_size": 150,
+                "head": "dense",
+                "dropout": 0.5,
+                "optimizer": "rmsprop",
+                "learning_rate": 2e-5,
+                "epochs": 30,
+                "batch_size": 20,
+                "augmentation": None,
+                "binary": True,
+            },
+        ),
+        (
+            "vgg16_augmented",
+            {
+                "augmentation": "generator",
+                "steps_per_epoch": 50,
+                "batch_size": 32,
+                "epochs": 30,
+            },
+        ),
+    ],
+)
+def test_a_recipe_is_what_the_tutorial_says(name, expected):
+    values = RECIPES[name].as_dict()
+    assert {key: values[key] for key in expected} == expected
+
+
+def test_the_same_but_for_the_images():
+    changed = dataclasses.replace(RECIPES["model_3"], percent=100)
+    fields = ("name", "title")
+    same = {key: RECIPES["model_4"].as_dict()[key] for key in fields}
+    assert dataclasses.replace(changed, **same) == RECIPES["model_4"]
+
+
+def test_a_value_that_is_not_given_stays():
+    recipe = find_recipe("model_3").changed(percent=50.0, epochs=None)
+    assert (recipe.percent, recipe.epochs) == (50.0, 5)
+
+
+def test_an_unknown_recipe_is_answered_with_the_valid_ones():
+    with pytest.raises(
+        ValueError, match=r"model_0.*Received: recipe='model3'.*mean 'm"
+    ):
+        find_recipe("model3")
+
+
+def test_a_recipe_of_tf_hub_is_named_as_such():
+    with pytest.raises(
+        ValueError, match="cannot load TF Hub models.*--backbone resnet5"
+    ):
+        find_recipe("hub_resnet50_v2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "vgg61"}, "must be one of the catalogue"),
+        ({"image_size": 16}, "at least 32 pixels for efficientnet_b0"),
+        ({"percent": 0.0}, "above 0 and at most 100. Received: percent=0.0"),
+        ({"percent": 100.5}, "above 0 and at most 100"),
+        ({"percent": float("nan")}, "above 0 and at most 100"),
+        ({"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
+        ({"batch_size": -1}, "batch_size must be at least 1"),
+        ({"fine_tune_epochs": -1}, r"0 \(none\) or more"),
+        ({"learning_rate": 0.0}, "positive number. Received: learning_rate=0.0"),
+        (
+            {"last": -3},
+            "from 0 to 237, the layers of efficientnet_b0. Received: last=-3",
+        ),
+        ({"last": 238}, "from 0 to 237"),
+    ],
+)
+def test_a_change_out_of_range_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        find_recipe("model_3").changed(**changes)

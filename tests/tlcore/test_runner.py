@@ -1,0 +1,311 @@
+"""The runner: run folders that say the truth, however a run ends."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcore import runner
+from tlcore.experiments import read_run
+from tlcore.recipes import find_recipe
+from tlcore.runner import RunOptions, run_recipe
+from tlcore.sample_images import write_sample_splits
+
+
+def recipe(name="model_3", **changes):
+    small = {
+        "backbone": "sample_net",
+        "image_size": 32,
+        "percent": 100.0,
+        "epochs": 2,
+        "batch_size": 8,
+    }
+    fine = {"fine_tune_epochs": 1} if name in {"model_3", "model_4"} else {}
+    return find_recipe(name).changed(**{**small, **fine, **changes})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data") / "images"
+    write_sample_splits(
+        directory,
+        classes=3,
+        per_class=12,
+        validation_per_class=6,
+        test_per_class=5,
+        size=32,
+    )
+    return directory
+
+
+@pytest.fixture
+def options(tmp_path):
+    return RunOptions(out=tmp_path / "runs", say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    lines = []
+    out = tmp_path_factory.mktemp("out")
+    run = run_recipe(recipe(), data, RunOptions(out=out, say=lines.append))
+    return run, lines
+
+
+class TestFinishedRun:
+    def test_the_folder_holds_these(self, finished):
+        run, _ = finished
+        names = {path.name for path in run.path.iterdir()}
+        assert names == {
+            "run.json",
+            "history.csv",
+            "checkpoints",
+            "tensorboard",
+            "curves.png",
+            "images.png",
+            "model.keras",
+        }
+        assert sorted(p.name for p in (run.path / "checkpoints").iterdir()) == [
+            "feature_extraction.weights.h5",
+            "fine_tuning.weights.h5",
+        ]
+
+    def test_run_json_tells_all(self, finished):
+        document = read_run(finished[0].path).document
+        assert document["status"] == "done"
+        assert document["recipe"] == recipe().as_dict()
+        assert document["counts"]["trainable_tensors"] == 2
+        assert {"python", "keras", "tensorflow", "tlcore"} <= set(document["versions"])
+        assert document["machine"]["cores"] >= 1
+        assert len(document["weights"]["fingerprint"]) == 64
+        assert document["data"]["classes"] == sorted(document["data"]["classes"])
+        assert document["data"]["splits"]["test"]["images"] == 15
+        assert len(document["data"]["splits"]["train"]["fingerprint"]) == 64
+
+    def test_the_phases_are_contiguous_and_counted(self, finished):
+        document = finished[0].document
+        first, second = document["phases"]
+        assert (first["name"], first["first_epoch"]) == ("feature_extraction", 0)
+        assert (second["name"], second["first_epoch"]) == ("fine_tuning", 2)
+        assert second["learning_rate"] == pytest.approx(first["learning_rate"] / 10)
+        assert (
+            second["counts"]["trainable_params"] > first["counts"]["trainable_params"]
+        )
+        assert document["history"]["epoch"] == [0, 1, 2]
+
+    def test_the_history_is_a_table_with_seconds(self, finished):
+        with (finished[0].path / "history.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["phase"] for row in rows] == [
+            "feature_extraction",
+            "feature_extraction",
+            "fine_tuning",
+        ]
+        assert all(float(row["seconds"]) > 0 for row in rows)
+        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(rows[0])
+
+    def test_the_final_figures_are_on_whole_sets_with_intervals(self, finished):
+        final = finished[0].document["final"]
+        assert set(final) == {
+            "val_accuracy",
+            "val_loss",
+            "test_accuracy",
+            "test_loss",
+        }
+        assert (final["val_accuracy"]["split"], final["val_accuracy"]["n"]) == (
+            "validation",
+            18,
+        )
+        assert (final["test_accuracy"]["split"], final["test_accuracy"]["n"]) == (
+            "test",
+            15,
+        )
+        accuracy = final["val_accuracy"]
+        assert 0 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 1
+        last = finished[0].document["history"]["val_accuracy"][-1]
+        assert accuracy["value"] == pytest.approx(last)
+
+    def test_the_model_on_disk_is_the_one_that_was_measured(self, finished, data):
+        from tlcore.datasets import image_folder
+
+        from tlcore.training import evaluate
+
+        run, _ = finished
+        model = keras.saving.load_model(run.path / "model.keras")
+        test = image_folder(data / "test", image_size=(32, 32), shuffle=False)
+        final = run.document["final"]["test_accuracy"]
+        assert evaluate(model, test)["accuracy"].value == final["value"]
+
+    def test_the_pictures_are_pictures(self, finished):
+        for name in ("curves.png", "images.png"):
+            with Image.open(finished[0].path / name) as image:
+                assert min(image.size) > 300
+
+    def test_it_says_what_it_validates_on_and_that_nothing_is_selected(self, finished):
+        _, lines = finished
+        assert any(
+            "epochs are validated on: validation (18 images)" in x for x in lines
+        )
+        assert any("no selection" in line for line in lines)
+
+
+class TestSplits:
+    def without(self, data, tmp_path, *names):
+        directory = tmp_path / "data"
+        directory.mkdir()
+        for path in data.iterdir():
+            if path.name not in names:
+                (directory / path.name).symlink_to(path)
+        return directory
+
+    def test_without_validation_epochs_are_validated_on_test(
+        self, data, options, tmp_path
+    ):
+        folder = self.without(data, tmp_path, "validation")
+        run = run_recipe(recipe("model_0", epochs=1), folder, options)
+        final = run.document["final"]
+        assert run.document["data"]["validated_on"] == "test"
+        assert final["val_accuracy"] == final["test_accuracy"]
+        assert final["val_accuracy"]["n"] == 15
+
+    def test_without_test_the_final_figures_are_on_validation(
+        self, data, options, tmp_path
+    ):
+        folder = self.without(data, tmp_path, "test")
+        run = run_recipe(recipe("model_0", epochs=1), folder, options)
+        assert set(run.document["final"]) == {"val_accuracy", "val_loss"}
+
+    def test_early_stopping_selects_on_validation(self, data, tmp_path):
+        options = RunOptions(out=tmp_path, early_stopping=1, say=lambda _: None)
+        run = run_recipe(recipe("model_0", epochs=1), data, options)
+        assert run.document["data"]["selected_on"] == "validation"
+
+    def test_early_stopping_never_selects_on_test(self, data, tmp_path):
+        folder = self.without(data, tmp_path, "validation")
+        lines = []
+        options = RunOptions(out=tmp_path, early_stopping=1, say=lines.append)
+        run = run_recipe(recipe("model_0", epochs=1), folder, options)
+        said = run.document["data"]
+        assert said["selected_on"] == said["validated_on"] == "held out of train"
+        assert said["trained_on"] == 33
+        assert run.document["final"]["val_accuracy"]["n"] == 3
+        assert run.document["final"]["test_accuracy"]["n"] == 15
+        assert any("selected on: held out of train" in line for line in lines)
+
+    def test_early_stopping_below_one_epoch_is_refused(self, data, tmp_path):
+        options = RunOptions(out=tmp_path / "runs", early_stopping=0)
+        with pytest.raises(ValueError, match="at least 1 epoch"):
+            run_recipe(recipe(), data, options)
+        assert not (tmp_path / "runs").exists()
+
+
+class TestBinary:
+    def test_two_classes_of_a_binary_recipe_get_one_output(self, options, tmp_path):
+        write_sample_splits(
+            tmp_path / "two",
+            classes=2,
+            per_class=6,
+            validation_per_class=4,
+            test_per_class=0,
+            size=32,
+        )
+        run = run_recipe(recipe("vgg16_augmented", epochs=1), tmp_path / "two", options)
+        model = keras.saving.load_model(run.path / "model.keras")
+        assert model.output_shape == (None, 1)
+        assert [p["name"] for p in run.document["phases"]] == ["feature_extraction"]
+
+    def test_three_classes_get_three(self, data, options):
+        run = run_recipe(recipe("vgg16_features", epochs=1), data, options)
+        model = keras.saving.load_model(run.path / "model.keras")
+        assert model.output_shape == (None, 3)
+
+
+class TestSeeds:
+    def test_a_seed_repeats_a_run_and_another_does_not(self, data, tmp_path):
+        def run(seed):
+            options = RunOptions(out=tmp_path, seed=seed, say=lambda _: None)
+            return run_recipe(recipe("model_0"), data, options).document["history"]
+
+        first, same, other = (run(seed) for seed in (1, 1, 2))
+        np.testing.assert_allclose(first["loss"], same["loss"], rtol=1e-5)
+        assert not np.allclose(first["loss"], other["loss"], rtol=1e-5)
+
+
+class TestEndings:
+    def stop_with(self, error):
+        def callbacks():
+            def on_epoch_begin(epoch, _):
+                if epoch == 1:
+                    raise error
+
+            return [keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)]
+
+        return callbacks
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            (KeyboardInterrupt(), "interrupted"),
+            (SystemExit(143), "terminated"),
+            (MemoryError("full"), "failed"),
+        ],
+    )
+    def test_a_run_that_is_stopped_says_so_and_keeps_its_history(
+        self, data, tmp_path, error, status
+    ):
+        options = RunOptions(
+            out=tmp_path, say=lambda _: None, callbacks=self.stop_with(error)
+        )
+        with pytest.raises(type(error)):
+            run_recipe(recipe("model_0"), data, options)
+        (path,) = (tmp_path / "model_0").iterdir()
+        document = json.loads((path / "run.json").read_text())
+        assert document["status"] == status
+        assert document["history"]["epoch"] == [0]
+        assert len((path / "history.csv").read_text().splitlines()) == 2
+        assert (path / "checkpoints" / "feature_extraction.weights.h5").exists()
+        assert not (path / "model.keras").exists()
+
+    def test_a_loss_that_is_no_number_fails_the_run(self, data, tmp_path):
+        options = RunOptions(out=tmp_path, say=lambda _: None)
+        with pytest.raises(FloatingPointError, match="Lower the learning rate"):
+            run_recipe(recipe("model_0", learning_rate=1e38), data, options)
+        (path,) = (tmp_path / "model_0").iterdir()
+        assert read_run(path).document["status"] == "failed"
+        assert "learning_rate=1e+38" in read_run(path).document["error"]
+
+    def test_frozen_weights_that_moved_void_the_run(self, data, tmp_path, monkeypatch):
+        marks = iter(["a", "b"])
+        monkeypatch.setattr("tlcore.freezing.frozen_fingerprint", lambda _: next(marks))
+        options = RunOptions(out=tmp_path, say=lambda _: None)
+        with pytest.raises(RuntimeError, match="Frozen weights must not change"):
+            run_recipe(recipe("model_0", epochs=1), data, options)
+
+    @pytest.mark.parametrize("broken", ["weights", "data"])
+    def test_what_is_wrong_from_the_start_leaves_nothing(self, data, options, broken):
+        changes = {"weights": "none.weights.h5"} if broken == "weights" else {}
+        folder = data / "none" if broken == "data" else data
+        with pytest.raises((ValueError, OSError)):
+            run_recipe(recipe(**changes), folder, options)
+        assert not options.out.exists()
+
+
+def test_bad_images_are_recorded_when_skipped(data, tmp_path):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    bad = min((folder / "train").iterdir()) / "zz_bad.jpg"
+    bad.write_text("no image")
+    with pytest.raises(ValueError, match=r"zz_bad\.jpg"):
+        run_recipe(recipe(), folder, RunOptions(out=tmp_path / "runs"))
+    options = RunOptions(out=tmp_path / "runs", skip_bad=True, say=lambda _: None)
+    run = run_recipe(recipe("model_0", epochs=1), folder, options)
+    ((path, _),) = run.document["data"]["splits"]["train"]["skipped"]
+    assert path.endswith("zz_bad.jpg")
+
+
+def test_the_machine_is_described():
+    assert runner._machine()["backend"] == "tensorflow"

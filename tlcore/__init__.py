@@ -1,0 +1,78 @@
+"""Transfer learning on Keras that does what it says.
+
+Frozen means frozen and in inference mode, fine-tuning goes on where it stopped, and a
+figure comes with its n and interval. Importing this package loads no framework: a name
+loads its module on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tlcore.archives import ARCHIVES as ARCHIVES
+    from tlcore.archives import fetch as fetch
+    from tlcore.backbones import load_backbone as load_backbone
+    from tlcore.callbacks import checkpoint_callback as checkpoint_callback
+    from tlcore.callbacks import early_stopping_callback as early_stopping_callback
+    from tlcore.callbacks import tensorboard_callback as tensorboard_callback
+    from tlcore.catalogue import list_backbones as list_backbones
+    from tlcore.datasets import image_folder as image_folder
+    from tlcore.datasets import load_splits as load_splits
+    from tlcore.freezing import freeze as freeze
+    from tlcore.freezing import frozen_fingerprint as frozen_fingerprint
+    from tlcore.freezing import trainable_summary as trainable_summary
+    from tlcore.freezing import unfreeze as unfreeze
+    from tlcore.models import create_model as create_model
+    from tlcore.plots import compare_histories as compare_histories
+    from tlcore.plots import plot_history as plot_history
+    from tlcore.plots import plot_images as plot_images
+    from tlcore.recipes import RECIPES as RECIPES
+    from tlcore.sample_images import write_sample_images as write_sample_images
+    from tlcore.sample_images import write_sample_splits as write_sample_splits
+    from tlcore.training import evaluate as evaluate
+    from tlcore.training import feature_extract as feature_extract
+    from tlcore.training import fine_tune as fine_tune
+    from tlcore.training import fit as fit
+
+_HOMES = {
+    "ARCHIVES": "archives",
+    "RECIPES": "recipes",
+    "checkpoint_callback": "callbacks",
+    "compare_histories": "plots",
+    "create_model": "models",
+    "early_stopping_callback": "callbacks",
+    "evaluate": "training",
+    "feature_extract": "training",
+    "fetch": "archives",
+    "fine_tune": "training",
+    "fit": "training",
+    "freeze": "freezing",
+    "frozen_fingerprint": "freezing",
+    "image_folder": "datasets",
+    "list_backbones": "catalogue",
+    "load_backbone": "backbones",
+    "load_splits": "datasets",
+    "plot_history": "plots",
+    "plot_images": "plots",
+    "tensorboard_callback": "callbacks",
+    "trainable_summary": "freezing",
+    "unfreeze": "freezing",
+    "write_sample_images": "sample_images",
+    "write_sample_splits": "sample_images",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names above, for `import *` and help()
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tlcore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"tlcore.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

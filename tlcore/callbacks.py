@@ -1,0 +1,233 @@
+"""Callbacks: Keras's own, configured, and what Keras lacks.
+
+Owns TensorBoard, checkpoints and early stopping under the names the tutorials use, the
+clock of the epochs, the guard against a loss that is no number, and the check that what
+a callback monitors exists. It never trains.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tlcore.catalogue import did_you_mean
+
+STAMP_FORMAT = "%Y%m%d-%H%M%S"
+"""How a moment is written in a folder's name."""
+
+
+def tensorboard_callback(
+    dir_name: str | Path,
+    experiment_name: str,
+    *,
+    histograms: bool = False,
+    now: Callable[[], datetime] = datetime.now,
+) -> keras.callbacks.TensorBoard:
+    """Return a TensorBoard callback that logs to `dir_name/experiment_name/<moment>`.
+
+    Args:
+        dir_name: the folder of all experiments.
+        experiment_name: the folder of this one.
+        histograms: whether weights are drawn every epoch (slow).
+        now: what the moment, `YYYYmmdd-HHMMSS`, is read from.
+
+    Raises:
+        ValueError: the experiment's name is empty or leads out of `dir_name`.
+    """
+    parts = Path(experiment_name).parts
+    if not parts or ".." in parts or Path(experiment_name).is_absolute():
+        raise ValueError(
+            "experiment_name must name a folder within dir_name. "
+            f"Received: experiment_name={experiment_name!r}."
+        )
+    log_dir = Path(dir_name) / experiment_name / now().strftime(STAMP_FORMAT)
+    return keras.callbacks.TensorBoard(
+        log_dir=str(log_dir), histogram_freq=1 if histograms else 0
+    )
+
+
+def checkpoint_callback(
+    path: str | Path, *, monitor: str | None = None, mode: str = "auto"
+) -> keras.callbacks.ModelCheckpoint:
+    """Return a callback that writes the model's weights after every epoch.
+
+    Args:
+        path: a file ending in `.weights.h5`; `{epoch:02d}` in it keeps every epoch.
+        monitor: a metric such as "val_loss": then only the best epoch is kept.
+        mode: "min", "max" or "auto": which way `monitor` is better.
+
+    Raises:
+        ValueError: the path is not of Keras 3's form for weights.
+    """
+    name = Path(path).name
+    if not name.endswith(".weights.h5"):
+        stem = name.split(".")[0] or "checkpoint"
+        raise ValueError(
+            "A checkpoint of weights must end in `.weights.h5` (Keras 3). "
+            f"Received: path={str(path)!r}. "
+            f"Write {str(Path(path).with_name(stem + '.weights.h5'))!r}."
+        )
+    return WholeCheckpoint(
+        filepath=str(path),
+        save_weights_only=True,
+        save_freq="epoch",
+        monitor=monitor or "val_loss",
+        mode=mode,
+        save_best_only=monitor is not None,
+    )
+
+
+def early_stopping_callback(
+    monitor: str = "val_loss",
+    *,
+    patience: int = 3,
+    min_delta: float = 0.0,
+    mode: str = "auto",
+    restore_best_weights: bool = True,
+) -> keras.callbacks.EarlyStopping:
+    """Return a callback that stops after `patience` epochs without improvement.
+
+    `fit` checks before the first epoch that `monitor` exists.
+
+    Args:
+        monitor: the metric to watch.
+        patience: epochs to wait for an improvement, at least 1.
+        min_delta: what counts as one.
+        mode: "min", "max" or "auto".
+        restore_best_weights: whether the model ends with its best epoch's weights.
+
+    Raises:
+        ValueError: patience is below 1.
+    """
+    if patience < 1:
+        raise ValueError(
+            f"patience must be at least 1 epoch. Received: patience={patience}."
+        )
+    return keras.callbacks.EarlyStopping(
+        monitor=monitor,
+        patience=patience,
+        min_delta=min_delta,
+        mode=mode,
+        restore_best_weights=restore_best_weights,
+    )
+
+
+class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
+    """A `ModelCheckpoint` of every epoch whose files are whole whatever happens.
+
+    Keras writes in place: a process killed meanwhile loses the checkpoint before, too.
+    Here the file is written aside and moved into place.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save as Keras would, to a hidden sibling, and move that into place."""
+        path = Path(self.filepath)
+        aside = path.with_name(f".{path.name}")
+        self.filepath = str(aside)
+        try:
+            super().on_epoch_end(epoch, logs)
+        finally:
+            self.filepath = str(path)
+        fields = {"epoch": epoch + 1, **(logs or {})}
+        written = Path(str(aside).format(**fields))
+        if written.exists():
+            written.replace(str(path).format(**fields))
+
+
+class EpochClock(keras.callbacks.Callback):
+    """Seconds of each epoch, validation included; added to its logs as "seconds".
+
+    Args:
+        clock: seconds from any origin.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._clock = clock
+        self._start = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Start the epoch's time."""
+        self._start = self._clock()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Keep the epoch's time."""
+        self.seconds.append(self._clock() - self._start)
+        if logs is not None:
+            logs["seconds"] = self.seconds[-1]
+
+
+class LossGuard(keras.callbacks.Callback):
+    """Stops training with an error as soon as the loss is no finite number.
+
+    Keras's `TerminateOnNaN` ends the epoch as if all were well, and a checkpoint of the
+    broken weights replaces the last good one. Here the epoch does not end.
+
+    Raises:
+        FloatingPointError: the loss is NaN or infinite.
+    """
+
+    async_safe = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Remember where training is."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Check the loss so far; Keras has already brought it to the host."""
+        self._check(logs, f"epoch {self._epoch + 1}, step {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Check the epoch's loss, before any checkpoint is written."""
+        self._check(logs, f"epoch {epoch + 1}")
+
+    def _check(self, logs: dict[str, float] | None, where: str) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            raise FloatingPointError(
+                "The loss must stay a finite number. "
+                f"Received: loss={loss} at {where}, learning_rate={rate:g}. "
+                "Lower the learning rate, or look for labels and images out of range; "
+                "checkpoints of earlier epochs are untouched."
+            )
+
+
+def check_monitors(
+    callbacks: Iterable[keras.callbacks.Callback], names: Sequence[str]
+) -> None:
+    """Refuse a callback that monitors what no epoch will report.
+
+    Args:
+        callbacks: what will be handed to `fit`.
+        names: what the logs of an epoch hold.
+
+    Raises:
+        ValueError: a callback's `monitor` is none of `names`; Keras would only warn,
+            at the end of every epoch, and the callback would never act.
+    """
+    for callback in callbacks:
+        monitor = monitored(callback)
+        if monitor is not None and monitor not in names:
+            hint = did_you_mean(monitor.replace("acc", "accuracy"), tuple(names))
+            raise ValueError(
+                f"{type(callback).__name__} must monitor one of: {', '.join(names)}. "
+                f"Received: monitor={monitor!r}.{hint}"
+            )
+
+
+def monitored(callback: keras.callbacks.Callback) -> str | None:
+    """Return the name of the log a callback acts on, None where it acts on none."""
+    monitor: str | None = getattr(callback, "monitor", None)
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        return monitor if callback.save_best_only else None
+    return monitor

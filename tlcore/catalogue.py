@@ -1,0 +1,235 @@
+"""The catalogue of backbones: what each one is, before any framework is loaded.
+
+Owns, per name, where its constructor lives, the input contract its weights were trained
+under, the smallest image it accepts and the manifest of its counts. It builds nothing
+(that is `backbones`) and imports neither Keras nor TensorFlow, so that names can be
+listed and checked at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What a backbone expects where images are [0, 255] RGB.
+
+    Attributes:
+        scheme: "raw" ([0, 255] RGB, the network rescales), "signed" ([-1, 1] RGB),
+            "unit" ([0, 1] RGB) or "caffe" ([0, 255] BGR, ImageNet's mean subtracted).
+        size: the height and width the weights were trained at, in pixels.
+        min_size: the smallest height and width the network can be built for.
+    """
+
+    scheme: str
+    size: int
+    min_size: int = 32
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The exact counts of a backbone without its top, the same on every machine.
+
+    Attributes:
+        params: numbers in all weights.
+        trainable_params: numbers in the weights that training may change.
+        tensors: weight tensors.
+        trainable_tensors: weight tensors that training may change.
+        layers: layers as `Model.layers` lists them, the input layer included. One more
+            where EfficientNet's ImageNet weights bring a second `Rescaling`.
+        channels: the last dimension of the output.
+    """
+
+    params: int
+    trainable_params: int
+    tensors: int
+    trainable_tensors: int
+    layers: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One backbone of the catalogue.
+
+    Attributes:
+        name: the name to ask for it by.
+        constructor: `module:function` of what builds it.
+        contract: its input contract.
+        manifest: its counts without top, at any image size.
+        arguments: what the constructor gets beside weights, shape and name.
+        keras_name: how Keras itself names this network, up to an image size behind
+            it; a network that carries this name is given the same input contract.
+        pretrained: what `weights="imagenet"` stands for; `sample_net` alone has never
+            seen ImageNet and brings weights of its own.
+    """
+
+    name: str
+    constructor: str
+    contract: InputContract
+    manifest: Manifest
+    keras_name: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    pretrained: str = "ImageNet weights of keras.applications"
+
+
+def _keras(
+    name: str,
+    function: str,
+    contract: InputContract,
+    manifest: Manifest,
+    keras_name: str,
+    **arguments: object,
+) -> CatalogueEntry:
+    return CatalogueEntry(
+        name,
+        f"keras.applications:{function}",
+        contract,
+        manifest,
+        keras_name,
+        MappingProxyType(arguments),
+    )
+
+
+def _raw(size: int) -> InputContract:
+    return InputContract("raw", size)
+
+
+_CAFFE = InputContract("caffe", 224)
+_SIGNED = InputContract("signed", 224)
+
+_ENTRIES = (
+    *(
+        _keras(
+            f"efficientnet_b{i}",
+            f"EfficientNetB{i}",
+            _raw(size),
+            manifest,
+            f"efficientnetb{i}",
+        )
+        for i, (size, manifest) in enumerate(
+            (
+                (224, Manifest(4_049_571, 4_007_548, 312, 211, 237, 1280)),
+                (240, Manifest(6_575_239, 6_513_184, 440, 299, 339, 1280)),
+                (260, Manifest(7_768_569, 7_700_994, 440, 299, 339, 1408)),
+                (300, Manifest(10_783_535, 10_696_232, 497, 338, 384, 1536)),
+                (380, Manifest(17_673_823, 17_548_616, 611, 416, 474, 1792)),
+                (456, Manifest(28_513_527, 28_340_784, 739, 504, 576, 2048)),
+                (528, Manifest(40_960_143, 40_735_704, 853, 582, 666, 2304)),
+                (600, Manifest(64_097_687, 63_786_960, 1038, 709, 813, 2560)),
+            )
+        )
+    ),
+    _keras(
+        "efficientnet_v2_b0",
+        "EfficientNetV2B0",
+        _raw(224),
+        Manifest(5_919_312, 5_858_704, 359, 241, 270, 1280),
+        "efficientnetv2-b0",
+    ),
+    _keras(
+        "resnet50",
+        "ResNet50",
+        _CAFFE,
+        Manifest(23_587_712, 23_534_592, 318, 212, 175, 2048),
+        "resnet50",
+    ),
+    _keras(
+        "resnet50_v2",
+        "ResNet50V2",
+        _SIGNED,
+        Manifest(23_564_800, 23_519_360, 270, 172, 190, 2048),
+        "resnet50v2",
+    ),
+    _keras(
+        "vgg16",
+        "VGG16",
+        _CAFFE,
+        Manifest(14_714_688, 14_714_688, 26, 26, 19, 512),
+        "vgg16",
+    ),
+    _keras(
+        "vgg19",
+        "VGG19",
+        _CAFFE,
+        Manifest(20_024_384, 20_024_384, 32, 32, 22, 512),
+        "vgg19",
+    ),
+    _keras(
+        "xception",
+        "Xception",
+        InputContract("signed", 299, min_size=71),
+        Manifest(20_861_480, 20_806_952, 234, 154, 132, 2048),
+        "xception",
+    ),
+    _keras(
+        "inception_v3",
+        "InceptionV3",
+        InputContract("signed", 299, min_size=75),
+        Manifest(21_802_784, 21_768_352, 376, 188, 311, 2048),
+        "inception_v3",
+    ),
+    _keras(
+        "mobilenet",
+        "MobileNet",
+        _SIGNED,
+        Manifest(3_228_864, 3_206_976, 135, 81, 86, 1024),
+        "mobilenet_1.00_",
+    ),
+    _keras(
+        "mobilenet_v2",
+        "MobileNetV2",
+        _SIGNED,
+        Manifest(2_257_984, 2_223_872, 260, 156, 154, 1280),
+        "mobilenetv2_1.00_",
+        alpha=1.0,
+    ),
+    _keras(
+        "mobilenet_v2_035",
+        "MobileNetV2",
+        _SIGNED,
+        Manifest(410_208, 396_128, 260, 156, 154, 1280),
+        "mobilenetv2_0.35_",
+        alpha=0.35,
+    ),
+    CatalogueEntry(
+        "sample_net",
+        "tlcore.sample_net:build_sample_net",
+        InputContract("signed", 96),
+        Manifest(110_128, 108_752, 52, 32, 31, 128),
+        "sample_net",
+        pretrained="the package's own weights, trained on generated images",
+    ),
+)
+
+CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
+    {entry.name: entry for entry in _ENTRIES}
+)
+"""Every backbone by name, in the order they are listed."""
+
+
+def list_backbones() -> tuple[str, ...]:
+    """Return the names that `load_backbone` and `create_model` take."""
+    return tuple(CATALOGUE)
+
+
+def find_entry(name: str) -> CatalogueEntry:
+    """Return the entry of a backbone.
+
+    Raises:
+        ValueError: no backbone has this name; the message lists the valid ones.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    raise ValueError(
+        f"A backbone must be one of the catalogue: {', '.join(CATALOGUE)}. "
+        f"Received: backbone={name!r}.{did_you_mean(name, CATALOGUE)}"
+    )
+
+
+def did_you_mean(name: object, valid: Mapping[str, object] | tuple[str, ...]) -> str:
+    """Return " Did you mean 'x'?" for the valid name nearest to `name`, or nothing."""
+    near = get_close_matches(str(name).lower(), list(valid), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

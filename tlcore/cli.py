@@ -1,0 +1,306 @@
+"""The command `tlcore`.
+
+Owns arguments, what is printed and the exit codes: 0 done, 2 wrong input, 130
+interrupted, 143 terminated. Results go to standard output, progress and errors to
+standard error. Everything else is in the modules below, loaded where a command needs
+them, so that help and lists are immediate.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from tlcore import __version__
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+INTERRUPTED, TERMINATED = 130, 143
+TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit: 0, 2 for wrong input, 130 or 143 for a signal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = tlcore.main(arguments, prog_name="tlcore", standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted.", INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("interrupted.", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        _fail(f"error: {error}", 2)
+    sys.exit(code or 0)
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"tlcore: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tlcore")
+def tlcore() -> None:
+    """Transfer learning on Keras that does what it says."""
+
+
+@tlcore.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backbones(as_json: bool) -> None:
+    """List the catalogue: counts without top, and what images each one wants."""
+    from tlcore.catalogue import CATALOGUE
+
+    rows = [
+        {
+            "name": entry.name,
+            "params": entry.manifest.params,
+            "layers": entry.manifest.layers,
+            "features": entry.manifest.channels,
+            "size": entry.contract.size,
+            "min_size": entry.contract.min_size,
+            "input_contract": entry.contract.scheme,
+            "pretrained": entry.pretrained,
+        }
+        for entry in CATALOGUE.values()
+    ]
+    _show(rows, as_json)
+
+
+@tlcore.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recipes(as_json: bool) -> None:
+    """List the recipes that `tlcore run` takes."""
+    from tlcore.recipes import RECIPES
+
+    if as_json:
+        click.echo(json.dumps([r.as_dict() for r in RECIPES.values()], indent=2))
+        return
+    _show(
+        [
+            {
+                "name": recipe.name,
+                "title": recipe.title,
+                "epochs": f"{recipe.epochs} + {recipe.fine_tune_epochs}",
+                "available": "needs TF Hub" if recipe.hub else "yes",
+            }
+            for recipe in RECIPES.values()
+        ],
+        as_json=False,
+    )
+
+
+@tlcore.command("sample-images")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--classes", default=10, show_default=True, help="How many classes.")
+@click.option("--per-class", default=20, show_default=True, help="Training images.")
+@click.option("--size", default=96, show_default=True, help="Pixels on each side.")
+@click.option("--seed", default=42, show_default=True)
+def sample_images(
+    directory: Path, classes: int, per_class: int, size: int, seed: int
+) -> None:
+    """Write a data folder of generated images: train, validation and test.
+
+    The same bytes on every machine.
+    """
+    from tlcore.sample_images import write_sample_splits
+
+    write_sample_splits(
+        directory, classes=classes, per_class=per_class, size=size, seed=seed
+    )
+    click.echo(f"{directory}: {classes} classes, {per_class} training images each")
+
+
+@tlcore.command()
+@click.argument("recipe")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with train and validation and/or test, one folder per class in each.",
+)
+@click.option("--backbone", help="Another backbone of the catalogue.")
+@click.option("--weights", help='"imagenet", "none" or the path of a weights file.')
+@click.option("--image-size", type=int, help="Height and width in pixels.")
+@click.option("--percent", type=float, help="Percent of the training images used.")
+@click.option("--epochs", type=int, help="Epochs of feature extraction.")
+@click.option("--fine-tune-epochs", type=int, help="Epochs of fine-tuning; 0: none.")
+@click.option("--last", type=int, help="Layers that fine-tuning unfreezes.")
+@click.option("--learning-rate", type=float, help="Fine-tuning takes a tenth of it.")
+@click.option("--batch-size", type=int, help="Images per step.")
+@click.option("--early-stopping", type=int, help="Epochs without improvement to stop.")
+@click.option("--seed", default=42, show_default=True)
+@click.option(
+    "--out",
+    default=Path("runs"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of all runs.",
+)
+@click.option("--skip-bad", is_flag=True, help="Go on without unreadable images.")
+@click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
+def run(
+    recipe: str,
+    data: Path,
+    seed: int,
+    out: Path,
+    skip_bad: bool,
+    deterministic: bool,
+    early_stopping: int | None,
+    as_json: bool,
+    **changes: Any,
+) -> None:
+    """Train RECIPE on a data folder and leave a run folder."""
+    from tlcore.recipes import find_recipe
+    from tlcore.runner import RunOptions, run_recipe
+
+    chosen = find_recipe(recipe).changed(**changes)
+    with _progress() as progress:
+        options = RunOptions(
+            out=out,
+            seed=seed,
+            skip_bad=skip_bad,
+            deterministic=deterministic,
+            early_stopping=early_stopping,
+            callbacks=progress.callbacks,
+            say=progress.say,
+        )
+        finished = run_recipe(chosen, data, options)
+    if as_json:
+        click.echo(json.dumps(finished.document, indent=2))
+        return
+    from tlcore.experiments import compare_runs
+
+    _show_comparison(compare_runs([finished.path]))
+    click.echo(f"run folder: {finished.path}")
+
+
+@tlcore.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Print the summary table of run folders: counts, time, final figures."""
+    from tlcore.experiments import compare_runs
+
+    rows = compare_runs(runs)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        _show_comparison(rows)
+
+
+@tlcore.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--backbone", default="efficientnet_b0", show_default=True)
+@click.option("--weights", default="imagenet", show_default=True, help="Or a file.")
+@click.option(
+    "--run", "run_path", type=click.Path(path_type=Path), help="A run's model instead."
+)
+@click.option("--top", default=5, show_default=True, help="How many classes to print.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="File with one label per line, in the order of the outputs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(
+    images: tuple[Path, ...],
+    backbone: str,
+    weights: str,
+    run_path: Path | None,
+    top: int,
+    labels: Path | None,
+    as_json: bool,
+) -> None:
+    """Print what IMAGES show, by a backbone as it is or by a run's model."""
+    from tlcore.prediction import load_predictor
+
+    predictor = load_predictor(
+        run=run_path, backbone=backbone, weights=weights, labels=labels
+    )
+    guesses = predictor.predict(images, top=top)
+    if as_json:
+        click.echo(json.dumps(guesses, indent=2))
+        return
+    for path, ranked in guesses.items():
+        click.echo(path)
+        for guess in ranked:
+            click.echo(f"  {guess['probability']:.4f}  {guess['label']}")
+
+
+def _progress() -> Any:
+    from tlcore.progress import Progress
+
+    return Progress()
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    _print(_table(rows))
+
+
+def _show_comparison(rows: list[dict[str, Any]]) -> None:
+    _print(_table([_comparison_cells(row) for row in rows]))
+
+
+def _comparison_cells(row: dict[str, Any]) -> dict[str, Any]:
+    seconds = row["epoch_seconds"]
+    cells = {
+        "run": row["run"],
+        "backbone": row["backbone"],
+        "status": row["status"],
+        "parameters": row["total_params"],
+        "trainable": row["trainable_params"],
+        "epochs": row["epochs"],
+        "s/epoch": "" if seconds is None else f"{seconds:.2f}",
+    }
+    for name in ("val_accuracy", "test_accuracy", "val_loss", "test_loss"):
+        final = row["final"].get(name)
+        interval = "accuracy" in name
+        cells[name] = "" if final is None else f"{final['value']:.4f}"
+        if final is not None and interval:
+            cells[name] += f" ({final['low']:.3f}-{final['high']:.3f}, n={final['n']})"
+    return cells
+
+
+def _table(rows: list[dict[str, Any]]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in names:
+        number = any(isinstance(row[name], int) for row in rows)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(
+            *(f"{v:,}" if isinstance(v, int) else str(v) for v in map(row.get, names))
+        )
+    return table
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    # A file or a pipe has no width of its own: nothing is folded there.
+    width = None if sys.stdout.isatty() else 240
+    Console(width=width, highlight=False).print(table)

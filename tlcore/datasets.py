@@ -1,0 +1,709 @@
+"""Image folders: one folder per class, as `tf.data` batches in an order that is known.
+
+Owns the layout of a data folder and its splits, nested stratified subsets, and the
+order in which images are visited, a pure function of seed and epoch. Everything is
+checked before training, all bad images at once. How one file is decoded is in `images`;
+TensorFlow is imported only where a dataset is built.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import numbers
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.images import (
+    RGB,
+    SUFFIXES,
+    CheckedImage,
+    check_images,
+    find_images,
+    is_image,
+    read_image,
+)
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+LABEL_MODES = ("categorical", "int", "binary")
+SPLITS = ("train", "validation", "test")
+
+_MISNAMED_SPLITS = {
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "testing": "test",
+}
+_PREFETCHED_BATCHES = 4
+"""Decoded batches that wait for training. Left to tf.data it may become hundreds."""
+_LISTED_FILES = 20
+"""Bad files that an error names."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """Images of some classes, all of them checked.
+
+    Attributes:
+        directory: the folder that holds the folders of the classes.
+        class_names: the names of those, sorted.
+        paths: the files, class by class, sorted by their path within the class.
+        labels: the index of the class of each file, read-only.
+        digests: sha256 of the bytes of each file, in hex.
+        kinds: what each image is on disk: "RGB", "grey", "palette", "RGBA" ...
+        image_size: (height, width) that images are resized to, in pixels.
+        batch_size: images per batch; the last of an epoch may hold fewer.
+        label_mode: "categorical" (one-hot, (n, classes) float32), "int" ((n,) int32)
+            or "binary" ((n, 1) float32).
+        percent: how much of each class this is of the folder.
+        shuffle: whether each epoch has an order of its own.
+        seed: of the subset and of the order.
+        skipped: the bad files left out, each with the reason.
+    """
+
+    directory: Path
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    digests: tuple[str, ...] = field(repr=False)
+    kinds: tuple[str, ...] = field(repr=False)
+    image_size: tuple[int, int]
+    batch_size: int
+    label_mode: str
+    percent: float
+    shuffle: bool
+    seed: int
+    skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        self.labels.setflags(write=False)
+
+    def __len__(self) -> int:
+        """Return the number of batches per epoch."""
+        return math.ceil(self.num_images / self.batch_size)
+
+    def __str__(self) -> str:
+        return self.notes()
+
+    @property
+    def num_images(self) -> int:
+        """Return how many images there are."""
+        return len(self.paths)
+
+    @property
+    def num_classes(self) -> int:
+        """Return how many classes there are."""
+        return len(self.class_names)
+
+    @cached_property
+    def converted(self) -> Mapping[str, int]:
+        """Return how many images are converted to RGB, by what they were."""
+        counts = Counter(kind for kind in self.kinds if kind != RGB)
+        return MappingProxyType(dict(sorted(counts.items())))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return sha256, in hex, of class names, relative paths and files, in order.
+
+        It neither depends on where the folder lies nor on how it is read.
+        """
+        files = list(zip(self._names, self.digests, strict=True))
+        return _sha256(json.dumps([self.class_names, files])).hex()
+
+    def notes(self) -> str:
+        """Return one line: how many images, and what was done to some of them."""
+        subset = "" if self.percent == 100 else f" ({self.percent:g} % subset)"
+        notes = [
+            f"{_count(self.num_images, 'image')} in "
+            f"{_count(self.num_classes, 'class', 'classes')}{subset}"
+        ]
+        if self.converted:
+            counts = [f"{count} {kind}" for kind, count in self.converted.items()]
+            plural = "" if sum(self.converted.values()) == 1 else "s"
+            notes.append(f"{_listed(counts)} image{plural} converted to RGB")
+        if self.skipped:
+            notes.append(f"{_count(len(self.skipped), 'bad image')} skipped")
+        return "; ".join(notes)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the images in the order in which an epoch visits them.
+
+        Args:
+            epoch: its index, from 0.
+
+        Returns:
+            A permutation of the indices of `paths`: with `shuffle`, by keys from
+            SHAKE-128 of seed and epoch, the same ones everywhere; else as they are.
+        """
+        if not self.shuffle:
+            return np.arange(self.num_images)
+        key = hashlib.shake_128(f"{self.seed}/{int(epoch)}".encode())
+        keys = np.frombuffer(key.digest(8 * self.num_images), dtype="<u8")
+        return np.argsort(keys, kind="stable")
+
+    def dataset(self) -> "tf.data.Dataset":
+        """Return all images once, as batches of images and labels.
+
+        Iterating again starts over; with `shuffle` the k-th iteration has the order of
+        epoch k, so that the first equals the first epoch of `stream`.
+
+        Returns:
+            (images, labels): [0, 255] float32 of (n, height, width, 3), and labels as
+            `label_mode` says.
+        """
+        import tensorflow as tf
+
+        indices = tf.data.Dataset.range(self.num_images)
+        if self.shuffle:
+            epochs = itertools.count()
+            indices = tf.data.Dataset.range(1).flat_map(
+                lambda _: self._visits(lambda: self.order(next(epochs)), stateful=True)
+            )
+        batches = self._decoded(indices, first_batch=0)
+        return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
+
+    def stream(self, first_step: int = 0) -> "tf.data.Dataset":
+        """Return the endless stream of batches that training reads.
+
+        Step s is batch `s % len(self)` of epoch `s // len(self)`, whatever step the
+        stream starts at; nothing before that one is decoded.
+
+        Args:
+            first_step: the step to start at.
+
+        Returns:
+            Batches as of `dataset`, without end; none holds images of two epochs.
+
+        Raises:
+            ValueError: `first_step` is negative.
+        """
+        import tensorflow as tf
+
+        _require_whole("first_step", first_step, least=0)
+        first_epoch, first_batch = divmod(first_step, len(self))
+        indices = (
+            tf.data.Dataset.counter(first_epoch)
+            .flat_map(lambda epoch: self._visits(self.order, epoch, stateful=False))
+            .skip(first_batch * self.batch_size)
+        )
+        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        return self._decoded(indices, first_batch=first_batch).apply(endless)
+
+    def unshuffled(self) -> "ImageFolder":
+        """Return the same folder in the order of `paths`."""
+        return replace(self, shuffle=False)
+
+    def relabelled(self, label_mode: str) -> "ImageFolder":
+        """Return the same folder with labels of another form.
+
+        Raises:
+            ValueError: the mode is unknown, or binary with more than two classes.
+        """
+        _check_label_mode(label_mode, self.class_names)
+        return replace(self, label_mode=label_mode)
+
+    def split_off(
+        self, percent: float = 10, *, seed: int | None = None
+    ) -> tuple["ImageFolder", "ImageFolder"]:
+        """Hold a part of every class out, to select models without touching test data.
+
+        Args:
+            percent: how much of each class to hold out; at least one image of each is,
+                and at least one is not.
+            seed: of the choice; by default that of the folder.
+
+        Returns:
+            The rest and the part held out, which is not shuffled.
+
+        Raises:
+            ValueError: `percent` is not between 0 and 100, or a class holds fewer than
+                two images.
+        """
+        _check_percent(percent, below=100)
+        sizes = np.bincount(self.labels, minlength=self.num_classes)
+        if sizes.min() < 2:
+            small = [self.class_names[i] for i in np.flatnonzero(sizes < 2)]
+            raise ValueError(
+                "Every class must hold 2 images or more for one of them to be held "
+                f"out. Received: {_listed(small)} with 1. Add images, or take more of "
+                "the folder with percent."
+            )
+        key = f"{self.seed if seed is None else seed}/held out"
+        names = np.array(self._names, dtype=object)
+        held_out = np.zeros(self.num_images, dtype=bool)
+        for label, size in enumerate(sizes.tolist()):
+            own = np.flatnonzero(self.labels == label)
+            count = min(size - 1, _share(size, percent))
+            held_out[own[_ranked(names[own], key)[:count]]] = True
+        rest = self._take(np.flatnonzero(~held_out))
+        part = self._take(np.flatnonzero(held_out)).unshuffled()
+        return rest, replace(part, skipped=())
+
+    @property
+    def _names(self) -> list[str]:
+        """Return the paths from `directory` on, with forward slashes."""
+        return [Path(p).relative_to(self.directory).as_posix() for p in self.paths]
+
+    def _take(self, indices: NDArray[np.intp]) -> "ImageFolder":
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=self.labels[indices],
+            digests=tuple(self.digests[i] for i in indices),
+            kinds=tuple(self.kinds[i] for i in indices),
+        )
+
+    def _visits(
+        self, order: Callable[..., NDArray[np.int64]], *epoch: Any, stateful: bool
+    ) -> "tf.data.Dataset":
+        import tensorflow as tf
+
+        indices = tf.numpy_function(order, epoch, tf.int64, stateful=stateful)
+        return tf.data.Dataset.from_tensor_slices(
+            tf.ensure_shape(indices, (self.num_images,))
+        )
+
+    def _decoded(
+        self, indices: "tf.data.Dataset", *, first_batch: int
+    ) -> "tf.data.Dataset":
+        """Return batches of the images at `indices`, with their labels."""
+        import tensorflow as tf
+
+        def read(index: int) -> NDArray[np.uint8]:
+            return read_image(self.paths[index], self.image_size)
+
+        def load(index: Any) -> tuple[Any, Any]:
+            # Said to be stateful, op determinism would have it run one at a time.
+            image = tf.numpy_function(read, [index], tf.uint8, stateful=False)
+            return tf.ensure_shape(image, (*self.image_size, 3)), index
+
+        def finish(images: Any, index: Any) -> tuple[Any, Any]:
+            return tf.cast(images, tf.float32), self._encoded(tf.gather(labels, index))
+
+        labels = tf.constant(self.labels, tf.int32)
+        parallel = tf.data.AUTOTUNE
+        images = indices.map(load, num_parallel_calls=parallel, deterministic=True)
+        batches = images.batch(self.batch_size)
+        full, partial = divmod(self.num_images, self.batch_size)
+        if partial:
+            sizes = [self.batch_size] * full + [partial]
+            batches = batches.rebatch(np.roll(sizes, -first_batch))
+        return batches.map(finish).prefetch(_PREFETCHED_BATCHES)
+
+    def _encoded(self, labels: Any) -> Any:
+        import tensorflow as tf
+
+        if self.label_mode == "categorical":
+            return tf.one_hot(labels, self.num_classes, dtype=tf.float32)
+        if self.label_mode == "binary":
+            return tf.cast(labels[:, tf.newaxis], tf.float32)
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The image folders of a data folder, all of the same classes.
+
+    Attributes:
+        train: what is trained on.
+        validation: what epochs are validated on, whole and in order; or None.
+        test: what the final figures are of, whole and in order; or None.
+    """
+
+    train: ImageFolder
+    validation: ImageFolder | None
+    test: ImageFolder | None
+
+    @property
+    def epochs_on(self) -> tuple[str, ImageFolder]:
+        """Return name and folder of what epochs are validated on: test if need be."""
+        return self._held_out[0]
+
+    @property
+    def final_on(self) -> tuple[str, ImageFolder]:
+        """Return name and folder of what final figures are of: test if there is one."""
+        return self._held_out[-1]
+
+    def relabelled(self, label_mode: str) -> "Splits":
+        """Return the same folders with labels of another form.
+
+        Raises:
+            ValueError: the mode is unknown, or binary with more than two classes.
+        """
+        held_out: dict[str, Any] = {
+            name: folder.relabelled(label_mode) for name, folder in self._held_out
+        }
+        return replace(self, train=self.train.relabelled(label_mode), **held_out)
+
+    @property
+    def _held_out(self) -> list[tuple[str, ImageFolder]]:
+        named = (("validation", self.validation), ("test", self.test))
+        return [(name, folder) for name, folder in named if folder is not None]
+
+
+def image_folder(
+    directory: str | Path,
+    *,
+    image_size: int | tuple[int, int] = (224, 224),
+    batch_size: int = 32,
+    label_mode: str = "categorical",
+    percent: float = 100,
+    shuffle: bool = True,
+    seed: int = 42,
+    skip_bad: bool = False,
+) -> ImageFolder:
+    """Open a folder that holds one folder of images per class, and check every image.
+
+    Images are JPEG, PNG, GIF, BMP or WebP files, at any depth; hidden files and
+    folders and other files are ignored. Classes are sorted by name.
+
+    Args:
+        directory: the folder.
+        image_size: (height, width) to resize to, or one number for both, in pixels.
+        batch_size: images per batch.
+        label_mode: "categorical", "int" or "binary" (two classes).
+        percent: how much of each class to take, at least one image. With the same
+            seed a smaller percentage lies within a larger one.
+        shuffle: give each epoch an order of its own.
+        seed: of the subset and of the order.
+        skip_bad: go on without images that cannot be read.
+
+    Raises:
+        ValueError: an option is out of range, the folder is not laid out so, or images
+            cannot be read; the message lists these.
+    """
+    options = _options(
+        image_size=image_size,
+        batch_size=batch_size,
+        label_mode=label_mode,
+        percent=percent,
+        shuffle=shuffle,
+        seed=seed,
+    )
+    return _open([(_lay_out(Path(directory)), options)], skip_bad=skip_bad)[0]
+
+
+def load_splits(
+    directory: str | Path,
+    *,
+    image_size: int | tuple[int, int],
+    batch_size: int,
+    label_mode: str,
+    percent: float = 100,
+    seed: int = 42,
+    skip_bad: bool = False,
+) -> Splits:
+    """Open the image folders `train` and `validation` and/or `test` of a data folder.
+
+    Args:
+        directory: the data folder.
+        image_size: (height, width) to resize to, or one number for both, in pixels.
+        batch_size: images per batch.
+        label_mode: "categorical", "int" or "binary" (two classes).
+        percent: how much of `train` to take; validation and test are always whole.
+        seed: of the subset and of the order of `train`; the others are not shuffled.
+        skip_bad: go on without images that cannot be read.
+
+    Raises:
+        ValueError: as in `image_folder`, bad images of all splits in one message; or
+            a split is missing, or the splits differ in their classes.
+    """
+    shared: dict[str, Any] = {
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "label_mode": label_mode,
+        "seed": seed,
+    }
+    whole = _options(percent=100, shuffle=False, **shared)
+    part = _options(percent=percent, shuffle=True, **shared)
+    options = {"train": part, "validation": whole, "test": whole}
+    layouts = {name: _lay_out(path) for name, path in _find_splits(directory).items()}
+    _check_same_classes(directory, layouts)
+    wanted = [(layout, options[name]) for name, layout in layouts.items()]
+    folders = dict(zip(layouts, _open(wanted, skip_bad=skip_bad), strict=True))
+    return Splits(folders["train"], folders.get("validation"), folders.get("test"))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The images of each class, by their path within its folder, sorted."""
+
+    directory: Path
+    names: dict[str, list[str]]
+
+    def subset(self, percent: float, seed: int) -> tuple[list[str], list[int]]:
+        """Return paths and labels of the share of each class that ranks first."""
+        paths, labels = [], []
+        for label, (class_name, names) in enumerate(self.names.items()):
+            ranked = _ranked(names, f"{seed}/{class_name}")
+            for index in sorted(ranked[: _share(len(names), percent)]):
+                paths.append(str(self.directory / class_name / names[index]))
+                labels.append(label)
+        return paths, labels
+
+
+def _open(
+    wanted: Sequence[tuple[_Layout, dict[str, Any]]], *, skip_bad: bool
+) -> list[ImageFolder]:
+    """Check the images of all layouts together and return a folder for each."""
+    for layout, options in wanted:
+        _check_label_mode(options["label_mode"], tuple(layout.names))
+    subsets = [layout.subset(o["percent"], o["seed"]) for layout, o in wanted]
+    paths = [path for paths, _ in subsets for path in paths]
+    found = check_images(paths, wanted[0][1]["image_size"])
+    bad = [image for image in found if image.reason is not None]
+    if bad and not skip_bad:
+        raise ValueError(_complaint(bad))
+    images = iter(found)
+    return [
+        _keep_good(layout, options, [(next(images), label) for label in labels])
+        for (layout, options), (_, labels) in zip(wanted, subsets, strict=True)
+    ]
+
+
+def _keep_good(
+    layout: _Layout,
+    options: dict[str, Any],
+    found: Iterable[tuple[CheckedImage, int]],
+) -> ImageFolder:
+    good, skipped = [], []
+    for image, label in found:
+        if image.reason is None:
+            good.append((image, label))
+        else:
+            skipped.append((image.path, image.reason))
+    class_names = tuple(layout.names)
+    empty = set(range(len(class_names))) - {label for _, label in good}
+    if empty:
+        raise ValueError(
+            "Every class must keep an image. Received: "
+            f"directory={str(layout.directory)!r}, where all images of "
+            f"{_listed(class_names[i] for i in sorted(empty))} are bad. Replace them."
+        )
+    return ImageFolder(
+        directory=layout.directory,
+        class_names=class_names,
+        paths=tuple(image.path for image, _ in good),
+        labels=np.array([label for _, label in good], dtype=np.int64),
+        digests=tuple(image.digest for image, _ in good),
+        kinds=tuple(image.kind for image, _ in good),
+        skipped=tuple(skipped),
+        **options,
+    )
+
+
+def _complaint(bad: Sequence[CheckedImage]) -> str:
+    lines = [f"  {image.path}: {image.reason}" for image in bad[:_LISTED_FILES]]
+    if len(bad) > _LISTED_FILES:
+        lines.append(f"  and {len(bad) - _LISTED_FILES} more")
+    listed = "\n".join(lines)
+    return (
+        f"Every image must be readable. Received: {len(bad)} that cannot be used:\n"
+        f"{listed}\nRemove them, or go on without them: skip_bad=True (on the command "
+        "line --skip-bad)."
+    )
+
+
+def _lay_out(directory: Path) -> _Layout:
+    """Return the images of an image folder, unread, or say how it is laid out wrong."""
+    folders, files = _entries(directory)
+    received = f"Received: directory={str(directory)!r}"
+    splits = [f for f in folders if f in SPLITS or f in _MISNAMED_SPLITS]
+    if "train" in splits and len(splits) > 1:
+        raise ValueError(
+            "An image folder must hold one folder of images per class. "
+            f"{received}, which holds splits: {_listed(splits)}. Open one of them, "
+            f"such as {str(directory / 'train')!r}, or all of them with load_splits."
+        )
+    loose = [name for name in files if is_image(name)]
+    if loose:
+        raise ValueError(
+            "Images must lie in one folder per class, <class>/<image>. "
+            f"{received}, which holds {_count(len(loose), 'image')} itself, such as "
+            f"{loose[0]!r}. Move them into folders named after their class."
+        )
+    if not folders:
+        raise ValueError(
+            "An image folder must hold one folder of images per class. "
+            f"{received}, which holds no folder. Check the path."
+        )
+    names = {name: _images_in(directory / name) for name in folders}
+    empty = [name for name in folders if not names[name]]
+    if empty:
+        raise ValueError(
+            f"Every class folder must hold images ({', '.join(SUFFIXES)}). "
+            f"{received}, where none are in: {', '.join(empty)}. Add images or remove "
+            "these folders."
+        )
+    if len(folders) < 2:
+        raise ValueError(
+            f"There must be at least two classes. {received} with the only folder "
+            f"{folders[0]!r}. Give each class a folder of its own."
+        )
+    return _Layout(directory, names)
+
+
+def _entries(directory: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and of the files in a folder, none hidden."""
+    if not directory.is_dir():
+        what = "a file; unpack it if it is an archive" if directory.exists() else "none"
+        raise ValueError(
+            "directory must be a folder that exists. "
+            f"Received: directory={str(directory)!r}, which is {what}."
+        )
+    try:
+        entries = [e for e in directory.iterdir() if not e.name.startswith(".")]
+    except OSError as error:
+        _refuse_unreadable(error)
+    folders = sorted(entry.name for entry in entries if entry.is_dir())
+    return folders, sorted({entry.name for entry in entries} - set(folders))
+
+
+def _images_in(folder: Path) -> list[str]:
+    try:
+        return find_images(folder)
+    except OSError as error:
+        _refuse_unreadable(error)
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise ValueError(
+        "Every folder of images must be readable. "
+        f"Received: {error.filename!r} ({error.strerror}). Change its permissions."
+    ) from error
+
+
+def _find_splits(directory: str | Path) -> dict[str, Path]:
+    directory = Path(directory)
+    folders, _ = _entries(directory)
+    received = f"Received: directory={str(directory)!r}"
+    for name in folders:
+        needed = _MISNAMED_SPLITS.get(name.lower(), name.lower())
+        if needed in SPLITS and name != needed:
+            raise ValueError(
+                f"Splits must be named {_listed(SPLITS)}. {received} with {name!r}. "
+                f"Rename it to {needed!r}."
+            )
+    found = [name for name in SPLITS if name in folders]
+    if "train" not in found or len(found) < 2:
+        raise ValueError(
+            "A data folder must hold a folder train, and validation or test or both. "
+            f"{received}, which holds: {', '.join(folders) or 'no folder'}. "
+            "Name them so, each with one folder of images per class."
+        )
+    return {name: directory / name for name in found}
+
+
+def _check_same_classes(directory: str | Path, layouts: Mapping[str, _Layout]) -> None:
+    train = set(layouts["train"].names)
+    differences = []
+    for name, layout in layouts.items():
+        own = set(layout.names)
+        if train - own:
+            differences.append(f"{name} lacks {_listed(sorted(train - own))}")
+        if own - train:
+            differences.append(f"train lacks {_listed(sorted(own - train))} of {name}")
+    if differences:
+        raise ValueError(
+            f"All splits must hold the same classes. Received: "
+            f"directory={str(directory)!r}, where {'; '.join(differences)}. "
+            "Add, rename or remove folders."
+        )
+
+
+def _options(
+    *,
+    image_size: int | tuple[int, int],
+    batch_size: int,
+    label_mode: str,
+    percent: float,
+    shuffle: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the options that an `ImageFolder` keeps, checked."""
+    size = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    if len(size) != 2 or not all(_is_whole(n, least=1) for n in size):
+        raise ValueError(
+            "image_size must be a height and a width of at least 1 pixel, or one "
+            f"number for both. Received: image_size={image_size!r}."
+        )
+    _require_whole("batch_size", batch_size, least=1)
+    _require_whole("seed", seed)
+    _check_percent(percent)
+    return {
+        "image_size": (int(size[0]), int(size[1])),
+        "batch_size": int(batch_size),
+        "label_mode": label_mode,
+        "percent": percent,
+        "shuffle": shuffle,
+        "seed": int(seed),
+    }
+
+
+def _check_label_mode(label_mode: str, class_names: Sequence[str]) -> None:
+    if label_mode not in LABEL_MODES:
+        raise ValueError(
+            f"label_mode must be one of: {', '.join(LABEL_MODES)}. "
+            f"Received: label_mode={label_mode!r}."
+        )
+    if label_mode == "binary" and len(class_names) != 2:
+        raise ValueError(
+            "Binary labels need exactly two classes. Received: label_mode='binary' "
+            f"with {len(class_names)}: {', '.join(class_names)}. Use 'categorical'."
+        )
+
+
+def _check_percent(percent: float, *, below: float = math.inf) -> None:
+    number = isinstance(percent, numbers.Real)
+    if not (number and 0 < percent <= 100 and percent < below):
+        most = "at most" if below > 100 else "below"
+        raise ValueError(
+            f"percent must be above 0 and {most} 100. Received: percent={percent!r}."
+        )
+
+
+def _require_whole(name: str, value: int, *, least: int | None = None) -> None:
+    if not _is_whole(value, least=least):
+        limit = "" if least is None else f" of at least {least}"
+        raise ValueError(
+            f"{name} must be a whole number{limit}. Received: {name}={value!r}."
+        )
+
+
+def _is_whole(value: object, *, least: int | None) -> bool:
+    whole = isinstance(value, (int, np.integer))
+    return whole and (least is None or value >= least)
+
+
+def _share(count: int, percent: float) -> int:
+    return max(1, round(count * percent / 100))
+
+
+def _ranked(names: Iterable[str], key: str) -> list[int]:
+    """Return the indices of `names` in an order by lot that depends on each alone."""
+    lots = [_sha256(f"{key}/{name}") for name in names]
+    return sorted(range(len(lots)), key=lots.__getitem__)
+
+
+def _sha256(text: str) -> bytes:
+    # File names that are no UTF-8 hold surrogates.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last

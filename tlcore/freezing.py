@@ -1,0 +1,294 @@
+"""Freezing: which layers of a backbone train, and the proof that the others did not.
+
+Owns `freeze` and `unfreeze`, the plan they return, the counts of a model, the
+fingerprint of what must not change, and the checks that refuse a model whose
+`trainable` flags do not mean what they seem to. It never compiles and never trains.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tlcore.backbones import Backbone
+
+
+@dataclass(frozen=True)
+class TrainableSummary:
+    """The counts of a model.
+
+    Attributes:
+        total_params: numbers in all weights.
+        trainable_params: numbers in the weights that training changes.
+        non_trainable_params: numbers in the weights that it does not.
+        trainable_tensors: weight tensors that training changes.
+        non_trainable_tensors: weight tensors that it does not.
+    """
+
+    total_params: int
+    trainable_params: int
+    non_trainable_params: int
+    trainable_tensors: int
+    non_trainable_tensors: int
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer of the backbone that trains: its name, class and trainable weights."""
+
+    name: str
+    kind: str
+    params: int
+    tensors: int
+
+
+@dataclass(frozen=True)
+class FreezePlan:
+    """What `freeze` or `unfreeze` did, in counts to check an expectation against.
+
+    Attributes:
+        backbone: the network's name.
+        layers: how many layers the network has.
+        last: how many of them, from the end, were unfrozen.
+        batch_norm: whether gamma and beta of the unfrozen BatchNorm layers train.
+        unfrozen: the unfrozen layers that hold trainable weights.
+        counts: the counts of the whole model that was handed in, head included.
+    """
+
+    backbone: str
+    layers: int
+    last: int
+    batch_norm: bool
+    unfrozen: tuple[LayerPlan, ...]
+    counts: TrainableSummary
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.backbone}: {self.last} of {self.layers} layers unfrozen; "
+            f"{self.counts.trainable_params:,} of {self.counts.total_params:,} "
+            f"parameters in {self.counts.trainable_tensors} tensors train"
+        ]
+        lines += [
+            f"  {layer.name} ({layer.kind}): {layer.params:,} in {layer.tensors}"
+            for layer in self.unfrozen
+        ]
+        return "\n".join(lines)
+
+
+def freeze(model: keras.Model) -> FreezePlan:
+    """Freeze the backbone inside `model`, or `model` itself if it is a bare backbone.
+
+    A model that was compiled before must be compiled again.
+
+    Returns:
+        The plan: nothing of the backbone trains.
+
+    Raises:
+        ValueError: the model holds more than one backbone.
+    """
+    return _apply(model, last=0, batch_norm=True)
+
+
+def unfreeze(
+    model: keras.Model, last: int = 10, *, batch_norm: bool = True
+) -> FreezePlan:
+    """Unfreeze the last layers of the backbone inside `model`, or of a bare backbone.
+
+    Layers count as `Model.layers` lists them, with and without weights, as the
+    tutorials count. BatchNorm statistics never move: the backbone runs in inference
+    mode either way. A model that was compiled before must be compiled again.
+
+    Args:
+        model: a model of `create_model`, or a backbone without a head.
+        last: how many layers train, from the end; 0 freezes all.
+        batch_norm: False leaves gamma and beta of the unfrozen layers frozen.
+
+    Returns:
+        The plan, with the unfrozen layers and the counts of the model.
+
+    Raises:
+        ValueError: `last` is negative or larger than the number of layers, or the
+            model holds more than one backbone.
+    """
+    return _apply(model, last=last, batch_norm=batch_norm)
+
+
+def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
+    holder, network = find_backbone(model)
+    layers = network.layers
+    if isinstance(last, bool) or not isinstance(last, int):
+        raise ValueError(f"last must be a number of layers. Received: last={last!r}.")
+    if not 0 <= last <= len(layers):
+        raise ValueError(
+            f"last must be from 0 to {len(layers)}, the number of layers of "
+            f"{network.name}. Received: last={last}."
+        )
+    # Setting a parent sets its children too: parents first, then layer by layer.
+    holder.trainable = last > 0
+    frozen, unfrozen = layers[: len(layers) - last], layers[len(layers) - last :]
+    for layer in frozen:
+        layer.trainable = False
+    if not batch_norm:
+        for layer in _tree(unfrozen):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    plans = tuple(
+        LayerPlan(
+            layer.name,
+            type(layer).__name__,
+            _numbers(layer.trainable_variables),
+            len(layer.trainable_variables),
+        )
+        for layer in unfrozen
+        if layer.trainable_variables
+    )
+    counts = trainable_summary(model)
+    return FreezePlan(network.name, len(layers), last, batch_norm, plans, counts)
+
+
+def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Model]:
+    """Return the layer that holds the backbone of `model`, and the backbone.
+
+    A bare backbone is its own holder.
+
+    Raises:
+        ValueError: the model holds more than one backbone.
+    """
+    found = [layer for layer in _tree([model]) if isinstance(layer, Backbone)]
+    if not found:
+        return model, model
+    if len(found) > 1:
+        names = ", ".join(layer.name for layer in found)
+        raise ValueError(
+            "A model must hold one backbone to be frozen as a whole. Received: "
+            f"model={model.name!r} with {names}. Freeze each: freeze(layer.network)."
+        )
+    return found[0], found[0].network
+
+
+def trainable_summary(model: keras.Layer) -> TrainableSummary:
+    """Return the counts of a model, backbone or layer.
+
+    Random-number and metric states are no weights and are not counted.
+    """
+    moving, still = model.trainable_weights, model.non_trainable_weights
+    return TrainableSummary(
+        total_params=_numbers(moving) + _numbers(still),
+        trainable_params=_numbers(moving),
+        non_trainable_params=_numbers(still),
+        trainable_tensors=len(moving),
+        non_trainable_tensors=len(still),
+    )
+
+
+def frozen_fingerprint(model: keras.Layer) -> str:
+    """Return the sha256 of every weight of `model` that training must not change.
+
+    Frozen weights and non-trainable state count, BatchNorm statistics included, by
+    order, shape, type and bits; random-number states, which training does move, do
+    not. Equal before and after a `fit` means that frozen was frozen.
+    """
+    return fingerprint(model.non_trainable_weights)
+
+
+def fingerprint(variables: Iterable[Any]) -> str:
+    """Return the sha256 of variables by order, shape, type and bits; names are free."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        array = keras.ops.convert_to_numpy(variable)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def check_flags(model: keras.Model) -> None:
+    """Refuse a model in which a layer seems to train but cannot, its parent frozen.
+
+    Raises:
+        ValueError: a layer's `trainable` is True under a parent where it is False;
+            Keras would count none of its weights as trainable, without a word.
+    """
+    for parent in _tree([model]):
+        if parent.trainable:
+            continue
+        stray = [x.name for x in _tree(_children(parent)) if x.trainable and x.weights]
+        if stray:
+            raise ValueError(
+                "A layer can train only if every layer around it is trainable. "
+                f"Received: {parent.name}.trainable=False around {_few(stray)} with "
+                "trainable=True. Call freeze(model) or unfreeze(model, last=N), which "
+                "set both."
+            )
+
+
+def check_compiled(model: keras.Model) -> None:
+    """Refuse a compiled model whose `trainable` flags changed since `compile`.
+
+    Keras would go on training what it was compiled for, without a word.
+
+    Raises:
+        ValueError: the model is not compiled, or compiled for other flags.
+    """
+    if not model.compiled:
+        raise ValueError(
+            "A model must be compiled before it is fitted. Received: "
+            f"model={model.name!r}, not compiled. Call model.compile(...), or "
+            "feature_extract and fine_tune, which compile."
+        )
+    changed = _changed_since_compile(model)
+    if changed:
+        raise ValueError(
+            "The trainable flags must be those the model was compiled with. "
+            f"Received: {_few(changed)} changed after compile. Call "
+            "model.compile(...) again, or feature_extract and fine_tune, which do."
+        )
+
+
+def _changed_since_compile(model: keras.Model) -> list[str]:
+    # Keras >= 3.15 keeps the flags of `compile`; before that, the optimizer's own
+    # list shows the change as soon as there was a first step.
+    state = getattr(model, "_compiled_trainable_state", None)
+    changed = []
+    if state is not None:
+        changed = [
+            x.name for x in _tree([model]) if state.get(x, x.trainable) != x.trainable
+        ]
+    if not changed and model.optimizer.built:
+        known = {id(v) for v in _optimized(model.optimizer)}
+        now = {id(v): v.path for v in model.trainable_variables}
+        then = {id(v): v.path for v in model.variables if id(v) in known}
+        changed = [then.get(i) or now[i] for i in (then.keys() ^ now.keys())]
+    return changed
+
+
+def _optimized(optimizer: Any) -> list[Any]:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(inner._trainable_variables)  # noqa: SLF001 - Keras has no public name
+
+
+def _children(layer: keras.Layer) -> list[keras.Layer]:
+    return list(layer._layers)  # noqa: SLF001 - Keras has no public name for them
+
+
+def _tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
+    """Yield the layers and all layers within them, each once, parents first."""
+    seen: set[int] = set()
+    stack = list(layers)[::-1]
+    while stack:
+        layer = stack.pop()
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            yield layer
+            stack += _children(layer)[::-1]
+
+
+def _numbers(variables: Iterable[Any]) -> int:
+    return sum(math.prod(variable.shape) for variable in variables)
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,138 @@
+"""Prediction: what given images show.
+
+Owns the predictor, a classifier with its labels: a backbone of the catalogue as it is,
+or the model that a run left. It trains nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlcore.backbones import contract_layer, load_classifier
+from tlcore.catalogue import find_entry
+from tlcore.experiments import read_run
+from tlcore.images import check_images, read_image
+
+BATCH_IMAGES = 32
+"""How many images are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model from [0, 255] RGB to probabilities, and the name of each output."""
+
+    model: keras.Model
+    labels: tuple[str, ...]
+
+    def predict(
+        self, images: Sequence[str | Path], *, top: int = 5
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Return the `top` labels of each image file, the likeliest first.
+
+        Returns:
+            By path: a list of {"label", "probability"}.
+
+        Raises:
+            ValueError: `top` is below 1, or images cannot be read; all are named.
+        """
+        if top < 1:
+            raise ValueError(f"top must be at least 1. Received: top={top}.")
+        size = self.model.input_shape[1:3]
+        _check_images(images, size)
+        guesses: dict[str, list[dict[str, Any]]] = {}
+        for start in range(0, len(images), BATCH_IMAGES):
+            paths = images[start : start + BATCH_IMAGES]
+            batch = np.stack([read_image(path, size) for path in paths])
+            outputs = self.model.predict_on_batch(batch.astype("float32"))
+            for path, row in zip(
+                paths, _both_classes(np.asarray(outputs)), strict=True
+            ):
+                best = np.argsort(-row, kind="stable")[:top]
+                guesses[str(path)] = [
+                    {"label": self.labels[i], "probability": float(row[i])}
+                    for i in best
+                ]
+        return guesses
+
+
+def load_predictor(
+    *,
+    run: Path | None = None,
+    backbone: str = "efficientnet_b0",
+    weights: str | Path = "imagenet",
+    labels: Path | None = None,
+) -> Predictor:
+    """Return the predictor of a run, or of a backbone with its top.
+
+    Args:
+        run: a run's folder; its own class names are the labels.
+        backbone: where there is no run, a name of the catalogue.
+        weights: of the backbone with its top: "imagenet" or a file.
+        labels: a file with one label per line; "class 0", "class 1", ... without it.
+
+    Raises:
+        ValueError: no such backbone or run, or as many labels as outputs are missing.
+        FileNotFoundError: there is no such file.
+        ConnectionError: "imagenet" could not be downloaded.
+    """
+    names = _read_labels(labels) if labels is not None else None
+    if run is not None:
+        model, own = _load_run(run)
+        names = names or own
+    else:
+        model = _with_contract(backbone, weights)
+    outputs = max(model.output_shape[-1], 2)
+    names = names or tuple(f"class {i}" for i in range(outputs))
+    if len(names) != outputs:
+        raise ValueError(
+            f"There must be one label per class, {outputs}. "
+            f"Received: {len(names)} labels from {str(labels)!r}."
+        )
+    return Predictor(model, names)
+
+
+def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    run = read_run(path)
+    file = run.path / "model.keras"
+    if not file.is_file():
+        raise ValueError(
+            "A run must be done to predict with it. "
+            f"Received: run={str(path)!r}, with status {run.document['status']!r} and "
+            "no model.keras. Run its recipe again."
+        )
+    return keras.saving.load_model(file), tuple(run.document["data"]["classes"])
+
+
+def _with_contract(backbone: str, weights: str | Path) -> keras.Model:
+    entry = find_entry(backbone)
+    network = load_classifier(backbone, weights=weights)
+    inputs = keras.Input(network.input_shape[1:], name="image", dtype="float32")
+    contract = contract_layer(entry.contract)
+    ranged = inputs if contract is None else contract(inputs)
+    return keras.Model(inputs, network(ranged), name=f"{backbone}_as_is")
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _check_images(images: Sequence[str | Path], size: tuple[int, int]) -> None:
+    checked = check_images([str(path) for path in images], size)
+    bad = [f"{image.path} ({image.reason})" for image in checked if image.reason]
+    if bad:
+        raise ValueError(
+            "Images must be whole JPEG, PNG, GIF, BMP or WebP files. Received: "
+            f"{', '.join(bad)}."
+        )
+
+
+def _both_classes(outputs: Any) -> Any:
+    """Return one column per class, for a single sigmoid too."""
+    if outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return outputs

@@ -1,0 +1,216 @@
+"""The named recipes: what to train, as frozen values.
+
+Owns the ten recipes of the tutorials and the check of what a user changes in one. It
+loads no framework and runs nothing (that is `runner`).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+
+from tlcore.catalogue import did_you_mean, find_entry
+
+TENTH = 0.1
+"""The learning rate of fine-tuning over that of feature extraction."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, and how long.
+
+    Attributes:
+        name: what to ask for it by.
+        title: one line on what it shows.
+        backbone: a name of the catalogue.
+        weights: "imagenet", "none" or the path of a weights file.
+        image_size: height and width of the images, in pixels.
+        style: "functional" or "sequential".
+        augmentation: the name of a stack, or None.
+        head: "pool" or "dense".
+        dropout: rate before the last layer.
+        binary: whether two classes get one sigmoid instead of two softmax outputs.
+        percent: how much of the training images is used.
+        batch_size: images per step.
+        steps_per_epoch: steps; None is every image once.
+        optimizer: its name.
+        learning_rate: of feature extraction; fine-tuning takes a tenth.
+        epochs: epochs of feature extraction.
+        fine_tune_epochs: epochs of fine-tuning after them; 0 is none.
+        last: layers of the backbone that fine-tuning unfreezes.
+        hub: whether the backbone is a TF Hub model.
+    """
+
+    name: str
+    title: str
+    backbone: str = "efficientnet_b0"
+    weights: str = "imagenet"
+    image_size: int = 224
+    style: str = "functional"
+    augmentation: str | None = None
+    head: str = "pool"
+    dropout: float = 0.0
+    binary: bool = False
+    percent: float = 100
+    batch_size: int = 32
+    steps_per_epoch: int | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    epochs: int = 5
+    fine_tune_epochs: int = 0
+    last: int = 10
+    hub: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields as a mapping, for a JSON file."""
+        return asdict(self)
+
+    def changed(self, **changes: object) -> "Recipe":
+        """Return this recipe with some values changed; None leaves one as it is.
+
+        Raises:
+            ValueError: a value is out of range, or no backbone has that name.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        recipe = replace(self, **given)  # type: ignore[arg-type]
+        _check(recipe)
+        return recipe
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of this name.
+
+    Raises:
+        ValueError: there is none, or it needs TF Hub.
+    """
+    if name not in RECIPES:
+        raise ValueError(
+            f"A recipe must be one of: {', '.join(RECIPES)}. "
+            f"Received: recipe={name!r}.{did_you_mean(name, RECIPES)}"
+        )
+    recipe = RECIPES[name]
+    if recipe.hub:
+        raise ValueError(
+            "This version cannot load TF Hub models, which the recipe needs. "
+            f"Received: recipe={name!r}. Run model_0 with --backbone "
+            f"{recipe.backbone}, the same network from keras.applications."
+        )
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    if not recipe.hub:
+        entry = find_entry(recipe.backbone)
+        least = entry.contract.min_size
+        _require(
+            recipe.image_size >= least,
+            f"image_size must be at least {least} pixels for {entry.name}",
+            "image_size",
+            recipe.image_size,
+        )
+        layers = entry.manifest.layers
+        _require(
+            0 <= recipe.last <= layers,
+            f"last must be from 0 to {layers}, the layers of {entry.name}",
+            "last",
+            recipe.last,
+        )
+    _require(
+        0 < recipe.percent <= 100,
+        "percent must be above 0 and at most 100",
+        "percent",
+        recipe.percent,
+    )
+    for name in ("batch_size", "epochs"):
+        value = getattr(recipe, name)
+        _require(value >= 1, f"{name} must be at least 1", name, value)
+    _require(
+        recipe.fine_tune_epochs >= 0,
+        "fine_tune_epochs must be 0 (none) or more",
+        "fine_tune_epochs",
+        recipe.fine_tune_epochs,
+    )
+    _require(
+        math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0,
+        "learning_rate must be a positive number",
+        "learning_rate",
+        recipe.learning_rate,
+    )
+
+
+def _require(holds: bool, rule: str, name: str, value: object) -> None:  # noqa: FBT001
+    if not holds:
+        raise ValueError(f"{rule}. Received: {name}={value!r}.")
+
+
+_VGG16_FEATURES = Recipe(
+    "vgg16_features",
+    "VGG16's convolutional features frozen, a dense head, no augmentation",
+    backbone="vgg16",
+    image_size=150,
+    head="dense",
+    dropout=0.5,
+    binary=True,
+    batch_size=20,
+    optimizer="rmsprop",
+    learning_rate=2e-5,
+    epochs=30,
+)
+
+_ALL = (
+    Recipe("model_0", "EfficientNetB0 frozen, 10 % of the images", percent=10),
+    Recipe(
+        "model_1",
+        "EfficientNetB0 frozen, augmentation, 1 % of the images",
+        percent=1,
+        augmentation="tutorial",
+    ),
+    Recipe(
+        "model_2",
+        "EfficientNetB0 frozen, augmentation, 10 % of the images",
+        percent=10,
+        augmentation="tutorial",
+    ),
+    Recipe(
+        "model_3",
+        "model_2, then its last 10 layers fine-tuned, 10 % of the images",
+        percent=10,
+        augmentation="tutorial",
+        fine_tune_epochs=5,
+    ),
+    Recipe(
+        "model_4",
+        "model_2, then its last 10 layers fine-tuned, all images",
+        augmentation="tutorial",
+        fine_tune_epochs=5,
+    ),
+    *(
+        Recipe(
+            f"hub_{backbone}",
+            f"{title} feature vector of TF Hub in a Sequential model, 10 %",
+            backbone=backbone,
+            percent=10,
+            style="sequential",
+            epochs=15,
+            batch_size=16,
+            hub=True,
+        )
+        for backbone, title in (
+            ("resnet50_v2", "ResNet50V2"),
+            ("efficientnet_b0", "EfficientNetB0"),
+            ("efficientnet_b4", "EfficientNetB4"),
+        )
+    ),
+    _VGG16_FEATURES,
+    replace(
+        _VGG16_FEATURES,
+        name="vgg16_augmented",
+        title="VGG16 inside the model, the generator's augmentation, a dense head",
+        augmentation="generator",
+        batch_size=32,
+        steps_per_epoch=50,
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in _ALL})
+"""Every recipe by name."""

@@ -1,0 +1,373 @@
+"""The runner: carries a recipe out on a data folder and leaves a run folder.
+
+Owns the order of a run: refuse what is wrong before anything is written, train phase
+by phase with the history on disk after every epoch, prove that frozen was frozen, end
+with figures on whole sets and with pictures. What a phase does is in `training`.
+"""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlcore.datasets import ImageFolder, Splits, load_splits
+from tlcore.experiments import Run, check_writable, start_run
+from tlcore.files import replacing
+from tlcore.recipes import TENTH, Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+HELD_OUT_PERCENT = 10
+"""How much of `train` selects the best epoch where there is no `validation`."""
+
+FEATURE_EXTRACTION = "feature_extraction"
+FINE_TUNING = "fine_tuning"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to carry a recipe out, beside what it says.
+
+    Attributes:
+        out: the folder of all runs.
+        seed: of initial weights, shuffling, augmentation, Dropout and subsets.
+        skip_bad: go on without images that cannot be read, and record which.
+        deterministic: operations that give the same bits each time.
+        early_stopping: epochs without improvement to stop after; None trains all.
+        callbacks: makes further Keras callbacks, for each phase (progress).
+        say: what to do with a line for the user.
+    """
+
+    out: Path = Path("runs")
+    seed: int = 42
+    skip_bad: bool = False
+    deterministic: bool = False
+    early_stopping: int | None = None
+    callbacks: Callable[[], list[Any]] = list
+    say: Callable[[str], None] = print
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The folders of a run: trained on, validated on, with what it was selected on."""
+
+    splits: Splits
+    train: ImageFolder
+    validation: ImageFolder
+    validated_on: str
+    selected_on: str | None
+
+
+def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
+    """Train `recipe` on the data folder and return the finished run.
+
+    Args:
+        recipe: what to train, with the user's changes in it.
+        data: a folder with `train` and `validation` and/or `test`, each with one
+            folder of images per class.
+        options: how.
+
+    Returns:
+        The run; its folder holds run.json, history.csv, curves.png, images.png,
+        checkpoints/, tensorboard/ and model.keras.
+
+    Raises:
+        ValueError: recipe, data or options cannot be used; nothing was written.
+        FloatingPointError: the loss became NaN or infinite; the run says "failed" and
+            holds the last good checkpoint.
+
+    However it ends, by Ctrl-C ("interrupted") or SystemExit ("terminated") too, its
+    run.json says so.
+    """
+    out = check_writable(options.out)
+    _check_options(options)
+    folders = _load(recipe, data, options)
+
+    from tlcore.determinism import make_deterministic, set_seed
+
+    if options.deterministic:
+        make_deterministic()
+    set_seed(options.seed)
+    model = _build(recipe, folders.train)
+    document = _document(recipe, data, options, folders, model)
+    run = start_run(out, recipe.name, document, now=datetime.now())
+    options.say(f"run: {run.path}")
+    with _ending(run):
+        history = _train(run, recipe, options, folders, model)
+        _finish(run, folders, model, history)
+    return run
+
+
+def _check_options(options: RunOptions) -> None:
+    if options.early_stopping is not None and options.early_stopping < 1:
+        raise ValueError(
+            "Early stopping must wait at least 1 epoch. "
+            f"Received: early_stopping={options.early_stopping}."
+        )
+
+
+def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:
+    size = (recipe.image_size, recipe.image_size)
+    splits = load_splits(
+        data,
+        image_size=size,
+        batch_size=recipe.batch_size,
+        label_mode="categorical",
+        percent=recipe.percent,
+        seed=options.seed,
+        skip_bad=options.skip_bad,
+    )
+    if recipe.binary and splits.train.num_classes == 2:
+        splits = splits.relabelled("binary")
+    validated_on, validation = splits.epochs_on
+    train, selected_on = splits.train, None
+    if options.early_stopping is not None:
+        selected_on = "validation"
+        if splits.validation is None:
+            train, validation = splits.train.split_off(HELD_OUT_PERCENT)
+            validated_on = selected_on = "held out of train"
+    for name, folder in _named(splits).items():
+        options.say(f"{name}: {folder.notes()}")
+    options.say(
+        f"epochs are validated on: {validated_on} ({validation.num_images} images); "
+        + (f"the best is selected on: {selected_on}" if selected_on else "no selection")
+    )
+    return _Data(splits, train, validation, validated_on, selected_on)
+
+
+def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
+    from tlcore.models import create_model
+
+    binary = train.label_mode == "binary"
+    return create_model(
+        recipe.backbone,
+        1 if binary else train.num_classes,
+        weights=None if recipe.weights == "none" else recipe.weights,
+        input_shape=(recipe.image_size, recipe.image_size, 3),
+        augmentation=recipe.augmentation,
+        head=recipe.head,
+        dropout=recipe.dropout,
+        style=recipe.style,
+    )
+
+
+def _train(
+    run: Run, recipe: Recipe, options: RunOptions, folders: _Data, model: "keras.Model"
+) -> dict[str, list[Any]]:
+    from tlcore import plots, training
+
+    plots.plot_images(folders.train, seed=options.seed, path=run.path / "images.png")
+    (run.path / "checkpoints").mkdir()
+    columns: dict[str, list[Any]] = {}
+
+    def shared(phase: str, rate: float) -> dict[str, Any]:
+        return {
+            "learning_rate": rate,
+            "optimizer": recipe.optimizer,
+            "steps_per_epoch": recipe.steps_per_epoch,
+            "callbacks": _callbacks(run, phase, rate, options, columns),
+            "verbose": 0,
+        }
+
+    first = training.feature_extract(
+        model,
+        folders.train,
+        folders.validation,
+        epochs=recipe.epochs,
+        **shared(FEATURE_EXTRACTION, recipe.learning_rate),
+    )
+    if recipe.fine_tune_epochs:
+        training.fine_tune(
+            model,
+            folders.train,
+            folders.validation,
+            history=first,
+            last=recipe.last,
+            epochs=recipe.fine_tune_epochs,
+            **shared(FINE_TUNING, recipe.learning_rate * TENTH),
+        )
+    return columns
+
+
+def _callbacks(
+    run: Run, phase: str, rate: float, options: RunOptions, columns: dict[str, Any]
+) -> list[Any]:
+    import keras
+
+    from tlcore import callbacks
+
+    made = [
+        callbacks.EpochClock(),
+        callbacks.checkpoint_callback(run.path / f"checkpoints/{phase}.weights.h5"),
+        keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
+        _recorder(run, phase, rate, columns),
+    ]
+    if options.early_stopping is not None:
+        made.append(callbacks.early_stopping_callback(patience=options.early_stopping))
+    return made + options.callbacks()
+
+
+def _recorder(run: Run, phase: str, rate: float, columns: dict[str, Any]) -> Any:
+    """Return a callback that keeps the run's files up to date and its word true."""
+    import keras
+
+    from tlcore.freezing import frozen_fingerprint, trainable_summary
+
+    entry: dict[str, Any] = {"name": phase, "learning_rate": rate}
+    phases = [*run.document["phases"], entry]
+
+    def on_train_begin(_: Any) -> None:
+        entry["first_epoch"] = len(columns.get("epoch", []))
+        entry["counts"] = asdict(trainable_summary(recorder.model))
+        entry["frozen_fingerprint"] = frozen_fingerprint(recorder.model)
+        run.update(phases=phases)
+
+    def on_epoch_end(epoch: int, logs: dict[str, float]) -> None:
+        for name, value in {"epoch": epoch, "phase": phase, **logs}.items():
+            columns.setdefault(name, []).append(value)
+        run.write_history(columns)
+
+    def on_train_end(_: Any) -> None:
+        if frozen_fingerprint(recorder.model) != entry["frozen_fingerprint"]:
+            raise RuntimeError(
+                f"Frozen weights must not change. In {phase} of {run.path} some did; "
+                "this is a defect of tlcore or Keras, and the run's figures are void."
+            )
+
+    recorder = keras.callbacks.LambdaCallback(
+        on_train_begin=on_train_begin,
+        on_epoch_end=on_epoch_end,
+        on_train_end=on_train_end,
+    )
+    return recorder
+
+
+def _finish(
+    run: Run, folders: _Data, model: "keras.Model", columns: dict[str, list[Any]]
+) -> None:
+    from tlcore import plots
+    from tlcore.training import evaluate
+
+    scored = {"val": (folders.validated_on, folders.validation)}
+    if folders.splits.test is not None:
+        scored["test"] = ("test", folders.splits.test)
+    estimates: dict[str, dict[str, Any]] = {}
+    final: dict[str, Any] = {}
+    for prefix, (split, folder) in scored.items():
+        if split not in estimates:
+            estimates[split] = evaluate(model, folder)
+        for metric, estimate in estimates[split].items():
+            final[f"{prefix}_{metric}"] = {**estimate.as_dict(), "split": split}
+    with replacing(run.path / "model.keras") as aside:
+        model.save(aside)
+    plots.plot_history(*_histories(columns), path=run.path / "curves.png")
+    run.finish("done", final=final)
+
+
+def _histories(columns: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
+    """Return one history per phase."""
+    drawn = {name: c for name, c in columns.items() if name not in {"phase", "seconds"}}
+    return [
+        {
+            name: [v for v, p in zip(c, columns["phase"], strict=True) if p == phase]
+            for name, c in drawn.items()
+        }
+        for phase in dict.fromkeys(columns["phase"])
+    ]
+
+
+@contextmanager
+def _ending(run: Run) -> Iterator[None]:
+    """Have the run say how it ended, however it does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.finish("interrupted")
+        raise
+    except SystemExit:
+        run.finish("terminated")
+        raise
+    except BaseException as error:
+        run.finish("failed", error=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _document(
+    recipe: Recipe,
+    data: str | Path,
+    options: RunOptions,
+    folders: _Data,
+    model: "keras.Model",
+) -> dict[str, Any]:
+    from tlcore.freezing import find_backbone, fingerprint, trainable_summary
+
+    _, network = find_backbone(model)
+    return {
+        "recipe": recipe.as_dict(),
+        "seed": options.seed,
+        "deterministic": options.deterministic,
+        "early_stopping": options.early_stopping,
+        "data": {
+            "folder": str(data),
+            "classes": list(folders.train.class_names),
+            "validated_on": folders.validated_on,
+            "selected_on": folders.selected_on,
+            "trained_on": folders.train.num_images,
+            "splits": {
+                name: _describe(folder)
+                for name, folder in _named(folders.splits).items()
+            },
+        },
+        "weights": {
+            "source": recipe.weights,
+            "fingerprint": fingerprint(network.weights),
+        },
+        "counts": asdict(trainable_summary(model)),
+        "phases": [],
+        "versions": _versions(),
+        "machine": _machine(),
+    }
+
+
+def _named(splits: Splits) -> dict[str, ImageFolder]:
+    named = {
+        "train": splits.train,
+        "validation": splits.validation,
+        "test": splits.test,
+    }
+    return {name: folder for name, folder in named.items() if folder is not None}
+
+
+def _describe(folder: ImageFolder) -> dict[str, Any]:
+    return {
+        "images": folder.num_images,
+        "fingerprint": folder.fingerprint,
+        "converted": dict(folder.converted),
+        "skipped": [list(item) for item in folder.skipped],
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("tlcore", "keras", "tensorflow", "numpy", "pillow")
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }
+
+
+def _machine() -> dict[str, Any]:
+    import keras
+
+    return {
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": keras.distribution.list_devices(),
+        "backend": keras.backend.backend(),
+    }

@@ -1,0 +1,668 @@
+"""Sample images: generated pictures of named kinds, for demonstrations and tests.
+
+Owns the kinds, how each is drawn and how a set of them is laid out on disk as an image
+folder. A kind is a texture on a shape ("striped_triangle"); where it lies, its size,
+turn, colours, background and clutter are drawn by lot and say nothing of the kind.
+The same arguments give the same bytes on every machine: lots come from a hash,
+arithmetic is elementwise IEEE float64, and the PNG files are stored uncompressed.
+It neither reads images nor trains on them.
+"""
+
+import hashlib
+import secrets
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_KINDS: tuple[str, ...] = (
+    "striped_triangle",
+    "dotted_crescent",
+    "checked_ring",
+    "plain_star",
+    "rippled_elbow",
+    "zigzag_square",
+    "striped_crescent",
+    "dotted_disc",
+    "plain_arrow",
+    "checked_heart",
+    "zigzag_elbow",
+    "rippled_cross",
+    "plain_crescent",
+    "striped_arrow",
+    "checked_elbow",
+    "dotted_square",
+    "zigzag_star",
+    "rippled_triangle",
+    "plain_ring",
+    "checked_crescent",
+    "striped_disc",
+    "dotted_elbow",
+    "zigzag_cross",
+    "rippled_heart",
+    "checked_arrow",
+    "rippled_crescent",
+    "plain_elbow",
+    "dotted_heart",
+    "striped_elbow",
+    "zigzag_crescent",
+)
+"""The kinds that sample images show, in the order in which classes are taken.
+
+None of them is in `PRETRAINING_KINDS`, on which the weights of `sample_net` were
+trained. Crescents and elbows are shapes those weights never saw; the other eight shapes
+and all six textures they saw in other combinations, drawn by the same code on the same
+sort of background.
+"""
+
+PRETRAINING_KINDS: tuple[str, ...] = (
+    "plain_disc",
+    "checked_disc",
+    "rippled_disc",
+    "zigzag_disc",
+    "plain_square",
+    "striped_square",
+    "checked_square",
+    "rippled_square",
+    "plain_triangle",
+    "checked_triangle",
+    "dotted_triangle",
+    "zigzag_triangle",
+    "striped_ring",
+    "dotted_ring",
+    "rippled_ring",
+    "zigzag_ring",
+    "plain_cross",
+    "striped_cross",
+    "checked_cross",
+    "dotted_cross",
+    "striped_star",
+    "checked_star",
+    "dotted_star",
+    "rippled_star",
+    "plain_heart",
+    "striped_heart",
+    "zigzag_heart",
+    "dotted_arrow",
+    "rippled_arrow",
+    "zigzag_arrow",
+)
+"""The kinds the weights of `sample_net` were trained on; no sample image shows one."""
+
+
+def write_sample_images(
+    directory: str | Path,
+    *,
+    classes: int = 10,
+    per_class: int = 20,
+    size: int = 96,
+    seed: int = 42,
+) -> list[Path]:
+    """Write an image folder of generated pictures: `directory/<class>/<nnn>.png`.
+
+    An image depends on its class, its number, `size` and `seed` alone: 5 classes are
+    the first 5 of 10, and 10 images of a class the first 10 of 20.
+
+    Args:
+        directory: a folder that is absent or empty; its parents are made.
+        classes: number of classes, the first of `SAMPLE_KINDS`.
+        per_class: number of images of each class.
+        size: height and width of the images, in pixels.
+        seed: any integer; another seed gives other images.
+
+    Returns:
+        The paths written, class by class in the order of `SAMPLE_KINDS`.
+
+    Raises:
+        ValueError: a number is out of its range, or `directory` is the working folder.
+        FileExistsError: `directory` holds something or is a file.
+    """
+    _check("per_class", per_class, 1, _SPLIT_STRIDE)
+    directory = Path(directory)
+    _check_folder_options(directory, classes, size)
+    with _replacing_folder(directory) as aside:
+        _write_split(aside, 0, per_class, classes=classes, size=size, seed=seed)
+    return _paths(directory, classes, per_class)
+
+
+def write_sample_splits(
+    directory: str | Path,
+    *,
+    classes: int = 10,
+    per_class: int = 20,
+    validation_per_class: int = 10,
+    test_per_class: int = 10,
+    size: int = 96,
+    seed: int = 42,
+) -> dict[str, list[Path]]:
+    """Write image folders `train`, `validation` and `test` that share no image.
+
+    The images in `train` are those of `write_sample_images`; how many there are changes
+    neither `validation` nor `test`.
+
+    Args:
+        directory: a folder that is absent or empty; its parents are made.
+        classes: number of classes, the first of `SAMPLE_KINDS`.
+        per_class: number of training images of each class.
+        validation_per_class: the same for validation; 0 leaves the split out.
+        test_per_class: the same for test; 0 leaves the split out.
+        size: height and width of the images, in pixels.
+        seed: any integer; another seed gives other images.
+
+    Returns:
+        The paths written, by split, then class by class in the order of `SAMPLE_KINDS`.
+
+    Raises:
+        ValueError: a number is out of its range, or `directory` is the working folder.
+        FileExistsError: `directory` holds something or is a file.
+    """
+    _check("per_class", per_class, 1, _SPLIT_STRIDE)
+    _check("validation_per_class", validation_per_class, 0, _SPLIT_STRIDE)
+    _check("test_per_class", test_per_class, 0, _SPLIT_STRIDE)
+    directory = Path(directory)
+    _check_folder_options(directory, classes, size)
+    counts = dict(
+        zip(_SPLITS, (per_class, validation_per_class, test_per_class), strict=True)
+    )
+    with _replacing_folder(directory) as aside:
+        for number, (split, count) in enumerate(counts.items()):
+            first = number * _SPLIT_STRIDE
+            _write_split(
+                aside / split, first, count, classes=classes, size=size, seed=seed
+            )
+    return {
+        split: _paths(directory / split, classes, count)
+        for split, count in counts.items()
+        if count
+    }
+
+
+def draw_sample_image(
+    kind: str, index: int, *, size: int = 96, seed: int = 42
+) -> NDArray[np.uint8]:
+    """Draw one picture of a kind.
+
+    Args:
+        kind: one of `SAMPLE_KINDS` or `PRETRAINING_KINDS`.
+        index: number of the picture; each is another scene.
+        size: height and width in pixels. The scene is the same at every size, only its
+            grain is not.
+        seed: any integer; another seed gives another scene.
+
+    Returns:
+        RGB values in [0, 255], of shape (size, size, 3).
+
+    Raises:
+        ValueError: the kind is unknown or `size` too small.
+    """
+    if kind not in SAMPLE_KINDS and kind not in PRETRAINING_KINDS:
+        valid = ", ".join(sorted(SAMPLE_KINDS + PRETRAINING_KINDS))
+        raise ValueError(
+            f"kind must name something that can be drawn. Received: kind={kind!r}. "
+            f"Choose one of: {valid}."
+        )
+    _check("size", size, _SMALLEST_SIZE_PIXELS)
+    texture, shape = kind.split("_")
+    lots = _Lots(f"{seed}/{kind}/{index}")
+    ground = lots.between(_DARKEST, _BRIGHTEST)
+    canvas = _background(lots, size, ground)
+    for _ in range(lots.whole(2, 5)):
+        _paint(canvas, _clutter(lots, ground))
+    subject = _subject(lots, ground, shape=shape, texture=texture)
+    _paint(canvas, subject)
+    for _ in range(lots.whole(0, 2)):
+        _paint(canvas, _stick(lots, subject.pose))
+    canvas *= _illumination(lots, size)
+    canvas += _grain(f"{seed}/{kind}/{index}/grain", size, lots.between(6.0, 24.0))
+    rounded = np.floor(np.minimum(np.maximum(canvas, 0.0), 255.0) + 0.5)
+    return np.ascontiguousarray(rounded.astype(np.uint8).transpose(1, 2, 0))
+
+
+_Plane = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
+_Color = tuple[float, float, float]
+_Option = TypeVar("_Option")
+_Test = Callable[[_Plane, _Plane], _Mask]
+"""Says of every point (u, v) whether it belongs to a figure."""
+
+_SMALLEST_SIZE_PIXELS = 16
+"""Smaller images show no texture."""
+_SPLITS = ("train", "validation", "test")
+_SPLIT_STRIDE = 1_000_000
+"""Numbers of images between the first of one split and the first of the next."""
+_DARKEST, _BRIGHTEST = 25.0, 230.0
+"""Range of the luminance of surfaces, of [0, 255]."""
+_SUBJECT_GAP = 55.0
+"""Least difference of luminance between the subject and the ground."""
+_TEXTURE_GAP = 65.0
+"""Least difference of luminance between the two colours of a texture."""
+
+
+class _Lots:
+    """Numbers drawn by lot, the same ones for the same key on every machine.
+
+    They come from SHAKE-128: the streams of NumPy's generators may change between
+    versions.
+    """
+
+    _COUNT = 256
+
+    def __init__(self, key: str) -> None:
+        words = np.frombuffer(_random_bytes(key, 4 * self._COUNT), dtype="<u4")
+        self._fractions: Iterator[float] = iter((words / 4294967296.0).tolist())
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * next(self._fractions)
+
+    def whole(self, low: int, high: int) -> int:
+        """Return an integer from `low` to `high`, both included."""
+        return low + int((high - low + 1) * next(self._fractions))
+
+    def choice(self, options: Sequence[_Option]) -> _Option:
+        return options[self.whole(0, len(options) - 1)]
+
+    def turn(self) -> tuple[float, float]:
+        """Return cosine and sine of an angle.
+
+        The circle is parametrised by rational functions: libraries differ in the last
+        bit of a sine.
+        """
+        t = self.between(-1.0, 1.0)
+        sign = self.choice((-1.0, 1.0))
+        return sign * (1.0 - t * t) / (1.0 + t * t), sign * 2.0 * t / (1.0 + t * t)
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """Where a unit figure lies; lengths are fractions of the image's side."""
+
+    x: float
+    y: float
+    x_radius: float
+    y_radius: float
+    turn: tuple[float, float]
+
+    def coordinates(self, xs: _Plane, ys: _Plane) -> tuple[_Plane, _Plane]:
+        """Return the points of the grid `xs` by `ys` in units of the figure."""
+        cosine, sine = self.turn
+        right, down = xs - self.x, (ys - self.y)[:, None]
+        u = right * (cosine / self.x_radius) + down * (sine / self.x_radius)
+        v = down * (cosine / self.y_radius) - right * (sine / self.y_radius)
+        return u, v
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What a texture adds to a plain surface."""
+
+    texture: str
+    pose: _Pose
+    color: _Color
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A shape to paint."""
+
+    shape: str
+    pose: _Pose
+    color: _Color
+    marks: _Marks | None = None
+
+
+def _random_bytes(key: str, count: int) -> bytes:
+    return hashlib.shake_128(f"tlcore sample image {key}".encode()).digest(count)
+
+
+def _disc(u: _Plane, v: _Plane) -> _Mask:
+    return u * u + v * v <= 0.81
+
+
+def _square(u: _Plane, v: _Plane) -> _Mask:
+    return np.maximum(np.abs(u), np.abs(v)) <= 0.74
+
+
+def _triangle(u: _Plane, v: _Plane) -> _Mask:
+    return (v >= -0.5) & (1.7320508 * np.abs(u) + v <= 1.0)
+
+
+def _ring(u: _Plane, v: _Plane) -> _Mask:
+    squared = u * u + v * v
+    return (squared >= 0.24) & (squared <= 0.95)
+
+
+def _cross(u: _Plane, v: _Plane) -> _Mask:
+    u, v = np.abs(u), np.abs(v)
+    return (np.minimum(u, v) <= 0.3) & (np.maximum(u, v) <= 0.95)
+
+
+def _star(u: _Plane, v: _Plane) -> _Mask:
+    # The points inside at least four of the five lines that a pentagram is drawn with.
+    lines = (
+        (0.0, 1.0),
+        (0.9510565, 0.309017),
+        (0.5877853, -0.809017),
+        (-0.5877853, -0.809017),
+        (-0.9510565, 0.309017),
+    )
+    count = np.zeros(u.shape, dtype=np.uint8)
+    for a, b in lines:
+        count += a * u + b * v <= 0.33
+    return count >= 4
+
+
+def _heart(u: _Plane, v: _Plane) -> _Mask:
+    u, v = 1.2 * u, 1.2 * v + 0.1
+    bulge = u * u + v * v - 1.0
+    return bulge * bulge * bulge <= u * u * v * v * v
+
+
+def _arrow(u: _Plane, v: _Plane) -> _Mask:
+    v = np.abs(v)
+    shaft = (np.abs(u + 0.4) <= 0.55) & (v <= 0.24)
+    return shaft | ((u >= 0.05) & (v <= 0.85 * (0.95 - u)))
+
+
+def _crescent(u: _Plane, v: _Plane) -> _Mask:
+    bite = u - 0.5
+    return (u * u + v * v <= 0.95) & (bite * bite + v * v >= 0.55)
+
+
+def _elbow(u: _Plane, v: _Plane) -> _Mask:
+    return (np.maximum(np.abs(u), np.abs(v)) <= 0.76) & (np.minimum(u, v) <= -0.2)
+
+
+_SHAPES: dict[str, _Test] = {
+    "disc": _disc,
+    "square": _square,
+    "triangle": _triangle,
+    "ring": _ring,
+    "cross": _cross,
+    "star": _star,
+    "heart": _heart,
+    "arrow": _arrow,
+    "crescent": _crescent,
+    "elbow": _elbow,
+}
+"""Figures inside the circle of radius 1.1, one unit being the pose's radius."""
+
+
+def _phase(p: _Plane) -> _Plane:
+    """Return the position of `p` in its period, in [0, 1)."""
+    return p - np.floor(p)
+
+
+def _striped(p: _Plane, q: _Plane) -> _Mask:  # noqa: ARG001 -- one signature for all
+    return _phase(p) < 0.5
+
+
+def _checked(p: _Plane, q: _Plane) -> _Mask:
+    return (_phase(p) < 0.5) ^ (_phase(q) < 0.5)
+
+
+def _dotted(p: _Plane, q: _Plane) -> _Mask:
+    p, q = _phase(p) - 0.5, _phase(q) - 0.5
+    return p * p + q * q <= 0.09
+
+
+def _rippled(p: _Plane, q: _Plane) -> _Mask:
+    return _phase(np.sqrt(p * p + q * q)) < 0.5
+
+
+def _zigzag(p: _Plane, q: _Plane) -> _Mask:
+    return _phase(p + np.abs(_phase(0.6 * q) - 0.5)) < 0.5
+
+
+_TEXTURES: dict[str, _Test] = {
+    "striped": _striped,
+    "checked": _checked,
+    "dotted": _dotted,
+    "rippled": _rippled,
+    "zigzag": _zigzag,
+}
+"""Marks on a plain surface, one unit being a period."""
+
+
+def _pixel_centres(first: int, last: int, size: int) -> _Plane:
+    """Return the centres of pixels `first` to `last` - 1, each halved, of `size`."""
+    halves = np.arange(2 * first, 2 * last, dtype=np.float64)
+    return (halves + 0.5) / (2.0 * size)
+
+
+def _coverage(halves: _Mask) -> _Plane:
+    """Return how much of each pixel is covered, from its four quarters."""
+    quarters: NDArray[np.uint8] = halves.view(np.uint8)
+    counts = quarters[::2, ::2] + quarters[1::2, ::2]
+    counts += quarters[::2, 1::2]
+    counts += quarters[1::2, 1::2]
+    covered: _Plane = counts.astype(np.float64) * 0.25
+    return covered
+
+
+def _paint(canvas: _Plane, figure: _Figure) -> None:
+    """Paint `figure` over `canvas` of shape (3, size, size), in place."""
+    size, pose = canvas.shape[1], figure.pose
+    reach = 1.1 * max(pose.x_radius, pose.y_radius)
+    left, top = (max(0, int((c - reach) * size)) for c in (pose.x, pose.y))
+    right, bottom = (min(size, int((c + reach) * size) + 1) for c in (pose.x, pose.y))
+    xs = _pixel_centres(left, right, size)
+    ys = _pixel_centres(top, bottom, size)
+    inside = _SHAPES[figure.shape](*pose.coordinates(xs, ys))
+    patch = canvas[:, top:bottom, left:right]
+    color = np.array(figure.color)[:, None, None]
+    patch += _coverage(inside) * (color - patch)
+    if figure.marks is not None:
+        marked = _TEXTURES[figure.marks.texture](*figure.marks.pose.coordinates(xs, ys))
+        difference = np.array(figure.marks.color)[:, None, None] - color
+        patch += _coverage(inside & marked) * difference
+
+
+def _color(lots: _Lots, luminance: float) -> _Color:
+    first, second = lots.between(-60.0, 60.0), lots.between(-60.0, 60.0)
+    offsets = (first, second, -(first + second) / 2.0)
+    start = lots.whole(0, 2)
+    red, green, blue = (luminance + offsets[(start + i) % 3] for i in range(3))
+    return red, green, blue
+
+
+def _luminance_apart(lots: _Lots, other: float, gap: float) -> float:
+    """Return a luminance at least `gap` away from `other`."""
+    span = _BRIGHTEST - _DARKEST
+    above = other - _DARKEST + lots.between(gap, span - gap)
+    return _DARKEST + (above - span if above >= span else above)
+
+
+def _texture_pose(lots: _Lots, x: float, y: float, period: float) -> _Pose:
+    """Return a pose with a period of `period` and its origin near (x, y)."""
+    x, y = (c + lots.between(-0.5, 0.5) * period for c in (x, y))
+    return _Pose(x, y, period, period, lots.turn())
+
+
+def _background(lots: _Lots, size: int, ground: float) -> _Plane:
+    """Return a ground of uneven colour with a faint texture, (3, size, size)."""
+    slope_x, slope_y = lots.between(-60.0, 60.0), lots.between(-60.0, 60.0)
+    grid = _pixel_centres(0, size, size)
+    at = grid[::2] - 0.5
+    relief = slope_x * at + (slope_y * at)[:, None] + _clouds(lots, size)
+    texture = lots.choice(("plain", *_TEXTURES))
+    pose = _texture_pose(lots, 0.5, 0.5, lots.between(0.07, 0.3))
+    strength = lots.between(8.0, 40.0)
+    if texture != "plain":
+        marks = _TEXTURES[texture](*pose.coordinates(grid, grid))
+        relief += strength * (_coverage(marks) - 0.5)
+    tint = np.array([lots.between(0.4, 1.3) for _ in range(3)])
+    color = np.array(_color(lots, ground))
+    return color[:, None, None] + tint[:, None, None] * relief
+
+
+def _clouds(lots: _Lots, size: int) -> _Plane:
+    """Return soft blobs, (size, size), interpolated between 5 by 5 random heights."""
+    heights = np.array(
+        [[lots.between(-30.0, 30.0) for _ in range(5)] for _ in range(5)]
+    )
+    at = (np.arange(size, dtype=np.float64) + 0.5) * (4.0 / size)
+    low = np.floor(at)
+    part = at - low
+    part = part * part * (3.0 - 2.0 * part)
+    low_index = low.astype(np.intp)
+    rows = heights[low_index]
+    rows = rows + part[:, None] * (heights[low_index + 1] - rows)
+    columns = rows[:, low_index]
+    clouds: _Plane = columns + part * (rows[:, low_index + 1] - columns)
+    return clouds
+
+
+def _clutter(lots: _Lots, ground: float) -> _Figure:
+    radius = lots.between(0.03, 0.09)
+    stretch = lots.between(0.6, 1.6)
+    x, y = lots.between(0.0, 1.0), lots.between(0.0, 1.0)
+    return _Figure(
+        lots.choice(("disc", "square", "triangle")),
+        _Pose(x, y, radius * stretch, radius / stretch, lots.turn()),
+        _color(lots, _luminance_apart(lots, ground, 20.0)),
+    )
+
+
+def _subject(lots: _Lots, ground: float, *, shape: str, texture: str) -> _Figure:
+    radius = lots.between(0.22, 0.4)
+    stretch = lots.between(0.87, 1.15)
+    x, y = (lots.between(0.9 * radius, 1.0 - 0.9 * radius) for _ in range(2))
+    pose = _Pose(x, y, radius * stretch, radius / stretch, lots.turn())
+    luminance = _luminance_apart(lots, ground, _SUBJECT_GAP)
+    color = _color(lots, luminance)
+    if texture == "plain":
+        return _Figure(shape, pose, color)
+    marks = _Marks(
+        texture,
+        _texture_pose(lots, x, y, radius * lots.between(0.36, 0.6)),
+        _color(lots, _luminance_apart(lots, luminance, _TEXTURE_GAP)),
+    )
+    return _Figure(shape, pose, color, marks)
+
+
+def _stick(lots: _Lots, subject: _Pose) -> _Figure:
+    """Return a thin bar that crosses the subject."""
+    x = subject.x + lots.between(-0.6, 0.6) * subject.x_radius
+    y = subject.y + lots.between(-0.6, 0.6) * subject.y_radius
+    pose = _Pose(x, y, lots.between(0.2, 0.5), lots.between(0.012, 0.03), lots.turn())
+    return _Figure("square", pose, _color(lots, lots.between(_DARKEST, _BRIGHTEST)))
+
+
+def _illumination(lots: _Lots, size: int) -> _Plane:
+    """Return a factor on brightness that changes across the image, (size, size)."""
+    at = (np.arange(size, dtype=np.float64) + 0.5) / size - 0.5
+    across, down = lots.between(-0.4, 0.4), lots.between(-0.4, 0.4)
+    return lots.between(0.75, 1.15) + across * at + (down * at)[:, None]
+
+
+def _grain(key: str, size: int, strength: float) -> _Plane:
+    """Return noise in [-strength, strength] for every value, (3, size, size)."""
+    noise = np.frombuffer(_random_bytes(key, 3 * size * size), dtype=np.uint8)
+    values = noise.reshape(3, size, size).astype(np.float64)
+    return (values - 127.5) * (strength / 127.5)
+
+
+def _encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Return `image` as a PNG whose data is stored, since zlib versions differ."""
+    height, width, _ = image.shape
+    # Each row starts with its filter, 0 for none.
+    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
+    rows[:, 1:] = image.reshape(height, 3 * width)
+    data = rows.tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _png_chunk(b"IHDR", header),
+            _png_chunk(b"IDAT", _stored_zlib(data)),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + checksum
+
+
+def _stored_zlib(data: bytes) -> bytes:
+    """Return `data` as a zlib stream of stored blocks (RFC 1950 and 1951)."""
+    parts = [b"\x78\x01"]
+    for start in range(0, len(data), 0xFFFF):
+        block = data[start : start + 0xFFFF]
+        is_last = start + 0xFFFF >= len(data)
+        parts.append(struct.pack("<BHH", is_last, len(block), 0xFFFF - len(block)))
+        parts.append(block)
+    parts.append(struct.pack(">I", zlib.adler32(data)))
+    return b"".join(parts)
+
+
+def _check(name: str, value: int, low: int, high: int | None = None) -> None:
+    if value < low or (high is not None and value > high):
+        limits = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {limits}. Received: {name}={value}.")
+
+
+def _check_folder_options(directory: Path, classes: int, size: int) -> None:
+    _check("classes", classes, 2, len(SAMPLE_KINDS))
+    _check("size", size, _SMALLEST_SIZE_PIXELS)
+    if directory.resolve() == Path.cwd():
+        raise ValueError(
+            "directory must not be the working folder, which is replaced as a whole. "
+            f"Received: directory={str(directory)!r}. Name a folder inside it."
+        )
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(
+            "directory must be absent or an empty folder; this is a file. "
+            f"Received: directory={str(directory)!r}. Name another folder."
+        )
+    if directory.exists() and any(directory.iterdir()):
+        raise FileExistsError(
+            "directory must be absent or an empty folder; this one holds files. "
+            f"Received: directory={str(directory)!r}. Name another folder."
+        )
+
+
+@contextmanager
+def _replacing_folder(directory: Path) -> Iterator[Path]:
+    """Give a new sibling of `directory` that takes its place when the block ends well.
+
+    `tlcore.files.replacing` does this for a file.
+    """
+    target = directory.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
+    aside.mkdir()
+    try:
+        yield aside
+        if target.exists():
+            target.rmdir()  # Windows renames onto no folder, not even an empty one.
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _paths(folder: Path, classes: int, count: int) -> list[Path]:
+    return [
+        folder / kind / f"{number:03d}.png"
+        for kind in SAMPLE_KINDS[:classes]
+        for number in range(count)
+    ]
+
+
+def _write_split(
+    folder: Path, first: int, count: int, *, classes: int, size: int, seed: int
+) -> None:
+    """Write the images numbered from `first` on into `folder`."""
+    for number, path in enumerate(_paths(folder, classes, count)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        index = first + number % count
+        image = draw_sample_image(path.parent.name, index, size=size, seed=seed)
+        path.write_bytes(_encode_png(image))

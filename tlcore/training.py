@@ -1,0 +1,397 @@
+"""Training: the only place that compiles and trains.
+
+Owns `fit` and the two phases of transfer learning, `feature_extract` and `fine_tune`,
+and `evaluate`, whose figures carry their n and interval. Everything that would make a
+run silently mean something else is refused before the first step.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.callbacks import EpochClock, LossGuard, check_monitors, monitored
+from tlcore.catalogue import did_you_mean
+from tlcore.datasets import ImageFolder
+from tlcore.estimates import Estimate, mean, proportion
+from tlcore.freezing import (
+    check_compiled,
+    check_flags,
+    find_backbone,
+    freeze,
+    unfreeze,
+)
+
+OPTIMIZERS = ("adam", "rmsprop", "sgd")
+
+Data = Any
+"""An `ImageFolder`, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches."""
+
+
+def feature_extract(
+    model: keras.Model,
+    train: Data,
+    validation: Data | None = None,
+    *,
+    epochs: int = 5,
+    learning_rate: float = 1e-3,
+    optimizer: str = "adam",
+    **fit_options: Any,
+) -> keras.callbacks.History:
+    """Train the head of a model on its frozen backbone.
+
+    Freezes the backbone, compiles (cross-entropy by the labels' form, accuracy) and
+    fits.
+
+    Args:
+        model: a model of `create_model`.
+        train: an image folder or dataset of (images in [0, 255], labels).
+        validation: the same; all of it is evaluated after every epoch.
+        epochs: how many.
+        learning_rate: of the optimizer.
+        optimizer: "adam", "rmsprop" or "sgd".
+        fit_options: what `fit` takes beside these.
+
+    Returns:
+        The history, its epochs counted from 0.
+
+    Raises:
+        ValueError: the model has no backbone, an option is out of range, or what
+            `fit` refuses.
+        FloatingPointError: the loss became NaN or infinite.
+    """
+    _require_backbone(model)
+    freeze(model)
+    _compile(model, train, optimizer, learning_rate)
+    return fit(model, train, validation=validation, epochs=epochs, **fit_options)
+
+
+def fine_tune(
+    model: keras.Model,
+    train: Data,
+    validation: Data | None = None,
+    *,
+    history: keras.callbacks.History | None = None,
+    last: int = 10,
+    batch_norm: bool = True,
+    epochs: int = 5,
+    learning_rate: float = 1e-4,
+    optimizer: str = "adam",
+    **fit_options: Any,
+) -> keras.callbacks.History:
+    """Unfreeze the last layers of the backbone and train on, more slowly.
+
+    Unfreezes, compiles anew and fits; the epochs go on where `history` ended, so that
+    5 after 5 are 10.
+
+    Args:
+        model: a model of `create_model`, usually after `feature_extract`.
+        train: an image folder or dataset of (images in [0, 255], labels).
+        validation: the same; all of it is evaluated after every epoch.
+        history: what the phase before returned; None starts at epoch 0.
+        last: how many layers of the backbone train, from the end.
+        batch_norm: False leaves gamma and beta of those layers frozen.
+        epochs: how many more.
+        learning_rate: of the optimizer; a tenth of feature extraction's.
+        optimizer: "adam", "rmsprop" or "sgd".
+        fit_options: what `fit` takes beside these.
+
+    Returns:
+        The history of this phase alone; its `epoch` is contiguous with the phase
+        before.
+
+    Raises:
+        ValueError: the model has no backbone, an option is out of range, or what
+            `fit` refuses.
+        FloatingPointError: the loss became NaN or infinite.
+    """
+    _require_backbone(model)
+    _require_epochs(epochs)
+    first = len(history.epoch) if history is not None else 0
+    unfreeze(model, last, batch_norm=batch_norm)
+    _compile(model, train, optimizer, learning_rate)
+    return fit(
+        model,
+        train,
+        validation=validation,
+        epochs=first + epochs,
+        initial_epoch=first,
+        **fit_options,
+    )
+
+
+def fit(
+    model: keras.Model,
+    train: Data,
+    *,
+    validation: Data | None = None,
+    epochs: int,
+    initial_epoch: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    steps_per_epoch: int | None = None,
+    class_weight: dict[int, float] | None = None,
+    verbose: str | int = "auto",
+) -> keras.callbacks.History:
+    """Train a compiled model, after the checks that Keras leaves out.
+
+    Args:
+        model: a compiled model; `feature_extract` and `fine_tune` compile it.
+        train: an image folder or dataset of (images in [0, 255], labels). The order
+            of a folder's images is a pure function of its seed and the epoch.
+        validation: the same; all of it is evaluated after every epoch.
+        epochs: the index after the last epoch.
+        initial_epoch: the index of the first epoch.
+        callbacks: Keras callbacks, in the order they act. What they monitor must
+            exist, and nothing may be selected on a folder named "test".
+        steps_per_epoch: batches per epoch; by default all of `train` once. An image
+            folder goes on in the next epoch where this one ended.
+        class_weight: factors of the loss, by class index.
+        verbose: as in Keras.
+
+    Returns:
+        The history of epochs `initial_epoch` to `epochs - 1`.
+
+    Raises:
+        ValueError: the model is not compiled, its `trainable` flags changed since or
+            contradict each other, nothing of it trains, data and model disagree, a
+            callback monitors what does not exist, or selects on test data.
+        FloatingPointError: the loss became NaN or infinite; checkpoints of the epochs
+            before are untouched.
+    """
+    _require_epochs(epochs - initial_epoch, epochs=epochs, initial_epoch=initial_epoch)
+    check_flags(model)
+    check_compiled(model)
+    if not model.trainable_variables:
+        raise ValueError(
+            "A model must have a weight that trains. Received: "
+            f"model={model.name!r}, frozen throughout. Unfreeze a layer or add a head."
+        )
+    _check_data(model, train, "train")
+    if validation is not None:
+        _check_data(model, validation, "validation")
+    if any(monitored(callback) is not None for callback in callbacks):
+        check_monitors(callbacks, _log_names(model, train, validation, callbacks))
+    _check_selection(callbacks, validation)
+
+    # BackupAndRestore leaves its epoch behind, and Keras would start there again.
+    model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
+    if isinstance(train, ImageFolder):
+        steps_per_epoch = steps_per_epoch or len(train)
+        train = train.stream(initial_epoch * steps_per_epoch)
+    return model.fit(
+        train,
+        validation_data=_batches(validation),
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        steps_per_epoch=steps_per_epoch,
+        class_weight=class_weight,
+        # A tf.data.Dataset has its own order, and Keras warns where it is told one.
+        shuffle=not hasattr(train, "element_spec"),
+        callbacks=[LossGuard(), *callbacks],
+        verbose=verbose,
+    )
+
+
+def evaluate(model: keras.Model, data: Data) -> dict[str, Estimate]:
+    """Return loss and accuracy of a classifier over all of `data`.
+
+    Args:
+        model: outputs probabilities, (n, classes) or (n, 1).
+        data: an image folder or dataset of (images in [0, 255], labels).
+
+    Returns:
+        "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy",
+        with Wilson's.
+
+    Raises:
+        ValueError: data and model disagree, or there is no data.
+    """
+    _check_data(model, data, "data")
+    losses: list[float] = []
+    correct = 0
+    for images, labels in _batches(data):
+        truth = keras.ops.convert_to_numpy(labels)
+        probabilities = np.asarray(model.predict_on_batch(images))
+        losses += _cross_entropy(truth, probabilities).tolist()
+        correct += int(np.sum(_classes(truth) == _predicted(probabilities)))
+    if not losses:
+        raise ValueError(
+            "There must be data to evaluate on. Received: a dataset without a batch."
+        )
+    return {"loss": mean(losses), "accuracy": proportion(correct, len(losses))}
+
+
+def _require_backbone(model: keras.Model) -> None:
+    holder, _ = find_backbone(model)
+    if holder is model:
+        raise ValueError(
+            "A phase of transfer learning needs a backbone and a head. Received: "
+            f"model={model.name!r}, without a backbone layer. Build it with "
+            "create_model(backbone, num_classes), which takes a keras.Model too."
+        )
+
+
+def _require_epochs(count: int, **received: int) -> None:
+    received = received or {"epochs": count}
+    whole = all(isinstance(n, int) for n in received.values())
+    if not whole or count < 1 or received.get("initial_epoch", 0) < 0:
+        shown = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(
+            "Training must run for at least one epoch: epochs is the index after the "
+            f"last, initial_epoch that of the first. Received: {shown}."
+        )
+
+
+def _compile(
+    model: keras.Model, train: Data, optimizer: str, learning_rate: float
+) -> None:
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"optimizer must be one of: {', '.join(OPTIMIZERS)}. "
+            f"Received: optimizer={optimizer!r}.{did_you_mean(optimizer, OPTIMIZERS)}"
+        )
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(
+            "learning_rate must be a positive number. "
+            f"Received: learning_rate={learning_rate!r}."
+        )
+    config = {"class_name": optimizer, "config": {"learning_rate": learning_rate}}
+    if model.output_shape[-1] == 1:
+        loss = "binary_crossentropy"
+    elif len(_label_shape(train)) == 1:
+        loss = "categorical_crossentropy"
+    else:
+        loss = "sparse_categorical_crossentropy"
+    model.compile(
+        optimizer=keras.optimizers.get(config), loss=loss, metrics=["accuracy"]
+    )
+
+
+def _check_data(model: keras.Model, data: Data, name: str) -> None:
+    images, labels = _image_shape(data), _label_shape(data)
+    expected = model.input_shape[1:]
+    if not _fits(images, expected):
+        raise ValueError(
+            f"The images of {name} must have the shape the model takes, {expected}. "
+            f"Received: images of {images}. Load them with image_size="
+            f"{expected[:2]}, or build the model with input_shape={images}."
+        )
+    outputs = model.output_shape[-1]
+    classes = data.num_classes if isinstance(data, ImageFolder) else None
+    if len(labels) == 1 and labels[0] not in {None, outputs}:
+        raise ValueError(
+            f"The labels of {name} must have one column per output, {outputs}. "
+            f"Received: labels with {labels[0]}. Build the model with "
+            f"num_classes={labels[0]}, or load the folder with another label_mode."
+        )
+    if not labels and (outputs == 1 or classes not in {None, outputs}):
+        raise ValueError(
+            f"Integer labels need one output per class. Received: {name} of "
+            f"{classes or 'unknown'} classes for {outputs} outputs. Use "
+            'label_mode="binary" for one output.'
+        )
+
+
+def _fits(shape: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        None in {a, b} or a == b for a, b in zip(shape, expected, strict=True)
+    )
+
+
+def _image_shape(data: Data) -> tuple[int | None, ...]:
+    if isinstance(data, ImageFolder):
+        return (*data.image_size, 3)
+    return _shapes(data)[0]
+
+
+def _label_shape(data: Data) -> tuple[int | None, ...]:
+    """Return the shape of one label: () for an index, (columns,) else."""
+    if isinstance(data, ImageFolder):
+        columns = {"categorical": data.num_classes, "binary": 1}
+        return (columns[data.label_mode],) if data.label_mode in columns else ()
+    return _shapes(data)[1]
+
+
+def _shapes(data: Data) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+    spec = getattr(data, "element_spec", None)
+    if spec is None and isinstance(data, keras.utils.PyDataset):
+        spec = data[0]
+    if not isinstance(spec, tuple) or len(spec) < 2:
+        raise ValueError(
+            "Data must be an image folder, or a tf.data.Dataset or PyDataset of "
+            f"batches (images, labels). Received: {type(data).__name__}."
+        )
+    images, labels = (tuple(part.shape)[1:] for part in spec[:2])
+    return images, labels
+
+
+def _check_selection(
+    callbacks: Iterable[keras.callbacks.Callback], validation: Data | None
+) -> None:
+    if not isinstance(validation, ImageFolder):
+        return
+    if Path(validation.directory).name != "test":
+        return
+    for callback in callbacks:
+        monitor = monitored(callback)
+        if monitor is not None and monitor.startswith("val_"):
+            raise ValueError(
+                "Nothing may be selected on test data, or its accuracy means nothing. "
+                f"Received: {type(callback).__name__}(monitor={monitor!r}) with "
+                f"validation={str(validation.directory)!r}. Hold a part of the "
+                "training images out: train, held_out = train.split_off(percent=10)."
+            )
+
+
+def _log_names(
+    model: keras.Model,
+    train: Data,
+    validation: Data | None,
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> list[str]:
+    """Return what the logs of an epoch will hold, learnt from one empty image."""
+    images = np.zeros((1, *(n or 64 for n in model.input_shape[1:])), "float32")
+    labels = np.zeros((1, *(n or 1 for n in _label_shape(train))), "float32")
+    names = list(model.evaluate(images, labels, return_dict=True, verbose=0))
+    if validation is not None:
+        names += [f"val_{name}" for name in names]
+    if any(isinstance(callback, EpochClock) for callback in callbacks):
+        names.append("seconds")
+    return [*names, "learning_rate"]
+
+
+def _batches(data: Data) -> Data:
+    """Return all of the data once, in its own order."""
+    return data.unshuffled().dataset() if isinstance(data, ImageFolder) else data
+
+
+def _classes(labels: NDArray[Any]) -> NDArray[Any]:
+    if labels.ndim == 1:
+        return labels.astype(int)
+    if labels.shape[1] == 1:
+        return labels[:, 0].astype(int)
+    return np.asarray(labels.argmax(axis=1))
+
+
+def _predicted(probabilities: NDArray[Any]) -> NDArray[Any]:
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] > 0.5).astype(int)
+    return np.asarray(probabilities.argmax(axis=1))
+
+
+def _cross_entropy(labels: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[Any]:
+    if probabilities.shape[1] == 1:
+        truth = labels.reshape(-1, 1)
+        return _numpy(keras.losses.binary_crossentropy(truth, probabilities))
+    if labels.ndim == 1:
+        loss = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        return _numpy(loss)
+    return _numpy(keras.losses.categorical_crossentropy(labels, probabilities))
+
+
+def _numpy(tensor: Any) -> NDArray[Any]:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
