@@ -302,9 +302,10 @@ def _build(
     constructor = getattr(importlib.import_module(module), function)
     if module == "keras.applications":
         options = {"include_top": False, "weights": None, **options}
-    return constructor(
-        input_shape=input_shape, name=entry.name, **entry.arguments, **options
-    )
+    network = constructor(input_shape=input_shape, **entry.arguments, **options)
+    # Not by the argument: EfficientNetV2 looks its blocks up by it.
+    network.name = entry.name
+    return network
 
 
 def _build_pretrained(

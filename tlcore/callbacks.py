@@ -125,17 +125,18 @@ class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save as Keras would, to a hidden sibling, and move that into place."""
-        path = Path(self.filepath)
+        template: str = self.filepath
+        path = Path(template)
         aside = path.with_name(f".{path.name}")
-        self.filepath = str(aside)
+        self.filepath: str = str(aside)
         try:
             super().on_epoch_end(epoch, logs)
         finally:
-            self.filepath = str(path)
+            self.filepath = template
         fields = {"epoch": epoch + 1, **(logs or {})}
         written = Path(str(aside).format(**fields))
         if written.exists():
-            written.replace(str(path).format(**fields))
+            written.replace(template.format(**fields))
 
 
 class EpochClock(keras.callbacks.Callback):

@@ -6,11 +6,14 @@ checked before training, all bad images at once. How one file is decoded is in `
 TensorFlow is imported only where a dataset is built.
 """
 
+import atexit
 import hashlib
 import itertools
 import json
 import math
 import numbers
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,6 +49,8 @@ _MISNAMED_SPLITS = {
 }
 _PREFETCHED_BATCHES = 4
 """Decoded batches that wait for training. Left to tf.data it may become hundreds."""
+_END_POLLS, _END_POLL_SECONDS = 50, 0.1
+"""How often, and how far apart, to look whether tf.data is done at the end."""
 _LISTED_FILES = 20
 """Bad files that an error names."""
 
@@ -268,7 +273,11 @@ class ImageFolder:
     ) -> "tf.data.Dataset":
         import tensorflow as tf
 
-        indices = tf.numpy_function(order, epoch, tf.int64, stateful=stateful)
+        def visits(*epoch: Any) -> NDArray[np.int64]:
+            with _calls:
+                return order(*epoch)
+
+        indices = tf.numpy_function(visits, epoch, tf.int64, stateful=stateful)
         return tf.data.Dataset.from_tensor_slices(
             tf.ensure_shape(indices, (self.num_images,))
         )
@@ -279,13 +288,18 @@ class ImageFolder:
         """Return batches of the images at `indices`, with their labels."""
         import tensorflow as tf
 
+        shape = (*self.image_size, 3)
+
         def read(index: int) -> NDArray[np.uint8]:
-            return read_image(self.paths[index], self.image_size)
+            with _calls:
+                if _calls.ending:
+                    return np.zeros(shape, np.uint8)
+                return read_image(self.paths[index], self.image_size)
 
         def load(index: Any) -> tuple[Any, Any]:
             # Said to be stateful, op determinism would have it run one at a time.
             image = tf.numpy_function(read, [index], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, (*self.image_size, 3)), index
+            return tf.ensure_shape(image, shape), index
 
         def finish(images: Any, index: Any) -> tuple[Any, Any]:
             return tf.cast(images, tf.float32), self._encoded(tf.gather(labels, index))
@@ -432,6 +446,42 @@ def load_splits(
     wanted = [(layout, options[name]) for name, layout in layouts.items()]
     folders = dict(zip(layouts, _open(wanted, skip_bad=skip_bad), strict=True))
     return Splits(folders["train"], folders.get("validation"), folders.get("test"))
+
+
+class _Calls:
+    """Calls from the threads of tf.data, which must end before the interpreter does.
+
+    One that wants Python while the interpreter shuts down gets no answer, and the
+    iterator that waits for it keeps the process from ending: after Ctrl-C, for good.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        self._lock = threading.Lock()
+        self._begun = self._running = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._begun += 1
+            self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._running -= 1
+
+    def end(self) -> None:
+        """Have calls return at once, and wait until buffers are full of that."""
+        self.ending = True
+        begun = 0
+        for _ in range(_END_POLLS):
+            if not self._running and self._begun == begun:
+                break
+            begun = self._begun
+            time.sleep(_END_POLL_SECONDS)
+
+
+_calls = _Calls()
+atexit.register(_calls.end)
 
 
 @dataclass(frozen=True)
@@ -681,8 +731,9 @@ def _require_whole(name: str, value: int, *, least: int | None = None) -> None:
 
 
 def _is_whole(value: object, *, least: int | None) -> bool:
-    whole = isinstance(value, (int, np.integer))
-    return whole and (least is None or value >= least)
+    return isinstance(value, (int, np.integer)) and (
+        least is None or int(value) >= least
+    )
 
 
 def _share(count: int, percent: float) -> int:

@@ -132,7 +132,7 @@ def _resolve(
 
 def _image_shape(network: keras.Model, input_shape: ImageShape) -> tuple[Any, ...]:
     """Return (height, width, channels); what the network fixes must agree."""
-    own = network.input_shape[1:]
+    own: tuple[Any, ...] = network.input_shape[1:]
     if len(own) != 3:
         raise ValueError(
             "A backbone must take images, (n, height, width, channels). Received: "

@@ -450,27 +450,34 @@ def _overlaid(runs: Mapping[str, _Run], metrics: Sequence[str]) -> Figure:
     grid = figure.subplots(1, len(metrics), squeeze=False)
     everything = np.concatenate([run.epochs for run in runs.values()])
     for axes, metric in zip(grid[0], metrics, strict=True):
-        for index, (name, run) in enumerate(runs.items()):
-            curves = _curves(run, metric)
-            if curves:
-                kind = "validation" if "validation" in curves else "training"
-                _draw_curve(
-                    axes,
-                    run,
-                    curves[kind],
-                    label=name if kind == "validation" else f"{name} (training)",
-                    color=PALETTE[index % len(PALETTE)],
-                    linestyle=LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)],
-                )
+        kind = _draw_runs(axes, runs, metric)
         _mark_starts(axes, runs)
         _set_epochs(axes, everything)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(f"validation {metric.removeprefix('val_')}")
+        axes.set_ylabel(f"{kind} {metric.removeprefix('val_')}")
         _bound_accuracy(axes, metric)
     marks = [Line2D([], [], color=GREY, linestyle="--", label="start of fine-tuning")]
     started = any(run.starts for run in runs.values())
     _legend(figure, grid.flat, extra=marks if started else [], columns=columns)
     return figure
+
+
+def _draw_runs(axes: Axes, runs: Mapping[str, _Run], metric: str) -> str:
+    """Draw one curve per run; return "validation", or "training" if all are that."""
+    drawn = {name: _curves(run, metric) for name, run in runs.items()}
+    for index, (name, curves) in enumerate(drawn.items()):
+        if curves:
+            validated = "validation" in curves
+            _draw_curve(
+                axes,
+                runs[name],
+                curves["validation" if validated else "training"],
+                label=name if validated else f"{name} (training)",
+                color=PALETTE[index % len(PALETTE)],
+                linestyle=LINE_STYLES[index // len(PALETTE) % len(LINE_STYLES)],
+            )
+    validated = any("validation" in curves for curves in drawn.values())
+    return "validation" if validated else "training"
 
 
 def _mark_starts(axes: Axes, runs: Mapping[str, _Run]) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from tlcore.datasets import Splits
 
 import tlcore as tl
+from tlcore.datasets import Splits
 
 CLASSES, PER_CLASS, SIZE, BATCH = 10, 20, 96, 32
 

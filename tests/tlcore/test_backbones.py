@@ -24,6 +24,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float
 QUICK_TO_BUILD = (
     "efficientnet_b0",
     "efficientnet_b4",
+    "efficientnet_v2_b0",
     "resnet50_v2",
     "vgg16",
     "mobilenet_v2_035",

@@ -679,7 +679,7 @@ def test_two_runs_have_a_column_each_on_shared_axes():
     assert loss.get_ylim()[1] > 9
     assert accuracy.get_ylim() == accuracy_2.get_ylim() != loss.get_ylim()
     assert {axes.get_xlim() for axes in figure.axes} == {(0.5, 5.5)}
-    below = [axes.xaxis.get_tick_params()["labelbottom"] for axes in figure.axes]
+    below = [a.xaxis.get_major_ticks()[0].label1.get_visible() for a in figure.axes]
     assert below == [False, False, True, True]
     assert [starts(axes) for axes in figure.axes] == [[3.5], [], [3.5], []]
     assert named(loss) == {"fine-tuning": 3.5}
@@ -791,6 +791,12 @@ def test_a_run_without_validation_is_overlaid_and_named_as_training():
 
     assert curves(loss)["bare (training)"] == ([1, 2], [4.0, 2.0])
     assert list(curves(accuracy)) == ["0", "1", "2", "3", "4"]
+
+
+def test_an_overlay_of_training_curves_alone_is_called_so():
+    (axes,) = compare_histories({str(n): {"loss": [1.0]} for n in range(5)}).axes
+
+    assert axes.get_ylabel() == "training loss"
 
 
 def test_more_runs_than_colours_differ_in_their_lines():

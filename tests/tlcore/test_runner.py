@@ -129,7 +129,6 @@ class TestFinishedRun:
 
     def test_the_model_on_disk_is_the_one_that_was_measured(self, finished, data):
         from tlcore.datasets import image_folder
-
         from tlcore.training import evaluate
 
         run, _ = finished

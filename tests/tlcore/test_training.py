@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tlcore.datasets import image_folder
 
 from tlcore.callbacks import checkpoint_callback, early_stopping_callback
+from tlcore.datasets import image_folder
 from tlcore.freezing import freeze, frozen_fingerprint, unfreeze
 from tlcore.models import create_model
 from tlcore.sample_images import write_sample_images
