@@ -151,10 +151,10 @@ class ImageFolder:
             SHAKE-128 of seed and epoch, the same ones everywhere; else as they are.
         """
         if not self.shuffle:
-            return np.arange(self.num_images)
+            return np.arange(self.num_images, dtype=np.int64)
         key = hashlib.shake_128(f"{self.seed}/{int(epoch)}".encode())
         keys = np.frombuffer(key.digest(8 * self.num_images), dtype="<u8")
-        return np.argsort(keys, kind="stable")
+        return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 
     def dataset(self) -> "tf.data.Dataset":
         """Return all images once, as batches of images and labels.
@@ -470,7 +470,7 @@ class _Calls:
             self._running -= 1
 
     def end(self) -> None:
-        """Have calls return at once, and wait until buffers are full of that."""
+        """Have reads return at once, and wait until all buffers are full of that."""
         self.ending = True
         begun = 0
         for _ in range(_END_POLLS):
