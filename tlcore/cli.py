@@ -128,6 +128,20 @@ def sample_images(
 
 
 @tlcore.command()
+@click.argument("archive")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--sha256", help="Refuse the archive unless its checksum is this.")
+def fetch(archive: str, directory: Path, sha256: str | None) -> None:
+    """Download and unpack an ARCHIVE of images into DIRECTORY.
+
+    ARCHIVE is a name the tutorials use (a wrong one lists them), an address or a file.
+    """
+    from tlcore import archives
+
+    click.echo(archives.fetch(archive, directory, sha256=sha256))
+
+
+@tlcore.command()
 @click.argument("recipe")
 @click.option(
     "--data",

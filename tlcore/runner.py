@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcore.catalogue import find_entry
 from tlcore.datasets import ImageFolder, Splits, load_splits
 from tlcore.experiments import Run, check_writable, start_run
 from tlcore.files import replacing
@@ -325,7 +326,7 @@ def _document(
             },
         },
         "weights": {
-            "source": recipe.weights,
+            "source": _weights_source(recipe),
             "fingerprint": fingerprint(network.weights),
         },
         "counts": asdict(trainable_summary(model)),
@@ -333,6 +334,12 @@ def _document(
         "versions": _versions(),
         "machine": _machine(),
     }
+
+
+def _weights_source(recipe: Recipe) -> str:
+    if recipe.weights == "imagenet":
+        return find_entry(recipe.backbone).pretrained
+    return "random" if recipe.weights == "none" else recipe.weights
 
 
 def _named(splits: Splits) -> dict[str, ImageFolder]:

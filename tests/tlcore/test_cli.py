@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -252,6 +253,21 @@ class TestSampleImages:
         code, _, err = tlcore("sample-images", tmp_path)
         assert code == 2
         assert "Received" in err
+
+
+class TestFetch:
+    def test_an_archive_is_unpacked(self, tlcore, tmp_path):
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            archive.writestr("photos/train/a/1.txt", "x")
+        code, out, _ = tlcore("fetch", tmp_path / "photos.zip", tmp_path / "data")
+        assert (code, out) == (0, f"{tmp_path / 'data' / 'photos'}\n")
+        assert (tmp_path / "data/photos/train/a/1.txt").read_text() == "x"
+
+    def test_an_unknown_name_is_answered_with_the_known_ones(self, tlcore, tmp_path):
+        code, _, err = tlcore("fetch", "food", tmp_path / "data")
+        assert code == 2
+        assert "cats_and_dogs_filtered" in err
+        assert not (tmp_path / "data").exists()
 
 
 class TestSignals:

@@ -80,6 +80,7 @@ class TestFinishedRun:
         assert {"python", "keras", "tensorflow", "tlcore"} <= set(document["versions"])
         assert document["machine"]["cores"] >= 1
         assert len(document["weights"]["fingerprint"]) == 64
+        assert "trained on generated images" in document["weights"]["source"]
         assert document["data"]["classes"] == sorted(document["data"]["classes"])
         assert document["data"]["splits"]["test"]["images"] == 15
         assert len(document["data"]["splits"]["train"]["fingerprint"]) == 64
