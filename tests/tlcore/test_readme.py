@@ -1,0 +1,42 @@
+"""The README: its code runs, and its commands are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tlcore.cli import tlcore
+from tlcore.sample_images import write_sample_images
+
+README = Path(__file__).parents[2] / "README.md"
+pytestmark = pytest.mark.skipif(
+    not README.exists(), reason="the README is not beside the tests"
+)
+
+
+def test_its_python_runs(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    # The same lines on a backbone and photographs that need no download.
+    code = code.replace('"efficientnet_b0"', '"sample_net"').replace(
+        "epochs=5", "epochs=1"
+    )
+    monkeypatch.chdir(tmp_path)
+    for split, seed in (("train", 1), ("test", 2)):
+        write_sample_images(
+            tmp_path / "photos" / split, classes=3, per_class=10, size=48, seed=seed
+        )
+    exec(compile(code, str(README), "exec"), {})
+    assert "10 of 31 layers unfrozen" in capsys.readouterr().out
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_its_table_has_every_command_and_no_other():
+    named = set(
+        re.findall(r"^\| `tlcore ([a-z-]+)", README.read_text("utf-8"), re.MULTILINE)
+    )
+    assert named == set(tlcore.commands)
+
+
+def test_its_pictures_are_there():
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README.read_text("utf-8")):
+        assert (README.parent / path).is_file()
