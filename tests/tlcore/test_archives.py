@@ -35,8 +35,10 @@ PIZZA = {
     "pizza_steak/test/pizza/3.jpg": b"",
 }
 UNPACKED = {name.removeprefix("pizza_steak/"): data for name, data in PIZZA.items()}
+# A job that a shell sent to the background ignores Ctrl-C, and hands that down.
 FETCH = (
-    "import sys; from tlcore.archives import fetch; "
+    "import signal, sys; from tlcore.archives import fetch; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "print(fetch(sys.argv[1], sys.argv[2], progress=False))"
 )
 

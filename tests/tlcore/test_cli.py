@@ -15,6 +15,14 @@ from PIL import Image
 from tlcore import cli
 from tlcore.sample_images import write_sample_splits
 
+# A job that a shell sent to the background ignores Ctrl-C, and hands that down.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from tlcore.cli import main
+main()
+"""
+
 SMALL = (
     "--backbone=sample_net",
     "--image-size=32",
@@ -280,7 +288,7 @@ class TestSignals:
     ):
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "tlcore", "run", "model_0", *SMALL[:2]),
+                *(sys.executable, "-c", COMMAND, "run", "model_0", *SMALL[:2]),
                 *("--percent=100", "--epochs=10000"),
                 *(f"--data={data}", f"--out={tmp_path}"),
             ],
