@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tlcore.freezing import trainable_summary as trainable_summary
     from tlcore.freezing import unfreeze as unfreeze
     from tlcore.models import create_model as create_model
+    from tlcore.models import load_model as load_model
     from tlcore.plots import compare_histories as compare_histories
     from tlcore.plots import plot_history as plot_history
     from tlcore.plots import plot_images as plot_images
@@ -53,6 +54,7 @@ _HOMES = {
     "image_folder": "datasets",
     "list_backbones": "catalogue",
     "load_backbone": "backbones",
+    "load_model": "models",
     "load_splits": "datasets",
     "plot_history": "plots",
     "plot_images": "plots",

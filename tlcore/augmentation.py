@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from tlcore.catalogue import did_you_mean
+from tlcore.names import did_you_mean
 
 _FLOAT32 = "float32"
 """Pixels keep full precision whatever the policy of the network behind them."""
@@ -35,7 +35,19 @@ class RandomShear(keras.layers.RandomShear):
         return {**super().get_config(), **factors}
 
 
-def create_augmentation(name: str) -> keras.Sequential:
+@keras.saving.register_keras_serializable(package="tlcore")
+class Augmentation(keras.Sequential):
+    """A stack of layers through which pixels go in full precision.
+
+    Under a policy of mixed precision a plain `Sequential` would round them first.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dtype_policy = keras.DTypePolicy(_FLOAT32)
+
+
+def create_augmentation(name: str) -> Augmentation:
     """Return a new stack of random layers; shape (n, height, width, 3) in and out.
 
     Args:
@@ -48,13 +60,13 @@ def create_augmentation(name: str) -> keras.Sequential:
     Raises:
         ValueError: the name is none of them.
     """
-    if name not in AUGMENTATIONS:
+    if not isinstance(name, str) or name not in AUGMENTATIONS:
         raise ValueError(
             f"augmentation must be None, a keras layer or one of: "
             f"{', '.join(AUGMENTATIONS)}. Received: augmentation={name!r}."
             f"{did_you_mean(name, AUGMENTATIONS)}"
         )
-    return keras.Sequential(AUGMENTATIONS[name](), name="augmentation")
+    return Augmentation(AUGMENTATIONS[name](), name="augmentation")
 
 
 def _tutorial() -> list[keras.Layer]:

@@ -9,20 +9,40 @@ import importlib
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 
-from tlcore.catalogue import CATALOGUE, CatalogueEntry, InputContract, find_entry
+from tlcore.catalogue import CATALOGUE, CatalogueEntry, find_entry
+from tlcore.names import did_you_mean
 from tlcore.sample_net import SAMPLE_NET_WEIGHTS
 
 _PACKAGE = "tlcore"
+_IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 _IMAGENET_STDDEV_RGB = (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean pixel of ImageNet, source: `keras.applications.imagenet_utils`."""
+
+IMAGENET_CLASSES = 1000
+"""Outputs of a network with its top."""
+
+SCHEMES = ("raw", "signed", "unit", "caffe", "torch")
+"""What an input contract can be; `InputContract` explains them."""
+
+_KERAS_SCHEMES: Mapping[str, str] = {
+    r"convnext_.*|efficientnet.*|MobileNetV3.*": "raw",
+    r"inception_(resnet_v2|v3)|mobilenet(v2)?_[\d.]+_.*|nasnet_.*|xception": "signed",
+    r"resnet(50|101|152)v2": "signed",
+    r"resnet(50|101|152)|vgg1[69]": "caffe",
+    r"densenet\d+": "torch",
+}
+"""What the networks of `keras.applications` expect, by how Keras names them.
+
+Source: the `preprocess_input` of each one's module.
+"""
 
 ImageShape = tuple[int, int, int]
 """(height, width, channels) of one image."""
@@ -88,14 +108,17 @@ class CaffePreprocessing(keras.layers.Layer):
         return input_shape
 
 
-def contract_layer(contract: InputContract) -> keras.Layer | None:
-    """Return the layer from [0, 255] RGB to the contract's range, None where it is raw.
+def contract_layer(scheme: str) -> keras.Layer | None:
+    """Return the layer from [0, 255] RGB to a contract's range, None where it is raw.
+
+    Args:
+        scheme: one of `SCHEMES`, as `InputContract` explains them.
 
     Raises:
-        ValueError: the contract's scheme is unknown.
+        ValueError: the scheme is unknown.
     """
     name, dtype = "input_contract", "float32"
-    match contract.scheme:
+    match scheme:
         case "raw":
             return None
         case "signed":
@@ -104,29 +127,29 @@ def contract_layer(contract: InputContract) -> keras.Layer | None:
             return keras.layers.Rescaling(1 / 255.0, name=name, dtype=dtype)
         case "caffe":
             return CaffePreprocessing(name=name, dtype=dtype)
+        case "torch":
+            scale = [1 / (255 * stddev) for stddev in _IMAGENET_STDDEV_RGB]
+            pairs = zip(_IMAGENET_MEAN_RGB, _IMAGENET_STDDEV_RGB, strict=True)
+            offset = [-mean / stddev for mean, stddev in pairs]
+            return keras.layers.Rescaling(scale, offset, name=name, dtype=dtype)
     raise ValueError(
-        "The scheme of an input contract must be raw, signed, unit or caffe. "
-        f"Received: scheme={contract.scheme!r}."
+        f"An input contract must be one of: {', '.join(SCHEMES)}. "
+        f"Received: input_contract={scheme!r}.{did_you_mean(scheme, SCHEMES)}"
     )
 
 
-def contract_of(network: keras.Model) -> InputContract | None:
-    """Return the input contract of a network of the catalogue, known by its name.
+def scheme_of(network: keras.Model) -> str | None:
+    """Return the input contract's scheme of a network that is known by its name.
 
-    Both this package's names ("vgg16") and those of `keras.applications`
-    ("mobilenetv2_0.35_224") are known; None for any other network.
+    Known are this package's names ("vgg16") and those that `keras.applications` gives
+    its networks, of the catalogue or not ("mobilenetv2_0.50_224", "densenet121").
     """
-    for entry in CATALOGUE.values():
-        if network.name == entry.name or _is_keras_name(network.name, entry):
-            return entry.contract
+    if network.name in CATALOGUE:
+        return CATALOGUE[network.name].contract.scheme
+    for pattern, scheme in _KERAS_SCHEMES.items():
+        if re.fullmatch(pattern, network.name):
+            return scheme
     return None
-
-
-def _is_keras_name(name: str, entry: CatalogueEntry) -> bool:
-    prefix = entry.keras_name
-    if prefix.endswith("_"):
-        return re.fullmatch(re.escape(prefix) + r"(\d+|None)", name) is not None
-    return name == prefix
 
 
 def load_backbone(
@@ -195,7 +218,7 @@ def load_classifier(name: str, *, weights: str | Path = "imagenet") -> keras.Mod
 
 def check_image_shape(input_shape: ImageShape, entry: CatalogueEntry) -> None:
     """Raise ValueError unless the backbone can take images of this shape."""
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(
             "input_shape must be (height, width, 3), in pixels. "
@@ -228,9 +251,10 @@ def load_weights(network: keras.Model, path: Path) -> None:
     """
     expected = network.count_params()
     found = _count_numbers(path)
+    top = "with" if network.output_shape[-1] == IMAGENET_CLASSES else "without"
     remedy = (
-        "Give the file that `save_weights` wrote for this very network "
-        "(without top, the same alpha), or weights=None for random weights."
+        "Give the file that `save_weights` wrote for this very network, of the same "
+        f"alpha and {top} top."
     )
     if found != expected:
         raise ValueError(
@@ -286,12 +310,11 @@ def _count_numbers(path: Path) -> int:
 
 
 def _existing_file(weights: str | Path) -> Path:
-    path = Path(weights)
-    if path.is_file():
-        return path
+    if isinstance(weights, str | Path) and Path(weights).is_file():
+        return Path(weights)
     raise FileNotFoundError(
         'weights must be "imagenet", None or the path of an existing file. '
-        f"Received: weights={str(weights)!r}, and there is no such file."
+        f"Received: weights={weights!r}, and there is no such file."
     )
 
 

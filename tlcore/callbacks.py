@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 
-from tlcore.catalogue import did_you_mean
-
-STAMP_FORMAT = "%Y%m%d-%H%M%S"
-"""How a moment is written in a folder's name."""
+from tlcore.files import STAMP_FORMAT
+from tlcore.names import did_you_mean
 
 
 def tensorboard_callback(
@@ -61,8 +59,10 @@ def checkpoint_callback(
         mode: "min", "max" or "auto": which way `monitor` is better.
 
     Raises:
-        ValueError: the path is not of Keras 3's form for weights.
+        ValueError: the path is not of Keras 3's form for weights, or the mode is
+            unknown.
     """
+    _check_mode(mode)
     name = Path(path).name
     if not name.endswith(".weights.h5"):
         stem = name.split(".")[0] or "checkpoint"
@@ -101,12 +101,13 @@ def early_stopping_callback(
         restore_best_weights: whether the model ends with its best epoch's weights.
 
     Raises:
-        ValueError: patience is below 1.
+        ValueError: patience is no whole number from 1 on, or the mode is unknown.
     """
-    if patience < 1:
+    if not isinstance(patience, int) or patience < 1:
         raise ValueError(
-            f"patience must be at least 1 epoch. Received: patience={patience}."
+            f"patience must be at least 1 epoch. Received: patience={patience!r}."
         )
+    _check_mode(mode)
     return keras.callbacks.EarlyStopping(
         monitor=monitor,
         patience=patience,
@@ -128,15 +129,54 @@ class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
         template: str = self.filepath
         path = Path(template)
         aside = path.with_name(f".{path.name}")
+        fields = {"epoch": epoch + 1, **(logs or {})}
+        written = Path(str(aside).format(**fields))
         self.filepath: str = str(aside)
         try:
             super().on_epoch_end(epoch, logs)
+            if written.exists():
+                written.replace(template.format(**fields))
         finally:
             self.filepath = template
-        fields = {"epoch": epoch + 1, **(logs or {})}
-        written = Path(str(aside).format(**fields))
-        if written.exists():
-            written.replace(template.format(**fields))
+            # A disk that is full must not be left fuller.
+            written.unlink(missing_ok=True)
+
+
+class BestCheckpoint(WholeCheckpoint):
+    """Keeps the epoch with the lowest monitored value of all the fits it takes part in.
+
+    `EarlyStopping` begins anew with every fit. Here fine-tuning has to beat feature
+    extraction.
+
+    Args:
+        path: the checkpoint of that epoch, a file ending in `.weights.h5`.
+        monitor: the metric, the lower the better.
+
+    Attributes:
+        epoch: which epoch it was, from 0.
+    """
+
+    def __init__(self, path: str | Path, *, monitor: str = "val_loss") -> None:
+        super().__init__(
+            filepath=str(path),
+            save_weights_only=True,
+            save_best_only=True,
+            monitor=monitor,
+            mode="min",
+        )
+        self.epoch = 0
+        self._weights: list[Any] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save and remember the weights if they are the best so far."""
+        before = self.best
+        super().on_epoch_end(epoch, logs)
+        if self.best != before:
+            self.epoch, self._weights = epoch, self.model.get_weights()
+
+    def restore(self) -> None:
+        """Give the model the weights of that epoch."""
+        self.model.set_weights(self._weights)
 
 
 class EpochClock(keras.callbacks.Callback):
@@ -145,6 +185,8 @@ class EpochClock(keras.callbacks.Callback):
     Args:
         clock: seconds from any origin.
     """
+
+    log_names = ("seconds",)
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         super().__init__()
@@ -164,13 +206,15 @@ class EpochClock(keras.callbacks.Callback):
 
 
 class LossGuard(keras.callbacks.Callback):
-    """Stops training with an error as soon as the loss is no finite number.
+    """Stops training with an error as soon as a loss or a weight is no finite number.
 
     Keras's `TerminateOnNaN` ends the epoch as if all were well, and a checkpoint of the
-    broken weights replaces the last good one. Here the epoch does not end.
+    broken weights replaces the last good one. Here the epoch does not end. The loss of
+    a step is that of the weights before it, so the weights are looked at as well.
 
     Raises:
-        FloatingPointError: the loss is NaN or infinite.
+        FloatingPointError: the loss, or the weights or the validation loss at the end
+            of an epoch, are NaN or infinite.
     """
 
     async_safe = True
@@ -185,22 +229,35 @@ class LossGuard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Check the loss so far; Keras has already brought it to the host."""
-        self._check(logs, f"epoch {self._epoch + 1}, step {batch + 1}")
+        self._check("loss", logs, f"epoch {self._epoch + 1}, step {batch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Check the epoch's loss, before any checkpoint is written."""
-        self._check(logs, f"epoch {epoch + 1}")
+        """Check what the epoch left, before any checkpoint is written."""
+        where = f"epoch {epoch + 1}"
+        self._check("loss", logs, where)
+        for weight in self.model.trainable_variables:
+            if not keras.ops.all(keras.ops.isfinite(weight)):
+                self._stop(f"{weight.path} with a value that is none", where)
+        self._check("val_loss", logs, where)
 
-    def _check(self, logs: dict[str, float] | None, where: str) -> None:
-        loss = (logs or {}).get("loss", 0.0)
+    def _check(self, name: str, logs: dict[str, float] | None, where: str) -> None:
+        loss = (logs or {}).get(name, 0.0)
         if not math.isfinite(loss):
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise FloatingPointError(
-                "The loss must stay a finite number. "
-                f"Received: loss={loss} at {where}, learning_rate={rate:g}. "
-                "Lower the learning rate, or look for labels and images out of range; "
-                "checkpoints of earlier epochs are untouched."
-            )
+            self._stop(f"{name}={loss}", where)
+
+    def _stop(self, received: str, where: str) -> NoReturn:
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        raise FloatingPointError(
+            "Loss and weights must stay finite numbers. "
+            f"Received: {received} at {where}, learning_rate={rate:g}. "
+            "Lower the learning rate, or look for labels and images out of range; "
+            "checkpoints of earlier epochs are untouched."
+        )
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in {"auto", "min", "max"}:
+        raise ValueError(f"mode must be auto, min or max. Received: mode={mode!r}.")
 
 
 def check_monitors(
@@ -222,13 +279,14 @@ def check_monitors(
             hint = did_you_mean(monitor.replace("acc", "accuracy"), tuple(names))
             raise ValueError(
                 f"{type(callback).__name__} must monitor one of: {', '.join(names)}. "
-                f"Received: monitor={monitor!r}.{hint}"
+                f"Received: monitor={monitor!r}.{hint} A callback that adds to the "
+                f"logs says so: log_names = ({monitor!r},)."
             )
 
 
 def monitored(callback: keras.callbacks.Callback) -> str | None:
     """Return the name of the log a callback acts on, None where it acts on none."""
-    monitor: str | None = getattr(callback, "monitor", None)
+    monitor = getattr(callback, "monitor", None)
     if isinstance(callback, keras.callbacks.ModelCheckpoint):
-        return monitor if callback.save_best_only else None
-    return monitor
+        monitor = monitor if callback.save_best_only else None
+    return monitor if isinstance(monitor, str) else None

@@ -8,8 +8,9 @@ listed and checked at once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
+
+from tlcore.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class InputContract:
 
     Attributes:
         scheme: "raw" ([0, 255] RGB, the network rescales), "signed" ([-1, 1] RGB),
-            "unit" ([0, 1] RGB) or "caffe" ([0, 255] BGR, ImageNet's mean subtracted).
+            "unit" ([0, 1] RGB), "caffe" ([0, 255] BGR, ImageNet's mean subtracted) or
+            "torch" ([0, 1] RGB, ImageNet's mean subtracted, over its deviation).
         size: the height and width the weights were trained at, in pixels.
         min_size: the smallest height and width the network can be built for.
     """
@@ -60,8 +62,6 @@ class CatalogueEntry:
         contract: its input contract.
         manifest: its counts without top, at any image size.
         arguments: what the constructor gets beside weights, shape and name.
-        keras_name: how Keras itself names this network, up to an image size behind
-            it; a network that carries this name is given the same input contract.
         pretrained: what `weights="imagenet"` stands for; `sample_net` alone has never
             seen ImageNet and brings weights of its own.
     """
@@ -70,7 +70,6 @@ class CatalogueEntry:
     constructor: str
     contract: InputContract
     manifest: Manifest
-    keras_name: str
     arguments: Mapping[str, object] = field(default_factory=dict)
     pretrained: str = "ImageNet weights of keras.applications"
 
@@ -80,7 +79,6 @@ def _keras(
     function: str,
     contract: InputContract,
     manifest: Manifest,
-    keras_name: str,
     **arguments: object,
 ) -> CatalogueEntry:
     return CatalogueEntry(
@@ -88,7 +86,6 @@ def _keras(
         f"keras.applications:{function}",
         contract,
         manifest,
-        keras_name,
         MappingProxyType(arguments),
     )
 
@@ -107,7 +104,6 @@ _ENTRIES = (
             f"EfficientNetB{i}",
             _raw(size),
             manifest,
-            f"efficientnetb{i}",
         )
         for i, (size, manifest) in enumerate(
             (
@@ -127,63 +123,54 @@ _ENTRIES = (
         "EfficientNetV2B0",
         _raw(224),
         Manifest(5_919_312, 5_858_704, 359, 241, 270, 1280),
-        "efficientnetv2-b0",
     ),
     _keras(
         "resnet50",
         "ResNet50",
         _CAFFE,
         Manifest(23_587_712, 23_534_592, 318, 212, 175, 2048),
-        "resnet50",
     ),
     _keras(
         "resnet50_v2",
         "ResNet50V2",
         _SIGNED,
         Manifest(23_564_800, 23_519_360, 270, 172, 190, 2048),
-        "resnet50v2",
     ),
     _keras(
         "vgg16",
         "VGG16",
         _CAFFE,
         Manifest(14_714_688, 14_714_688, 26, 26, 19, 512),
-        "vgg16",
     ),
     _keras(
         "vgg19",
         "VGG19",
         _CAFFE,
         Manifest(20_024_384, 20_024_384, 32, 32, 22, 512),
-        "vgg19",
     ),
     _keras(
         "xception",
         "Xception",
         InputContract("signed", 299, min_size=71),
         Manifest(20_861_480, 20_806_952, 234, 154, 132, 2048),
-        "xception",
     ),
     _keras(
         "inception_v3",
         "InceptionV3",
         InputContract("signed", 299, min_size=75),
         Manifest(21_802_784, 21_768_352, 376, 188, 311, 2048),
-        "inception_v3",
     ),
     _keras(
         "mobilenet",
         "MobileNet",
         _SIGNED,
         Manifest(3_228_864, 3_206_976, 135, 81, 86, 1024),
-        "mobilenet_1.00_",
     ),
     _keras(
         "mobilenet_v2",
         "MobileNetV2",
         _SIGNED,
         Manifest(2_257_984, 2_223_872, 260, 156, 154, 1280),
-        "mobilenetv2_1.00_",
         alpha=1.0,
     ),
     _keras(
@@ -191,7 +178,6 @@ _ENTRIES = (
         "MobileNetV2",
         _SIGNED,
         Manifest(410_208, 396_128, 260, 156, 154, 1280),
-        "mobilenetv2_0.35_",
         alpha=0.35,
     ),
     CatalogueEntry(
@@ -199,7 +185,6 @@ _ENTRIES = (
         "tlcore.sample_net:build_sample_net",
         InputContract("signed", 96),
         Manifest(110_128, 108_752, 52, 32, 31, 128),
-        "sample_net",
         pretrained="the package's own weights, trained on generated images",
     ),
 )
@@ -227,9 +212,3 @@ def find_entry(name: str) -> CatalogueEntry:
         f"A backbone must be one of the catalogue: {', '.join(CATALOGUE)}. "
         f"Received: backbone={name!r}.{did_you_mean(name, CATALOGUE)}"
     )
-
-
-def did_you_mean(name: object, valid: Mapping[str, object] | tuple[str, ...]) -> str:
-    """Return " Did you mean 'x'?" for the valid name nearest to `name`, or nothing."""
-    near = get_close_matches(str(name).lower(), list(valid), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

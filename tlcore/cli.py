@@ -1,11 +1,12 @@
 """The command `tlcore`.
 
 Owns arguments, what is printed and the exit codes: 0 done, 2 wrong input, 130
-interrupted, 143 terminated. Results go to standard output, progress and errors to
-standard error. Everything else is in the modules below, loaded where a command needs
-them, so that help and lists are immediate.
+interrupted, 143 terminated (129 by a terminal that closed). Results go to standard
+output, progress and errors to standard error. Everything else is in the modules below,
+loaded where a command needs them, so that help and lists are immediate.
 """
 
+import errno
 import json
 import os
 import signal
@@ -22,14 +23,20 @@ from tlcore import __version__
 if TYPE_CHECKING:
     from rich.table import Table
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
+_UNLIMITED = 10_000
+"""Columns, more than any table has."""
 TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and exit: 0, 2 for wrong input, 130 or 143 for a signal."""
+    """Run the command and exit: 0, 2 for wrong input, 128 and more for a signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - was closed
     signal.signal(signal.SIGTERM, _terminated)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none, nohup ignores it
+    if hangup and signal.getsignal(hangup) is signal.SIG_DFL:
+        signal.signal(hangup, _terminated)
     try:
         code = tlcore.main(arguments, prog_name="tlcore", standalone_mode=False)
     except click.exceptions.Abort:
@@ -39,15 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        _fail(f"error: {error}", 2)
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        remedy = ". Make room on the disk, or choose another folder." if full else ""
+        _fail(f"error: {error or type(error).__name__}{remedy}", 2)
     sys.exit(code or 0)
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
+def _terminated(received: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + received)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -222,8 +231,8 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 
 @tlcore.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--backbone", default="efficientnet_b0", show_default=True)
-@click.option("--weights", default="imagenet", show_default=True, help="Or a file.")
+@click.option("--backbone", help="A name of the catalogue.  [efficientnet_b0]")
+@click.option("--weights", help='"imagenet" (the default) or a file.')
 @click.option(
     "--run", "run_path", type=click.Path(path_type=Path), help="A run's model instead."
 )
@@ -236,19 +245,29 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(
     images: tuple[Path, ...],
-    backbone: str,
-    weights: str,
+    backbone: str | None,
+    weights: str | None,
     run_path: Path | None,
     top: int,
     labels: Path | None,
     as_json: bool,
 ) -> None:
     """Print what IMAGES show, by a backbone as it is or by a run's model."""
-    from tlcore.prediction import load_predictor
+    from tlcore.prediction import load_predictor, load_run_predictor
 
-    predictor = load_predictor(
-        run=run_path, backbone=backbone, weights=weights, labels=labels
-    )
+    if run_path is None:
+        predictor = load_predictor(
+            backbone or "efficientnet_b0",
+            weights=weights or "imagenet",
+            labels=labels,
+        )
+    elif backbone or weights:
+        raise ValueError(
+            "A run brings its own model. Received: --run with --backbone or "
+            "--weights. Leave these out."
+        )
+    else:
+        predictor = load_run_predictor(run_path, labels=labels)
     guesses = predictor.predict(images, top=top)
     if as_json:
         click.echo(json.dumps(guesses, indent=2))
@@ -269,11 +288,11 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    _print(_table(rows))
+    _print(rows)
 
 
 def _show_comparison(rows: list[dict[str, Any]]) -> None:
-    _print(_table([_comparison_cells(row) for row in rows]))
+    _print([_comparison_cells(row) for row in rows])
 
 
 def _comparison_cells(row: dict[str, Any]) -> dict[str, Any]:
@@ -299,6 +318,7 @@ def _comparison_cells(row: dict[str, Any]) -> dict[str, Any]:
 def _table(rows: list[dict[str, Any]]) -> "Table":
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD)
@@ -306,15 +326,30 @@ def _table(rows: list[dict[str, Any]]) -> "Table":
         number = any(isinstance(row[name], int) for row in rows)
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(f"{v:,}" if isinstance(v, int) else str(v) for v in map(row.get, names))
-        )
+        # As Text: a name in brackets is no markup.
+        table.add_row(*(Text(_cell(row[name])) for name in names))
     return table
 
 
-def _print(table: "Table") -> None:
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     # A file or a pipe has no width of its own: nothing is folded there.
     width = None if sys.stdout.isatty() else 240
-    Console(width=width, highlight=False).print(table)
+    console = Console(width=width, highlight=False)
+    table = _table(rows)
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    if console.measure(table, options=unlimited).maximum <= console.width:
+        console.print(table)
+        return
+    longest = max(map(len, rows[0]))
+    for row in rows:
+        for name, value in row.items():
+            click.echo(f"{name:<{longest}}  {_cell(value)}")
+        click.echo()

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.images import (
+    MAX_PIXELS,
     RGB,
     SUFFIXES,
     CheckedImage,
@@ -51,6 +53,7 @@ _PREFETCHED_BATCHES = 4
 """Decoded batches that wait for training. Left to tf.data it may become hundreds."""
 _END_POLLS, _END_POLL_SECONDS = 50, 0.1
 """How often, and how far apart, to look whether tf.data is done at the end."""
+_MAX_BATCH_SIZE = 1_000_000
 _LISTED_FILES = 20
 """Bad files that an error names."""
 
@@ -338,15 +341,24 @@ class Splits:
     validation: ImageFolder | None
     test: ImageFolder | None
 
+    @cached_property
+    def shared_images(self) -> Mapping[str, int]:
+        """Return, by split, how many held-out images are in train as well, if any.
+
+        Their bytes are the same, whatever name or class they have: figures on them
+        measure memory.
+        """
+        known = set(self.train.digests)
+        shared = {
+            name: sum(digest in known for digest in folder.digests)
+            for name, folder in self._held_out
+        }
+        return {name: count for name, count in shared.items() if count}
+
     @property
     def epochs_on(self) -> tuple[str, ImageFolder]:
         """Return name and folder of what epochs are validated on: test if need be."""
         return self._held_out[0]
-
-    @property
-    def final_on(self) -> tuple[str, ImageFolder]:
-        """Return name and folder of what final figures are of: test if there is one."""
-        return self._held_out[-1]
 
     def relabelled(self, label_mode: str) -> "Splits":
         """Return the same folders with labels of another form.
@@ -473,11 +485,12 @@ class _Calls:
         """Have reads return at once, and wait until all buffers are full of that."""
         self.ending = True
         begun = 0
-        for _ in range(_END_POLLS):
-            if not self._running and self._begun == begun:
-                break
-            begun = self._begun
-            time.sleep(_END_POLL_SECONDS)
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: go at once
+            for _ in range(_END_POLLS):
+                if not self._running and self._begun == begun:
+                    break
+                begun = self._begun
+                time.sleep(_END_POLL_SECONDS)
 
 
 _calls = _Calls()
@@ -682,12 +695,14 @@ def _options(
 ) -> dict[str, Any]:
     """Return the options that an `ImageFolder` keeps, checked."""
     size = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
-    if len(size) != 2 or not all(_is_whole(n, least=1) for n in size):
+    whole = len(size) == 2 and all(_is_whole(n, least=1) for n in size)
+    if not whole or size[0] * size[1] > MAX_PIXELS:
         raise ValueError(
             "image_size must be a height and a width of at least 1 pixel, or one "
-            f"number for both. Received: image_size={image_size!r}."
+            f"number for both, and at most {MAX_PIXELS:,} pixels in all. "
+            f"Received: image_size={image_size!r}."
         )
-    _require_whole("batch_size", batch_size, least=1)
+    _require_whole("batch_size", batch_size, least=1, most=_MAX_BATCH_SIZE)
     _require_whole("seed", seed)
     _check_percent(percent)
     return {
@@ -722,9 +737,12 @@ def _check_percent(percent: float, *, below: float = math.inf) -> None:
         )
 
 
-def _require_whole(name: str, value: int, *, least: int | None = None) -> None:
-    if not _is_whole(value, least=least):
+def _require_whole(
+    name: str, value: int, *, least: int | None = None, most: float = math.inf
+) -> None:
+    if not _is_whole(value, least=least) or value > most:
         limit = "" if least is None else f" of at least {least}"
+        limit += "" if most == math.inf else f" and at most {most:,}"
         raise ValueError(
             f"{name} must be a whole number{limit}. Received: {name}={value!r}."
         )

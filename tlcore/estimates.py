@@ -51,7 +51,7 @@ def proportion(correct: int, n: int) -> Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Return the mean of values with its normal 95 % interval.
+    """Return the mean of values with its normal 95 % interval, endless for one value.
 
     Raises:
         ValueError: there is no value.
@@ -60,6 +60,8 @@ def mean(values: Sequence[float]) -> Estimate:
     if not n:
         raise ValueError("A mean must be of at least one value. Received: none.")
     value = math.fsum(values) / n
-    variance = math.fsum((x - value) ** 2 for x in values) / max(n - 1, 1)
+    if n == 1:
+        return Estimate(value, n, -math.inf, math.inf)
+    variance = math.fsum((x - value) ** 2 for x in values) / (n - 1)
     half = _Z_95 * math.sqrt(variance / n)
     return Estimate(value, n, value - half, value + half)

@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcore.files import write_text
+from tlcore.files import STAMP_FORMAT, write_text
 
 RUN_SCHEMA = 1
 # History of the format of run.json:
 # 1  the first.
 
-STATUSES = ("running", "done", "failed", "interrupted", "terminated")
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What reading a document of another form raises."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,19 @@ class Run:
     @property
     def name(self) -> str:
         """Return `<recipe>/<moment>`."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        path = self.path.resolve()
+        return f"{path.parent.name}/{path.name}"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes that it was trained on; ValueError if it does not say."""
+        try:
+            names = self.document["data"]["classes"]
+            if isinstance(names, list) and all(isinstance(n, str) for n in names):
+                return tuple(names)
+        except (KeyError, TypeError) as error:
+            raise _damaged(self.path / "run.json", error) from error
+        raise _damaged(self.path / "run.json", TypeError("classes must be names"))
 
     def update(self, **values: Any) -> None:
         """Change entries of `run.json` and write it, whole."""
@@ -64,12 +77,12 @@ class Run:
         self.update(history={name: list(column) for name, column in history.items()})
 
 
-def check_writable(out: str | Path) -> Path:
-    """Return the folder that runs go to, or say why they cannot; nothing is created.
+def check_writable(out: str | Path) -> None:
+    """Refuse a folder that runs cannot go to; nothing is created.
 
     Raises:
         ValueError: it is a file, or neither it nor the folder it would be created in
-            can be written to.
+            can be written to, or its name is no text.
     """
     out = Path(out)
     nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
@@ -79,7 +92,13 @@ def check_writable(out: str | Path) -> Path:
             f"Received: out={str(out)!r}, where {str(nearest)!r} cannot. "
             "Choose another with --out."
         )
-    return out
+    try:
+        str(out.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            "Runs need a folder whose name is UTF-8, for TensorBoard's files. "
+            f"Received: out={str(out)!r}. Choose another with --out."
+        ) from error
 
 
 def start_run(
@@ -96,7 +115,7 @@ def start_run(
     """
     folder = Path(out) / recipe
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = now.strftime("%Y%m%d-%H%M%S")
+    stamp = now.strftime(STAMP_FORMAT)
     path, count = folder / stamp, 1
     while True:
         try:
@@ -133,11 +152,8 @@ def read_run(path: str | Path) -> Run:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         schema = int(document["schema"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"A run.json must be whole. Received: {str(file)!r}, which cannot be read "
-            f"({error}). Delete the run's folder and run the recipe again."
-        ) from error
+    except (*_MALFORMED, RecursionError) as error:
+        raise _damaged(file, error) from error
     if schema > RUN_SCHEMA:
         raise ValueError(
             f"This version reads run.json up to schema {RUN_SCHEMA}. "
@@ -149,7 +165,8 @@ def read_run(path: str | Path) -> Run:
 def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """Return the summary table of the tutorials, one row per run, in the given order.
 
-    Columns: "run", "recipe", "backbone", "status", "total_params",
+    Columns: "run", "recipe", "backbone", "status" ("killed" for a run of this machine
+    that says "running" and whose process is gone), "total_params",
     "trainable_params" (of the last phase), "epochs", "epoch_seconds" (median, the
     first epoch of each phase left out where there are others) and "final" (as in
     run.json).
@@ -157,7 +174,15 @@ def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     Raises:
         ValueError: a path holds no run that can be read.
     """
-    return [_row(read_run(path)) for path in paths]
+    return [_readable_row(read_run(path)) for path in paths]
+
+
+def _damaged(file: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"A run.json must be whole. Received: {str(file)!r}, which cannot be read "
+        f"({type(error).__name__}: {error}). Delete the run's folder and run the "
+        "recipe again."
+    )
 
 
 def _finite(value: Any) -> Any:
@@ -171,6 +196,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _readable_row(run: Run) -> dict[str, Any]:
+    try:
+        return _row(run)
+    except _MALFORMED as error:
+        raise _damaged(run.path / "run.json", error) from error
+
+
 def _row(run: Run) -> dict[str, Any]:
     document = run.document
     phases = document.get("phases", [])
@@ -180,13 +212,29 @@ def _row(run: Run) -> dict[str, Any]:
         "run": run.name,
         "recipe": document["recipe"]["name"],
         "backbone": document["recipe"]["backbone"],
-        "status": document["status"],
+        "status": _status(document),
         "total_params": counts.get("total_params"),
         "trainable_params": counts.get("trainable_params"),
         "epochs": len(history.get("epoch", [])),
         "epoch_seconds": _epoch_seconds(history, phases),
-        "final": document.get("final", {}),
+        "final": {
+            name: {key: estimate[key] for key in ("value", "n", "low", "high")}
+            for name, estimate in document.get("final", {}).items()
+        },
     }
+
+
+def _status(document: Mapping[str, Any]) -> str:
+    status, process = str(document["status"]), document["process"]
+    if status != "running" or process["host"] != socket.gethostname():
+        return status
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return "killed"
+    except PermissionError:
+        pass  # it is there, and someone else's
+    return status
 
 
 def _epoch_seconds(

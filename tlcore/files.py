@@ -1,14 +1,17 @@
 """Files that are whole or absent.
 
 Owns the one way this package writes a file: aside, then moved into place, so that a
-reader or a killed process never meets half of one. It knows nothing of what is written.
+reader or a killed process never meets half of one, and how a moment is written in the
+name of a folder. It knows nothing of what is written.
 """
 
-import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+STAMP_FORMAT = "%Y%m%d-%H%M%S"
+"""How a moment is written in a folder's name."""
 
 
 @contextmanager
@@ -19,22 +22,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path: the file to write; its folder must exist.
 
     Yields:
-        The path to write to. It has the suffix of `path`, so that writers which look
-        at the suffix (`keras.Model.save`, `Figure.savefig`) do as they would with it.
+        The path to write a new file to. It has the suffix of `path`, so that writers
+        which look at the suffix (`keras.Model.save`, `Figure.savefig`) do as they
+        would with it.
 
     Raises:
         OSError: the folder is missing or cannot be written to.
     """
     path = Path(path)
     suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(
-        prefix=f".{path.name.removesuffix(suffix)}-", suffix=suffix, dir=path.parent
-    )
-    os.close(handle)
-    aside = Path(name)
+    stem = path.name.removesuffix(suffix)
+    aside = path.with_name(f".{stem}-{secrets.token_hex(4)}{suffix}")
     try:
         yield aside
-        aside.chmod(0o666 & ~_umask())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -50,9 +50,3 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
     with replacing(path) as aside:
         aside.write_bytes(data)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlcore.backbones import Backbone
 
@@ -119,7 +120,7 @@ def unfreeze(
 def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
     holder, network = find_backbone(model)
     layers = network.layers
-    if isinstance(last, bool) or not isinstance(last, int):
+    if isinstance(last, bool) or not isinstance(last, int | np.integer):
         raise ValueError(f"last must be a number of layers. Received: last={last!r}.")
     if not 0 <= last <= len(layers):
         raise ValueError(

@@ -128,6 +128,8 @@ def decode_image(
             height, width = image_size
             resized = _to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
             return np.asarray(resized), kind
+    except MemoryError:
+        raise  # no fault of the image
     except Exception as error:  # Pillow raises all sorts on damaged files.
         raise ValueError(_reason(data, error)) from error
 

@@ -5,8 +5,10 @@ and in inference mode. What to unfreeze is decided in `freezing`, what to optimi
 `training`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import keras
 
@@ -15,10 +17,11 @@ from tlcore.backbones import (
     Backbone,
     ImageShape,
     contract_layer,
-    contract_of,
     load_backbone,
+    scheme_of,
 )
-from tlcore.catalogue import CATALOGUE, did_you_mean, find_entry
+from tlcore.catalogue import CATALOGUE, find_entry
+from tlcore.names import did_you_mean
 
 HEADS = ("pool", "dense")
 STYLES = ("functional", "sequential")
@@ -36,13 +39,13 @@ def create_model(
     head: str = "pool",
     dropout: float = 0.0,
     style: str = "functional",
+    input_contract: str | None = None,
 ) -> keras.Model:
     """Return a model with a frozen backbone in inference mode and a new head.
 
     Args:
         backbone: a name of the catalogue, or a network of your own whose output is
-            (n, h, w, channels) or (n, features). A network that carries the name of a
-            catalogue entry gets that input contract, any other sees [0, 255] RGB.
+            (n, h, w, channels) or (n, features).
         num_classes: outputs; 1 is binary (one sigmoid), else softmax over them.
         weights: for a name: "imagenet", None or a file, as `load_backbone` takes it.
         input_shape: (height, width, 3) of the images; a network of your own brings
@@ -53,6 +56,10 @@ def create_model(
             Dense).
         dropout: rate of the Dropout before the last Dense, in [0, 1); 0 leaves it out.
         style: "functional" or "sequential"; the same layers either way.
+        input_contract: what a network of your own expects: "raw", "signed", "unit",
+            "caffe" or "torch", as `InputContract` explains them. None goes by its
+            name, as this package and `keras.applications` give it; under any other
+            name it sees [0, 255] RGB.
 
     Returns:
         The model: (n, height, width, 3) in [0, 255] in, float32 probabilities
@@ -64,15 +71,12 @@ def create_model(
         ConnectionError: "imagenet" was asked for and could not be downloaded.
     """
     _check(num_classes, head, dropout, style)
-    if isinstance(augmentation, str):
-        augmentation = create_augmentation(augmentation)
-    network = _resolve(backbone, weights, input_shape)
+    network = _resolve(backbone, weights, input_shape, input_contract)
     shape = _image_shape(network, input_shape)
 
-    contract = contract_of(network)
     layers = [
-        augmentation,
-        contract_layer(contract) if contract else None,
+        _augmentation(augmentation),
+        contract_layer(input_contract or scheme_of(network) or "raw"),
         _frozen(network),
         *_head(network, num_classes, head, dropout),
     ]
@@ -85,6 +89,40 @@ def create_model(
     for stage in stages:
         outputs = stage(outputs)
     return keras.Model(inputs, outputs, name="transfer_model")
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Return a model that was saved as a `.keras` file, compiled as it was.
+
+    `keras.saving.load_model` alone does not know the layers of this package before
+    they were imported.
+
+    Args:
+        path: what `model.save(path)` or a run wrote.
+
+    Raises:
+        ValueError: the file is none of Keras 3's, or is damaged.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            "path must be a saved model, a .keras file. "
+            f"Received: path={str(path)!r}, and there is no such file."
+        )
+    if not is_zipfile(path):
+        raise ValueError(
+            "path must be a whole .keras file. "
+            f"Received: path={str(path)!r}, which is none, or damaged."
+        )
+    try:
+        return keras.saving.load_model(path)
+    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            "path must be a whole .keras file of this version of Keras. "
+            f"Received: path={str(path)!r}, which cannot be read: {reason}"
+        ) from error
 
 
 def _check(num_classes: int, head: str, dropout: float, style: str) -> None:
@@ -104,16 +142,31 @@ def _check(num_classes: int, head: str, dropout: float, style: str) -> None:
                 f"{name} must be one of: {', '.join(valid)}. "
                 f"Received: {name}={value!r}.{did_you_mean(value, valid)}"
             )
-    if not 0 <= dropout < 1:
+    if not (isinstance(dropout, int | float) and 0 <= dropout < 1):
         raise ValueError(
             f"dropout must be a rate in [0, 1). Received: dropout={dropout!r}."
         )
 
 
+def _augmentation(augmentation: str | keras.Layer | None) -> keras.Layer | None:
+    if augmentation is None or isinstance(augmentation, keras.Layer):
+        return augmentation
+    return create_augmentation(augmentation)
+
+
 def _resolve(
-    backbone: str | keras.Model, weights: str | Path | None, input_shape: ImageShape
+    backbone: str | keras.Model,
+    weights: str | Path | None,
+    input_shape: ImageShape,
+    input_contract: str | None,
 ) -> keras.Model:
     if isinstance(backbone, keras.Model):
+        if not backbone.built or not hasattr(backbone, "output_shape"):
+            raise ValueError(
+                "A backbone of your own must be a functional or sequential model that "
+                f"is built. Received: backbone={backbone.name!r}, which is not. Begin "
+                "it with keras.Input((height, width, 3))."
+            )
         return backbone
     if not isinstance(backbone, str):
         raise ValueError(
@@ -127,26 +180,35 @@ def _resolve(
             f"{', '.join(CATALOGUE)}."
         )
     entry = find_entry(backbone)
+    if input_contract is not None:
+        raise ValueError(
+            "A backbone of the catalogue brings its own input contract. Received: "
+            f"input_contract={input_contract!r} for backbone={backbone!r}. Leave it "
+            "out, or pass a keras.Model."
+        )
     return load_backbone(entry.name, weights=weights, input_shape=input_shape)
 
 
 def _image_shape(network: keras.Model, input_shape: ImageShape) -> tuple[Any, ...]:
     """Return (height, width, channels); what the network fixes must agree."""
-    own: tuple[Any, ...] = network.input_shape[1:]
-    if len(own) != 3:
+    own: Any = network.input_shape[1:]
+    if len(network.inputs) != 1 or len(own) != 3:
         raise ValueError(
             "A backbone must take images, (n, height, width, channels). Received: "
             f"backbone {network.name!r} with input shape {network.input_shape}."
         )
-    fixed = tuple(n for n in own if n is not None)
-    if len(fixed) == len(own) and tuple(input_shape) in {own, (224, 224, 3)}:
-        return own
-    if any(a is not None and a != b for a, b in zip(own, input_shape, strict=True)):
+    given = tuple(input_shape) if isinstance(input_shape, Sequence) else input_shape
+    if None not in own and given in {own, (224, 224, 3)}:
+        return tuple(own)
+    fits = isinstance(given, tuple) and len(given) == len(own)
+    if not fits or any(
+        a is not None and a != b for a, b in zip(own, given, strict=True)
+    ):
         raise ValueError(
             f"Images must have the shape that {network.name!r} takes, {own}. "
-            f"Received: input_shape={tuple(input_shape)!r}."
+            f"Received: input_shape={given!r}."
         )
-    return tuple(input_shape)
+    return given
 
 
 def _frozen(network: keras.Model) -> Backbone:

@@ -361,7 +361,7 @@ def _first(epochs: Values | None, count: int, where: str, follows: int | None) -
             "Epochs must be contiguous, and successive histories follow on. Expected: "
             f"epoch={reprlib.repr(expected)}. "
             f"Received: {where} with epoch={reprlib.repr(received)}. "
-            "Train a second phase with initial_epoch=len(history.epoch), as "
+            "Train a further phase with initial_epoch=history.epoch[-1] + 1, as "
             "fine_tune(history=...) does."
         )
     return first
@@ -813,6 +813,8 @@ def _legend(
 
 
 def _wrapped(text: str, width: int) -> str:
+    # Names of files that are no UTF-8 hold surrogates, which no font has.
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return textwrap.fill(text, max(width, 8)) or text
 
 

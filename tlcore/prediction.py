@@ -16,6 +16,7 @@ from tlcore.backbones import contract_layer, load_classifier
 from tlcore.catalogue import find_entry
 from tlcore.experiments import read_run
 from tlcore.images import check_images, read_image
+from tlcore.models import load_model
 
 BATCH_IMAGES = 32
 """How many images are in memory at once."""
@@ -60,37 +61,54 @@ class Predictor:
 
 
 def load_predictor(
+    backbone: str,
     *,
-    run: Path | None = None,
-    backbone: str = "efficientnet_b0",
     weights: str | Path = "imagenet",
-    labels: Path | None = None,
+    labels: str | Path | None = None,
 ) -> Predictor:
-    """Return the predictor of a run, or of a backbone with its top.
+    """Return the predictor that a backbone with its top is.
 
     Args:
-        run: a run's folder; its own class names are the labels.
-        backbone: where there is no run, a name of the catalogue.
+        backbone: a name of the catalogue.
         weights: of the backbone with its top: "imagenet" or a file.
         labels: a file with one label per line; "class 0", "class 1", ... without it.
 
     Raises:
-        ValueError: no such backbone or run, or as many labels as outputs are missing.
-        FileNotFoundError: there is no such file.
+        ValueError: no such backbone, its weights do not fit, or there are not as many
+            labels as outputs.
+        FileNotFoundError: there is no such weights file.
         ConnectionError: "imagenet" could not be downloaded.
     """
-    names = _read_labels(labels) if labels is not None else None
-    if run is not None:
-        model, own = _load_run(run)
-        names = names or own
-    else:
-        model = _with_contract(backbone, weights)
+    model = _with_contract(backbone, weights)
+    own = tuple(f"class {i}" for i in range(model.output_shape[-1]))
+    return _labelled(model, own, labels)
+
+
+def load_run_predictor(
+    run: str | Path, *, labels: str | Path | None = None
+) -> Predictor:
+    """Return the predictor that a run left.
+
+    Args:
+        run: the run's folder.
+        labels: a file with one label per line; by default the run's class names.
+
+    Raises:
+        ValueError: there is no such run or it is not done, or there are not as many
+            labels as classes.
+    """
+    return _labelled(*_load_run(Path(run)), labels)
+
+
+def _labelled(
+    model: keras.Model, own: tuple[str, ...], labels: str | Path | None
+) -> Predictor:
+    names = own if labels is None else _read_labels(Path(labels))
     outputs = max(model.output_shape[-1], 2)
-    names = names or tuple(f"class {i}" for i in range(outputs))
     if len(names) != outputs:
         raise ValueError(
             f"There must be one label per class, {outputs}. "
-            f"Received: {len(names)} labels from {str(labels)!r}."
+            f"Received: {len(names)} labels from {str(labels or 'run.json')!r}."
         )
     return Predictor(model, names)
 
@@ -104,20 +122,26 @@ def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             f"Received: run={str(path)!r}, with status {run.document['status']!r} and "
             "no model.keras. Run its recipe again."
         )
-    return keras.saving.load_model(file), tuple(run.document["data"]["classes"])
+    return load_model(file), run.class_names
 
 
 def _with_contract(backbone: str, weights: str | Path) -> keras.Model:
     entry = find_entry(backbone)
     network = load_classifier(backbone, weights=weights)
     inputs = keras.Input(network.input_shape[1:], name="image", dtype="float32")
-    contract = contract_layer(entry.contract)
+    contract = contract_layer(entry.contract.scheme)
     ranged = inputs if contract is None else contract(inputs)
     return keras.Model(inputs, network(ranged), name=f"{backbone}_as_is")
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            "Labels must be a text file, UTF-8, with one label per line. "
+            f"Received: labels={str(path)!r}, which cannot be read: {error}."
+        ) from error
     return tuple(line.strip() for line in lines if line.strip())
 
 

@@ -12,11 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 
+class LastingConsole(Console):
+    """A console whose reader may go away; rich would end the program, run and all."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+
+
 class Progress:
     """Shows lines and epochs; a context manager, so that the terminal is left clean."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or LastingConsole(stderr=True, highlight=False)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),

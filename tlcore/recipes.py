@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from tlcore.catalogue import did_you_mean, find_entry
+from tlcore.catalogue import find_entry
+from tlcore.names import did_you_mean
 
 TENTH = 0.1
 """The learning rate of fine-tuning over that of feature extraction."""

@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,7 +86,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     However it ends, by Ctrl-C ("interrupted") or SystemExit ("terminated") too, its
     run.json says so.
     """
-    out = check_writable(options.out)
+    check_writable(options.out / recipe.name)
     _check_options(options)
     folders = _load(recipe, data, options)
 
@@ -97,9 +97,9 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     set_seed(options.seed)
     model = _build(recipe, folders.train)
     document = _document(recipe, data, options, folders, model)
-    run = start_run(out, recipe.name, document, now=datetime.now())
-    options.say(f"run: {run.path}")
+    run = start_run(options.out, recipe.name, document, now=datetime.now())
     with _ending(run):
+        options.say(f"run: {run.path}")
         history = _train(run, recipe, options, folders, model)
         _finish(run, folders, model, history)
     return run
@@ -135,6 +135,11 @@ def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:
             validated_on = selected_on = "held out of train"
     for name, folder in _named(splits).items():
         options.say(f"{name}: {folder.notes()}")
+    for name, count in splits.shared_images.items():
+        options.say(
+            f"warning: {count} of {getattr(splits, name).num_images} images of {name} "
+            "are in train as well, and figures on them measure memory"
+        )
     options.say(
         f"epochs are validated on: {validated_on} ({validation.num_images} images); "
         + (f"the best is selected on: {selected_on}" if selected_on else "no selection")
@@ -162,17 +167,23 @@ def _train(
     run: Run, recipe: Recipe, options: RunOptions, folders: _Data, model: "keras.Model"
 ) -> dict[str, list[Any]]:
     from tlcore import plots, training
+    from tlcore.callbacks import BestCheckpoint
 
     plots.plot_images(folders.train, seed=options.seed, path=run.path / "images.png")
-    (run.path / "checkpoints").mkdir()
+    checkpoints = run.path / "checkpoints"
+    checkpoints.mkdir()
     columns: dict[str, list[Any]] = {}
+    best = None
+    if options.early_stopping is not None:
+        best = BestCheckpoint(checkpoints / "best.weights.h5")
 
     def shared(phase: str, rate: float) -> dict[str, Any]:
+        recorder = _recorder(run, phase, rate, columns)
         return {
             "learning_rate": rate,
             "optimizer": recipe.optimizer,
             "steps_per_epoch": recipe.steps_per_epoch,
-            "callbacks": _callbacks(run, phase, rate, options, columns),
+            "callbacks": _callbacks(run, phase, options, recorder, best),
             "verbose": 0,
         }
 
@@ -193,11 +204,15 @@ def _train(
             epochs=recipe.fine_tune_epochs,
             **shared(FINE_TUNING, recipe.learning_rate * TENTH),
         )
+    if best is not None:
+        best.restore()
+        run.update(selected_epoch=best.epoch)
+        options.say(f"selected: epoch {best.epoch + 1}, val_loss {best.best:.4f}")
     return columns
 
 
 def _callbacks(
-    run: Run, phase: str, rate: float, options: RunOptions, columns: dict[str, Any]
+    run: Run, phase: str, options: RunOptions, recorder: Any, best: Any | None
 ) -> list[Any]:
     import keras
 
@@ -207,10 +222,11 @@ def _callbacks(
         callbacks.EpochClock(),
         callbacks.checkpoint_callback(run.path / f"checkpoints/{phase}.weights.h5"),
         keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
-        _recorder(run, phase, rate, columns),
+        recorder,
     ]
-    if options.early_stopping is not None:
-        made.append(callbacks.early_stopping_callback(patience=options.early_stopping))
+    patience = options.early_stopping
+    if best is not None and patience is not None:
+        made += [best, callbacks.early_stopping_callback(patience=patience)]
     return made + options.callbacks()
 
 
@@ -291,11 +307,13 @@ def _ending(run: Run) -> Iterator[None]:
     except KeyboardInterrupt:
         run.finish("interrupted")
         raise
-    except SystemExit:
-        run.finish("terminated")
+    except SystemExit as ending:
+        run.finish("terminated", code=ending.code)
         raise
     except BaseException as error:
-        run.finish("failed", error=f"{type(error).__name__}: {error}")
+        # On a full disk there may be no room for these words either.
+        with suppress(OSError):
+            run.finish("failed", error=f"{type(error).__name__}: {error}")
         raise
 
 
@@ -320,6 +338,7 @@ def _document(
             "validated_on": folders.validated_on,
             "selected_on": folders.selected_on,
             "trained_on": folders.train.num_images,
+            "shared_with_train": dict(folders.splits.shared_images),
             "splits": {
                 name: _describe(folder)
                 for name, folder in _named(folders.splits).items()

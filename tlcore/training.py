@@ -7,6 +7,7 @@ run silently mean something else is refused before the first step.
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.callbacks import EpochClock, LossGuard, check_monitors, monitored
-from tlcore.catalogue import did_you_mean
+from tlcore.callbacks import LossGuard, check_monitors, monitored
 from tlcore.datasets import ImageFolder
 from tlcore.estimates import Estimate, mean, proportion
 from tlcore.freezing import (
@@ -25,6 +25,7 @@ from tlcore.freezing import (
     freeze,
     unfreeze,
 )
+from tlcore.names import did_you_mean
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
@@ -110,8 +111,8 @@ def fine_tune(
         FloatingPointError: the loss became NaN or infinite.
     """
     _require_backbone(model)
-    _require_epochs(epochs)
-    first = len(history.epoch) if history is not None else 0
+    _require_whole("epochs", epochs, least=1)
+    first = _first_epoch_after(history)
     unfreeze(model, last, batch_norm=batch_norm)
     _compile(model, train, optimizer, learning_rate)
     return fit(
@@ -146,10 +147,11 @@ def fit(
         epochs: the index after the last epoch.
         initial_epoch: the index of the first epoch.
         callbacks: Keras callbacks, in the order they act. What they monitor must
-            exist, and nothing may be selected on a folder named "test".
+            exist, and nothing may be selected on an image folder named "test". One
+            that adds to the logs names what it adds in an attribute `log_names`.
         steps_per_epoch: batches per epoch; by default all of `train` once. An image
             folder goes on in the next epoch where this one ended.
-        class_weight: factors of the loss, by class index.
+        class_weight: factors of the loss, by class index, one for every class.
         verbose: as in Keras.
 
     Returns:
@@ -162,7 +164,15 @@ def fit(
         FloatingPointError: the loss became NaN or infinite; checkpoints of the epochs
             before are untouched.
     """
-    _require_epochs(epochs - initial_epoch, epochs=epochs, initial_epoch=initial_epoch)
+    _require_whole("initial_epoch", initial_epoch, least=0)
+    _require_whole("epochs", epochs, least=initial_epoch + 1)
+    if steps_per_epoch is not None:
+        _require_whole("steps_per_epoch", steps_per_epoch, least=1)
+    if isinstance(callbacks, keras.callbacks.Callback):
+        raise ValueError(
+            "callbacks must be a list of Keras callbacks. "
+            f"Received: callbacks={type(callbacks).__name__}(...). Write [callback]."
+        )
     check_flags(model)
     check_compiled(model)
     if not model.trainable_variables:
@@ -170,9 +180,11 @@ def fit(
             "A model must have a weight that trains. Received: "
             f"model={model.name!r}, frozen throughout. Unfreeze a layer or add a head."
         )
-    _check_data(model, train, "train")
+    _check_data(model, train, "train", endless=steps_per_epoch is not None)
     if validation is not None:
         _check_data(model, validation, "validation")
+        _check_same_labels(train, validation)
+    _check_class_weight(class_weight, model.output_shape[-1])
     if any(monitored(callback) is not None for callback in callbacks):
         check_monitors(callbacks, _log_names(model, train, validation, callbacks))
     _check_selection(callbacks, validation)
@@ -180,7 +192,7 @@ def fit(
     # BackupAndRestore leaves its epoch behind, and Keras would start there again.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
     if isinstance(train, ImageFolder):
-        steps_per_epoch = steps_per_epoch or len(train)
+        steps_per_epoch = len(train) if steps_per_epoch is None else steps_per_epoch
         train = train.stream(initial_epoch * steps_per_epoch)
     return model.fit(
         train,
@@ -201,7 +213,8 @@ def evaluate(model: keras.Model, data: Data) -> dict[str, Estimate]:
 
     Args:
         model: outputs probabilities, (n, classes) or (n, 1).
-        data: an image folder or dataset of (images in [0, 255], labels).
+        data: an image folder or dataset of (images in [0, 255], labels). Sample
+            weights behind them are left aside: every image counts once.
 
     Returns:
         "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy",
@@ -209,20 +222,54 @@ def evaluate(model: keras.Model, data: Data) -> dict[str, Estimate]:
 
     Raises:
         ValueError: data and model disagree, or there is no data.
+        FloatingPointError: the loss of an image is no finite number.
     """
     _check_data(model, data, "data")
+    scorer = _scorer(model, _label_shape(data))
     losses: list[float] = []
     correct = 0
-    for images, labels in _batches(data):
+    for images, labels, *_ in _batches(data):
+        probabilities, batch_losses = scorer.predict_on_batch([images, labels])
         truth = keras.ops.convert_to_numpy(labels)
-        probabilities = np.asarray(model.predict_on_batch(images))
-        losses += _cross_entropy(truth, probabilities).tolist()
+        losses += batch_losses.tolist()
         correct += int(np.sum(_classes(truth) == _predicted(probabilities)))
     if not losses:
         raise ValueError(
             "There must be data to evaluate on. Received: a dataset without a batch."
         )
+    if not np.isfinite(losses).all():
+        raise FloatingPointError(
+            "A model must give finite numbers to be evaluated. Received: "
+            f"model={model.name!r}, whose loss is none on "
+            f"{np.count_nonzero(~np.isfinite(losses))} of {len(losses)} images. "
+            "Train it again with a lower learning rate."
+        )
     return {"loss": mean(losses), "accuracy": proportion(correct, len(losses))}
+
+
+class _CrossEntropy(keras.layers.Layer):
+    """The loss of each example, (n,), of labels and probabilities.
+
+    Keras takes it from the logits behind the probabilities, as `fit` does, where both
+    are in one graph. From probabilities alone it is cut off at 16.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the loss of each example."""
+        labels, probabilities = inputs
+        if probabilities.shape[-1] == 1:
+            return keras.losses.binary_crossentropy(labels, probabilities)
+        if len(labels.shape) == 1:
+            return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        return keras.losses.categorical_crossentropy(labels, probabilities)
+
+
+def _scorer(model: keras.Model, label_shape: tuple[int | None, ...]) -> keras.Model:
+    """Return a model of images and labels that gives probabilities and losses."""
+    dtype = "float32" if label_shape else "int32"
+    labels = keras.Input(label_shape, name="labels", dtype=dtype)
+    losses = _CrossEntropy(dtype="float32")([labels, *model.outputs])
+    return keras.Model([*model.inputs, labels], [*model.outputs, losses])
 
 
 def _require_backbone(model: keras.Model) -> None:
@@ -235,15 +282,25 @@ def _require_backbone(model: keras.Model) -> None:
         )
 
 
-def _require_epochs(count: int, **received: int) -> None:
-    received = received or {"epochs": count}
-    whole = all(isinstance(n, int) for n in received.values())
-    if not whole or count < 1 or received.get("initial_epoch", 0) < 0:
-        shown = ", ".join(f"{name}={value!r}" for name, value in received.items())
+def _require_whole(name: str, value: int, *, least: int) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
         raise ValueError(
-            "Training must run for at least one epoch: epochs is the index after the "
-            f"last, initial_epoch that of the first. Received: {shown}."
+            f"{name} must be a whole number of at least {least}; epochs is the index "
+            "after the last, initial_epoch that of the first. "
+            f"Received: {name}={value!r}."
         )
+
+
+def _first_epoch_after(history: keras.callbacks.History | None) -> int:
+    if history is None:
+        return 0
+    if not isinstance(history, keras.callbacks.History):
+        raise ValueError(
+            "history must be what the phase before returned, a keras History. "
+            f"Received: history of type {type(history).__name__}."
+        )
+    return int(history.epoch[-1]) + 1 if history.epoch else 0
 
 
 def _compile(
@@ -254,12 +311,14 @@ def _compile(
             f"optimizer must be one of: {', '.join(OPTIMIZERS)}. "
             f"Received: optimizer={optimizer!r}.{did_you_mean(optimizer, OPTIMIZERS)}"
         )
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
+    number = isinstance(learning_rate, Real)
+    if not (number and math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(
             "learning_rate must be a positive number. "
             f"Received: learning_rate={learning_rate!r}."
         )
-    config = {"class_name": optimizer, "config": {"learning_rate": learning_rate}}
+    rate = float(learning_rate)
+    config = {"class_name": optimizer, "config": {"learning_rate": rate}}
     if model.output_shape[-1] == 1:
         loss = "binary_crossentropy"
     elif len(_label_shape(train)) == 1:
@@ -271,8 +330,16 @@ def _compile(
     )
 
 
-def _check_data(model: keras.Model, data: Data, name: str) -> None:
+def _check_data(
+    model: keras.Model, data: Data, name: str, *, endless: bool = False
+) -> None:
+    if len(model.inputs) != 1:
+        raise ValueError(
+            "A model must have one input, images. Received: "
+            f"model={model.name!r} with {len(model.inputs)}."
+        )
     images, labels = _image_shape(data), _label_shape(data)
+    _check_end(data, name, endless=endless)
     expected = model.input_shape[1:]
     if not _fits(images, expected):
         raise ValueError(
@@ -283,16 +350,69 @@ def _check_data(model: keras.Model, data: Data, name: str) -> None:
     outputs = model.output_shape[-1]
     classes = data.num_classes if isinstance(data, ImageFolder) else None
     if len(labels) == 1 and labels[0] not in {None, outputs}:
+        remedy = (
+            'Use labels of shape (n,), label_mode="int"'
+            if labels[0] == 1
+            else f"Build the model with num_classes={labels[0]}"
+        )
         raise ValueError(
             f"The labels of {name} must have one column per output, {outputs}. "
-            f"Received: labels with {labels[0]}. Build the model with "
-            f"num_classes={labels[0]}, or load the folder with another label_mode."
+            f"Received: labels with {labels[0]}. {remedy}, or load the folder with "
+            "another label_mode."
         )
     if not labels and (outputs == 1 or classes not in {None, outputs}):
         raise ValueError(
             f"Integer labels need one output per class. Received: {name} of "
             f"{classes or 'unknown'} classes for {outputs} outputs. Use "
             'label_mode="binary" for one output.'
+        )
+
+
+def _check_end(data: Data, name: str, *, endless: bool) -> None:
+    count = int(data.cardinality()) if hasattr(data, "cardinality") else None
+    if count == 0:
+        raise ValueError(
+            f"There must be data. Received: {name}, a dataset without a batch."
+        )
+    if count == -1 and not endless:
+        remedy = "Leave out its repeat(), or take(n) batches"
+        if name == "train":
+            remedy += ", or give steps_per_epoch"
+        raise ValueError(f"Data must end. Received: {name}, endless. {remedy}.")
+
+
+def _check_same_labels(train: Data, validation: Data) -> None:
+    shapes = _label_shape(train), _label_shape(validation)
+    if not _fits(*shapes):
+        raise ValueError(
+            "Labels of validation must have the form of those of train. Received: "
+            f"shape {shapes[0]} in train and {shapes[1]} in validation. Load both "
+            "with the same label_mode."
+        )
+    if isinstance(train, ImageFolder) and isinstance(validation, ImageFolder):
+        names = train.class_names, validation.class_names
+        if names[0] != names[1]:
+            raise ValueError(
+                "Train and validation must hold the same classes. Received: "
+                f"{', '.join(names[0])} in train and {', '.join(names[1])} in "
+                "validation. Add, rename or remove folders."
+            )
+
+
+def _check_class_weight(weights: dict[int, float] | None, outputs: int) -> None:
+    if weights is None:
+        return
+    classes = set(range(max(outputs, 2)))
+    if not (
+        isinstance(weights, dict)
+        and set(weights) == classes
+        and all(isinstance(w, Real) for w in weights.values())
+        and all(math.isfinite(w) and w >= 0 for w in weights.values())
+        and any(weights.values())
+    ):
+        raise ValueError(
+            f"class_weight must map every class, 0 to {len(classes) - 1}, to a factor "
+            f"of at least 0, one of them above. Received: class_weight={weights!r}."
         )
 
 
@@ -320,12 +440,13 @@ def _shapes(data: Data) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]
     spec = getattr(data, "element_spec", None)
     if spec is None and isinstance(data, keras.utils.PyDataset):
         spec = data[0]
-    if not isinstance(spec, tuple) or len(spec) < 2:
+    parts = spec[:2] if isinstance(spec, tuple) else ()
+    if len(parts) < 2 or not all(hasattr(part, "shape") for part in parts):
         raise ValueError(
             "Data must be an image folder, or a tf.data.Dataset or PyDataset of "
             f"batches (images, labels). Received: {type(data).__name__}."
         )
-    images, labels = (tuple(part.shape)[1:] for part in spec[:2])
+    images, labels = (tuple(part.shape)[1:] for part in parts)
     return images, labels
 
 
@@ -359,8 +480,8 @@ def _log_names(
     names = list(model.evaluate(images, labels, return_dict=True, verbose=0))
     if validation is not None:
         names += [f"val_{name}" for name in names]
-    if any(isinstance(callback, EpochClock) for callback in callbacks):
-        names.append("seconds")
+    for callback in callbacks:
+        names += getattr(callback, "log_names", ())
     return [*names, "learning_rate"]
 
 
@@ -381,17 +502,3 @@ def _predicted(probabilities: NDArray[Any]) -> NDArray[Any]:
     if probabilities.shape[1] == 1:
         return (probabilities[:, 0] > 0.5).astype(int)
     return np.asarray(probabilities.argmax(axis=1))
-
-
-def _cross_entropy(labels: NDArray[Any], probabilities: NDArray[Any]) -> NDArray[Any]:
-    if probabilities.shape[1] == 1:
-        truth = labels.reshape(-1, 1)
-        return _numpy(keras.losses.binary_crossentropy(truth, probabilities))
-    if labels.ndim == 1:
-        loss = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        return _numpy(loss)
-    return _numpy(keras.losses.categorical_crossentropy(labels, probabilities))
-
-
-def _numpy(tensor: Any) -> NDArray[Any]:
-    return np.asarray(keras.ops.convert_to_numpy(tensor))

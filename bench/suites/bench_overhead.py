@@ -61,7 +61,7 @@ def warm_epochs(block):
 
 
 def bench_warm_epoch_beside_plain_keras(sample_splits, record):
-    """At most 1.05 of plain Keras: fails where 6 of 7 pairs of blocks say more."""
+    """At most 1.05 of plain Keras, by the median of the pairs of blocks."""
     train = sample_splits.train
     sides = {"tlcore": ours(train), "keras": plain_keras(train.directory)}
     timed = {name: [] for name in sides}
@@ -72,4 +72,4 @@ def bench_warm_epoch_beside_plain_keras(sample_splits, record):
         record.timing(name, [s for block in blocks for s in block], warmup=0)
     ratios = [median(a) / median(b) for a, b in zip(*timed.values(), strict=True)]
     record.metric("epoch_ratio", value=median(ratios))
-    assert sum(ratio > LIMIT for ratio in ratios) < BLOCKS - 1, ratios
+    assert median(ratios) <= LIMIT, ratios

@@ -272,7 +272,13 @@ def _parse(
         schema = _schema(document)
         if schema <= SCHEMA:
             return build(document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{path} must be a whole tlbench file. Received: a damaged one ({why}). "
@@ -296,7 +302,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _schema(document: Mapping[str, Any]) -> int:
     schema = document["schema"]
-    if not isinstance(schema, int) or schema < 1:
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
         raise ValueError(f"schema={schema!r}")
     return schema
 

@@ -125,6 +125,8 @@ def one_case(entry):
         (one_case('"exact": {"x": null}, ' + ACCEPTED), "x=None"),
         (one_case('"exact": {"x": 1, "x": 2}, ' + ACCEPTED), "'x' stands twice"),
         (one_case('"exact": {}, "accepted": {"by": 1}'), "1 is no text"),
+        ("[" * 200_000, "recursion"),
+        ('{"schema": true, "cases": {}}', "schema=True"),
     ],
 )
 def test_damaged_baselines_are_refused(tmp_path, text, why):

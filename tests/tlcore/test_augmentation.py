@@ -31,6 +31,21 @@ class TestEveryStack:
         stack = create_augmentation(name)
         np.testing.assert_array_equal(stack(IMAGES, training=False), IMAGES)
 
+    def test_pixels_keep_full_precision_whatever_the_policy(self, name):
+        pixels = IMAGES + np.float32(0.3)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            stack = create_augmentation(name)
+            copy = keras.saving.deserialize_keras_object(
+                keras.saving.serialize_keras_object(stack)
+            )
+            for layer in (stack, copy):
+                out = layer(pixels, training=False)
+                np.testing.assert_array_equal(np.asarray(out), pixels)
+        finally:
+            keras.config.set_dtype_policy(policy)
+
     def test_it_changes_images_and_keeps_shape_range_and_type_in_training(self, name):
         out = np.asarray(create_augmentation(name)(IMAGES, training=True))
         assert out.shape == IMAGES.shape
@@ -59,8 +74,9 @@ def test_height_and_width_are_stretched_on_their_own():
     assert np.abs(tall - images).max() > 1
 
 
-def test_an_unknown_stack_is_refused():
+@pytest.mark.parametrize("name", ["tutorail", 5])
+def test_an_unknown_stack_is_refused(name):
     with pytest.raises(
-        ValueError, match=r"tutorial, photometric, generator. Received: .*'tutorail'"
+        ValueError, match=rf"tutorial, photometric, generator. Received: .*={name!r}"
     ):
-        create_augmentation("tutorail")
+        create_augmentation(name)

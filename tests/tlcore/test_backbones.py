@@ -1,5 +1,6 @@
 """Backbones: counts, input contracts, weights from files, inference mode in `fit`."""
 
+import inspect
 import math
 
 import h5py
@@ -13,11 +14,11 @@ from tlcore import backbones
 from tlcore.backbones import (
     Backbone,
     contract_layer,
-    contract_of,
     load_backbone,
     load_classifier,
+    scheme_of,
 )
-from tlcore.catalogue import CATALOGUE, InputContract
+from tlcore.catalogue import CATALOGUE
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
 
@@ -63,19 +64,21 @@ def test_a_backbone_has_the_counts_of_its_manifest(name):
 )
 def test_the_input_contract_is_what_keras_preprocesses(name, module):
     preprocess = getattr(keras.applications, module).preprocess_input
-    layer = contract_layer(CATALOGUE[name].contract)
+    layer = contract_layer(CATALOGUE[name].contract.scheme)
     ours = IMAGES if layer is None else np.asarray(layer(IMAGES))
     np.testing.assert_allclose(ours, preprocess(IMAGES.copy()), rtol=1e-6, atol=1e-5)
 
 
 def test_the_unit_contract_is_zero_to_one():
-    layer = contract_layer(InputContract("unit", 224))
+    layer = contract_layer("unit")
     np.testing.assert_allclose(np.asarray(layer(IMAGES)), IMAGES / 255, rtol=1e-6)
 
 
 def test_an_unknown_contract_is_refused():
-    with pytest.raises(ValueError, match="Received: scheme='torch'"):
-        contract_layer(InputContract("torch", 224))
+    with pytest.raises(
+        ValueError, match="raw, signed, .*Received: input_contract='sined'. Did you"
+    ):
+        contract_layer("sined")
 
 
 @pytest.mark.parametrize(
@@ -91,20 +94,53 @@ def test_an_unknown_contract_is_refused():
 )
 def test_a_network_is_known_by_its_name_in_keras_too(name, scheme):
     network = keras.Sequential([keras.Input((8, 8, 3))], name=name)
-    assert contract_of(network).scheme == scheme
+    assert scheme_of(network) == scheme
 
 
-@pytest.mark.parametrize("name", ["my_net", "vgg16_2", "mobilenetv2_0.50_224"])
+@pytest.mark.parametrize(
+    ("constructor", "module", "name"),
+    [
+        ("MobileNetV2", "mobilenet_v2", "mobilenetv2_0.50_224"),
+        ("MobileNet", "mobilenet", "mobilenet_0.25_None"),
+        ("MobileNetV3Small", "mobilenet_v3", "MobileNetV3Small"),
+        ("DenseNet121", "densenet", "densenet121"),
+        ("NASNetMobile", "nasnet", "nasnet_mobile"),
+        ("ResNet101", "resnet", "resnet101"),
+        ("ResNet152V2", "resnet_v2", "resnet152v2"),
+        ("InceptionResNetV2", "inception_resnet_v2", "inception_resnet_v2"),
+        ("ConvNeXtTiny", "convnext", "convnext_tiny"),
+        ("EfficientNetV2S", "efficientnet_v2", "efficientnetv2-s"),
+    ],
+)
+def test_networks_of_keras_outside_the_catalogue_are_known(constructor, module, name):
+    signature = inspect.signature(getattr(keras.applications, constructor))
+    assert signature.parameters["name"].default in {name, None}
+    layer = contract_layer(
+        scheme_of(keras.Sequential([keras.Input((8, 8, 3))], name=name))
+    )
+    preprocess = getattr(keras.applications, module).preprocess_input
+    ours = IMAGES if layer is None else np.asarray(layer(IMAGES))
+    np.testing.assert_allclose(ours, preprocess(IMAGES.copy()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["my_net", "vgg16_2", "mobilenetv2"])
 def test_any_other_network_has_no_contract(name):
     network = keras.Sequential([keras.Input((8, 8, 3))], name=name)
-    assert contract_of(network) is None
+    assert scheme_of(network) is None
 
 
 class TestInferenceMode:
-    """FINDINGS A1 and A2: what Keras up to 3.15 ignores in `fit`."""
+    """What Keras up to 3.15 ignores in `fit`."""
+
+    @staticmethod
+    def network():
+        """The call asks for inference, and Keras's `Functional` overrules it."""
+        inputs = keras.Input((64,))
+        outputs = keras.layers.Dropout(0.5)(inputs, training=False)
+        return keras.Model(inputs, outputs)
 
     def dropped(self, training):
-        network = keras.Sequential([keras.Input((64,)), keras.layers.Dropout(0.5)])
+        network = self.network()
         inputs = keras.Input((64,))
         model = keras.Model(inputs, Backbone(network)(inputs))
         ones = np.ones((32, 64), "float32")
@@ -123,7 +159,7 @@ class TestInferenceMode:
                 seen.append(keras.ops.min(inputs))
                 return inputs
 
-        network = keras.Sequential([keras.Input((64,)), keras.layers.Dropout(0.5)])
+        network = self.network()
         inputs = keras.Input((64,))
         outputs = keras.layers.Dense(1)(Spy()(Backbone(network)(inputs)))
         model = keras.Model(inputs, outputs)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tlcore.callbacks import (
+    BestCheckpoint,
     EpochClock,
     LossGuard,
     check_monitors,
@@ -90,6 +91,20 @@ class TestCheckpoint:
         assert path.read_bytes() == good
         assert callback.filepath == str(path)
 
+    def test_a_write_that_fails_leaves_nothing_beside_it(self, tmp_path, monkeypatch):
+        model = tiny()
+
+        def fill_the_disk(path, **_):
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(model, "save_weights", fill_the_disk)
+        callback = checkpoint_callback(tmp_path / "last.weights.h5")
+        callback.set_model(model)
+        with pytest.raises(OSError, match="No space left"):
+            callback.on_epoch_end(0, {})
+        assert not list(tmp_path.iterdir())
+
     def test_with_a_monitor_only_the_best_epoch_is_kept(self, tmp_path):
         path = tmp_path / "best-{epoch}.weights.h5"
         callback = checkpoint_callback(path, monitor="val_loss", mode="min")
@@ -132,14 +147,21 @@ class TestEarlyStopping:
         for a, b in zip(model.get_weights(), best, strict=True):
             np.testing.assert_array_equal(a, b)
 
-    def test_patience_below_one_epoch_is_refused(self):
-        with pytest.raises(ValueError, match="at least 1 epoch. Received: patience=0"):
-            early_stopping_callback(patience=0)
+    @pytest.mark.parametrize("patience", [0, 1.5])
+    def test_patience_below_one_epoch_is_refused(self, patience):
+        message = f"at least 1 epoch. Received: patience={patience}"
+        with pytest.raises(ValueError, match=message):
+            early_stopping_callback(patience=patience)
+
+    def test_an_unknown_mode_is_refused(self, tmp_path):
+        message = "auto, min or max. Received: mode='maximum'"
+        with pytest.raises(ValueError, match=message):
+            early_stopping_callback(mode="maximum")
+        with pytest.raises(ValueError, match=message):
+            checkpoint_callback(tmp_path / "a.weights.h5", mode="maximum")
 
 
 class TestMonitors:
-    """FINDINGS A9."""
-
     def test_a_name_that_exists_is_accepted(self):
         check_monitors([early_stopping_callback(m) for m in NAMES], NAMES)
 
@@ -158,10 +180,41 @@ class TestMonitors:
         with pytest.raises(ValueError, match="WholeCheckpoint must monitor"):
             check_monitors([best], NAMES)
 
+    def test_a_callback_that_has_a_monitor_of_its_own_kind_is_left_alone(self):
+        callback = keras.callbacks.Callback()
+        callback.monitor = object()
+        assert monitored(callback) is None
+        check_monitors([callback], NAMES)
+
     def test_other_callbacks_of_keras_are_checked_too(self):
         callback = keras.callbacks.ReduceLROnPlateau(monitor="val_acc")
         with pytest.raises(ValueError, match="ReduceLROnPlateau must monitor one of"):
             check_monitors([callback], NAMES)
+
+
+class TestBestCheckpoint:
+    def test_it_keeps_the_best_epoch_of_several_fits(self, tmp_path):
+        model = tiny()
+        best = BestCheckpoint(tmp_path / "best.weights.h5")
+        best.set_model(model)
+        kept = None
+        # Fine-tuning begins with epoch 3 and other weights that train.
+        for epoch, loss in enumerate([3.0, 1.0, 2.0, 5.0, 1.5]):
+            if epoch == 3:
+                best.on_train_end()
+                model.layers[0].trainable = False
+                best.on_train_begin()
+            if epoch == 1:
+                kept = model.get_weights()
+            best.on_epoch_end(epoch, {"val_loss": loss})
+            model.set_weights([w + 1 for w in model.get_weights()])
+        assert best.epoch == 1
+        best.restore()
+        restored = model.get_weights()
+        model.load_weights(tmp_path / "best.weights.h5")
+        for a, b, c in zip(kept, restored, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
 
 
 class TestEpochClock:
@@ -191,6 +244,25 @@ class TestLossGuard:
             FloatingPointError, match=r"at epoch 4, step 2, learning_rate=0\.01"
         ):
             guard.on_train_batch_end(1, {"loss": loss})
+
+    @pytest.mark.parametrize("name", ["loss", "val_loss"])
+    def test_a_loss_that_is_no_number_at_the_end_of_an_epoch_stops_too(self, name):
+        guard = LossGuard()
+        guard.set_model(tiny())
+        guard.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
+        with pytest.raises(FloatingPointError, match=f"Received: {name}=nan at epoch"):
+            guard.on_epoch_end(1, {"loss": 1.0, "val_loss": 1.0, name: float("nan")})
+
+    def test_weights_that_the_last_step_of_an_epoch_broke_are_not_saved(self, tmp_path):
+        # The loss of the only step is that of the weights before it.
+        path = tmp_path / "last.weights.h5"
+        model = tiny()
+        fit(model, LossGuard(), checkpoint_callback(path), epochs=1)
+        good = path.read_bytes()
+        model.optimizer.learning_rate = float("inf")
+        with pytest.raises(FloatingPointError, match=r"with a value that is none"):
+            fit(model, LossGuard(), checkpoint_callback(path), epochs=1)
+        assert path.read_bytes() == good
 
     def test_it_acts_before_the_checkpoint_of_the_epoch(self, tmp_path):
         path = tmp_path / "last.weights.h5"

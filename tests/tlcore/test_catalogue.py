@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlcore.catalogue import CATALOGUE, did_you_mean, find_entry, list_backbones
+from tlcore.catalogue import CATALOGUE, find_entry, list_backbones
 
 
 def test_the_names_are_those_that_users_rely_on():
@@ -59,7 +59,3 @@ def test_an_unknown_name_is_answered_with_the_valid_ones():
         match=r"vgg16.*Received: backbone='efficientnetb3'.*'efficientnet_b3'",
     ):
         find_entry("efficientnetb3")
-
-
-def test_nothing_near_gets_no_suggestion():
-    assert did_you_mean("qqqq", ("vgg16",)) == ""

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -15,10 +17,12 @@ from PIL import Image
 from tlcore import cli
 from tlcore.sample_images import write_sample_splits
 
-# A job that a shell sent to the background ignores Ctrl-C, and hands that down.
+# What a shell sent to the background ignores Ctrl-C, and nohup the end of a terminal;
+# both hand that down.
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from tlcore.cli import main
 main()
 """
@@ -49,7 +53,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def tlcore(capsys, monkeypatch):
     """Run the command in this process; returns (exit code, output, errors)."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -58,7 +62,8 @@ def tlcore(capsys, monkeypatch):
         return ended.value.code, out, err
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +129,40 @@ class TestRun:
         assert rows[0]["final"]["val_accuracy"]["n"] == 12
 
 
+class TestTables:
+    ROWS = (
+        {"run": "model_3/20260102-030405", "backbone": "[red]net", "parameters": 4_000},
+        {"run": "model_3/20260102-030406", "backbone": "", "parameters": None},
+    )
+
+    def test_a_name_in_brackets_is_no_markup(self, capsys):
+        cli._print(list(self.ROWS))
+        out = capsys.readouterr().out
+        assert "[red]net" in out
+        assert "4,000" in out
+        assert "None" not in out
+
+    def test_what_is_too_wide_for_the_terminal_is_printed_row_by_row(
+        self, capsys, monkeypatch
+    ):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", "30")
+        cli._print(list(self.ROWS))
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:4] == [
+            "run         model_3/20260102-030405",
+            "backbone    [red]net",
+            "parameters  4,000",
+            "",
+        ]
+
+    def test_a_closed_standard_output_is_no_error(self):
+        command = [sys.executable, "-m", "tlcore", "recipes"]
+        line = f"{shlex.join(command)} >&-"
+        done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 class TestPredict:
     @pytest.fixture
     def image(self, tmp_path):
@@ -181,6 +220,62 @@ class TestPredict:
         )
         assert code == 2
         assert "one label per class, 3. Received: 2 labels" in err
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "one label per class, 3. Received: 0 labels"),
+            (b"a\xff\nb\nc\n", "Labels must be a text file, UTF-8"),
+            (None, "Labels must be a text file, UTF-8"),
+        ],
+    )
+    def test_labels_that_are_none_are_refused(
+        self, tlcore, image, run_path, tmp_path, content, message
+    ):
+        if content is not None:
+            (tmp_path / "labels.txt").write_bytes(content)
+        code, _, err = tlcore(
+            "predict", image, "--run", run_path, "--labels", tmp_path / "labels.txt"
+        )
+        assert (code, message in err) == (2, True)
+
+    def test_the_mark_that_some_editors_begin_files_with_is_no_label(
+        self, tlcore, image, run_path, tmp_path
+    ):
+        (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8-sig")
+        labels = ("--labels", tmp_path / "labels.txt")
+        _, out, _ = tlcore("predict", image, "--run", run_path, *labels, "--json")
+        (ranked,) = json.loads(out).values()
+        assert sorted(guess["label"] for guess in ranked) == ["a", "b", "c"]
+
+    def test_a_run_and_a_backbone_are_one_too_many(self, tlcore, image, run_path):
+        code, _, err = tlcore("predict", image, "--run", run_path, "--backbone=vgg16")
+        assert (code, "A run brings its own model" in err) == (2, True)
+
+    def test_by_a_run_with_layers_of_this_package_in_a_process_of_its_own(
+        self, image, tmp_path
+    ):
+        from tlcore.experiments import start_run
+        from tlcore.models import create_model
+
+        shape = (32, 32, 3)
+        model = create_model(
+            "sample_net", 2, input_shape=shape, augmentation="generator"
+        )
+        document = {"data": {"classes": ["a", "b"]}}
+        run = start_run(tmp_path, "model_3", document, now=datetime.now())
+        model.save(run.path / "model.keras")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "tlcore", "predict", image),
+                *("--run", run.path, "--json"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        (ranked,) = json.loads(done.stdout).values()
+        assert sorted(guess["label"] for guess in ranked) == ["a", "b"]
 
     def test_images_that_cannot_be_read_are_all_named(self, tlcore, run_path, tmp_path):
         (tmp_path / "a.jpg").write_text("no")
@@ -281,7 +376,11 @@ class TestFetch:
 class TestSignals:
     @pytest.mark.parametrize(
         ("number", "code", "status"),
-        [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+        [
+            (signal.SIGINT, 130, "interrupted"),
+            (signal.SIGTERM, 143, "terminated"),
+            (signal.SIGHUP, 129, "terminated"),
+        ],
     )
     def test_a_signal_ends_a_run_that_says_so(
         self, data, tmp_path, number, code, status

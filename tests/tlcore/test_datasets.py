@@ -424,8 +424,10 @@ def test_bad_images_outside_the_subset_are_not_looked_at(folder):
         ({"percent": 100.1}, "Received: percent=100.1"),
         ({"percent": float("nan")}, "Received: percent=nan"),
         ({"percent": "10"}, "Received: percent='10'"),
-        ({"batch_size": 0}, r"at least 1\. Received: batch_size=0"),
+        ({"batch_size": 0}, "at least 1 and at most .* Received: batch_size=0"),
         ({"batch_size": 2.5}, "Received: batch_size=2.5"),
+        ({"batch_size": 2**40}, "Received: batch_size=1099511627776"),
+        ({"image_size": 10_000}, "at most 89,478,485 pixels.* image_size=10000"),
         ({"seed": None}, r"seed must be a whole number\. Received: seed=None"),
         ({"image_size": 0}, r"at least 1 pixel.* Received: image_size=0"),
         ({"image_size": (4,)}, r"Received: image_size=\(4,\)"),
@@ -572,22 +574,19 @@ LOADED = {"image_size": SIZE, "batch_size": 3, "label_mode": "int"}
 
 
 @pytest.mark.parametrize(
-    ("present", "epochs_on", "final_on"),
+    ("present", "epochs_on"),
     [
-        (("validation",), "validation", "validation"),
-        (("test",), "test", "test"),
-        (("validation", "test"), "validation", "test"),
+        (("validation",), "validation"),
+        (("test",), "test"),
+        (("validation", "test"), "validation"),
     ],
 )
-def test_splits_say_what_epochs_and_final_figures_are_of(
-    tmp_path, present, epochs_on, final_on
-):
+def test_splits_say_what_epochs_are_validated_on(tmp_path, present, epochs_on):
     write_splits(tmp_path, train=10, **dict.fromkeys(present, 4))
     splits = load_splits(tmp_path, percent=20, **LOADED)
     assert splits.train.num_images == 4
     assert splits.train.shuffle
     assert splits.epochs_on == (epochs_on, getattr(splits, epochs_on))
-    assert splits.final_on == (final_on, getattr(splits, final_on))
     for name in ("validation", "test"):
         folder = getattr(splits, name)
         assert (folder is not None) is (name in present)
@@ -595,6 +594,19 @@ def test_splits_say_what_epochs_and_final_figures_are_of(
             assert folder.num_images == 8
             assert folder.percent == 100
             assert not folder.shuffle
+
+
+def test_images_of_train_among_the_others_are_counted(tmp_path):
+    write_splits(tmp_path, train=3, validation=2, test=2)
+    assert load_splits(tmp_path, **LOADED).shared_images == {
+        "validation": 4,
+        "test": 4,
+    }
+    for name in "ab":
+        for index in range(2):
+            path = tmp_path / "test" / name / f"{index:03}.png"
+            Image.new("RGB", (SIZE, SIZE), (7, 7, index)).save(path)
+    assert load_splits(tmp_path, **LOADED).shared_images == {"validation": 4}
 
 
 def test_splits_are_relabelled_together(tmp_path):

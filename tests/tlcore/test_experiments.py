@@ -1,6 +1,8 @@
 """Experiments: run folders that are whole, and the table that compares them."""
 
 import json
+import subprocess
+import sys
 from datetime import datetime
 
 import pytest
@@ -13,6 +15,7 @@ from tlcore.experiments import (
     start_run,
 )
 
+ESTIMATE = {"value": 0.9, "n": 150, "low": 0.84, "high": 0.94}
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)
 RECIPE = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
 
@@ -62,7 +65,7 @@ def test_what_json_has_no_word_for_is_null(tmp_path):
     assert read_run(run.path).document["history"]["val_loss"] == [None, None, 1.0]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": null}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "x"}'])
 def test_a_damaged_run_is_refused(tmp_path, text):
     run = start(tmp_path)
     (run.path / "run.json").write_text(text)
@@ -94,7 +97,7 @@ class TestComparison:
         run.write_history(
             {"epoch": [0, 1, 2, 3, 4], "seconds": [9.0, 1.0, 8.0, 2.0, 4.0]}
         )
-        run.finish("done", final={"val_accuracy": {"value": 0.9, "n": 150}})
+        run.finish("done", final={"val_accuracy": {**ESTIMATE, "split": "test"}})
         return run.path
 
     def test_a_row_sums_up_a_run(self, tmp_path):
@@ -109,7 +112,7 @@ class TestComparison:
             "epochs": 5,
             # The first epoch of each phase traces and is left out.
             "epoch_seconds": 2.0,
-            "final": {"val_accuracy": {"value": 0.9, "n": 150}},
+            "final": {"val_accuracy": ESTIMATE},
         }
 
     def test_a_run_that_just_began_has_a_row_too(self, tmp_path):
@@ -121,14 +124,43 @@ class TestComparison:
         )
 
     def test_rows_come_in_the_given_order(self, tmp_path):
-        paths = [self.finished(tmp_path / name) for name in "ba"]
-        assert len(compare_runs(paths)) == 2
+        paths = [self.finished(tmp_path) for _ in range(3)]
+        rows = compare_runs([paths[2], paths[0], paths[1]])
+        assert [row["run"][-2:] for row in rows] == ["-3", "05", "-2"]
+
+    def test_a_run_whose_process_is_gone_was_killed(self, tmp_path):
+        run = start(tmp_path)
+        with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+            pass
+        here = run.document["process"]
+        for process, status in (
+            (here, "running"),
+            ({**here, "pid": gone.pid}, "killed"),
+            ({"pid": gone.pid, "host": "elsewhere"}, "running"),
+        ):
+            run.update(process=process)
+            assert compare_runs([run.path])[0]["status"] == status
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"schema": 1}',
+            '{"schema": 1, "recipe": "model_3", "status": "done"}',
+            '{"schema": 1, "recipe": {"name": "a", "backbone": "b"}, "phases": [1]}',
+            '{"schema": Infinity}',
+            "[" * 100_000,
+        ],
+    )
+    def test_a_document_of_something_else_is_refused(self, tmp_path, text):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(ValueError, match="must be whole. Received"):
+            compare_runs([tmp_path])
 
 
 class TestWritable:
     def test_a_folder_that_could_be_created_is_accepted_and_not_created(self, tmp_path):
         out = tmp_path / "a" / "b"
-        assert check_writable(out) == out
+        check_writable(out)
         assert not (tmp_path / "a").exists()
 
     def test_a_file_is_refused(self, tmp_path):

@@ -38,6 +38,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("name", ["m.keras", "net.weights.h5", "curves.png"])
 def test_the_temporary_file_has_the_suffix_that_writers_look_at(tmp_path, name):
     with replacing(tmp_path / name) as aside:
+        aside.touch()
         assert aside.name.endswith(name[name.index(".") :])
         assert aside.parent == tmp_path
 

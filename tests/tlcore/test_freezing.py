@@ -40,7 +40,7 @@ def model_0():
 
 
 class TestPublishedCounts:
-    """What the tutorials print; FINDINGS B."""
+    """What the tutorials print."""
 
     def test_model_0_frozen(self, model_0):
         freeze(model_0)
@@ -147,8 +147,6 @@ def test_a_model_of_two_backbones_is_refused():
 
 
 class TestParentAndChild:
-    """FINDINGS A7."""
-
     def test_a_layer_unfrozen_under_a_frozen_parent_is_refused(self):
         model = tiny()
         model.get_layer("tiny").network.get_layer("last_conv").trainable = True
@@ -166,8 +164,6 @@ class TestParentAndChild:
 
 
 class TestCompiledFlags:
-    """FINDINGS A4."""
-
     def fitted(self):
         model = tiny()
         model.compile("adam", "sparse_categorical_crossentropy")

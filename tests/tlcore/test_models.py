@@ -1,12 +1,16 @@
 """Models: what create_model puts together."""
 
+import subprocess
+import sys
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 
 from tlcore.backbones import load_backbone
-from tlcore.freezing import trainable_summary
-from tlcore.models import create_model
+from tlcore.freezing import frozen_fingerprint, trainable_summary
+from tlcore.models import create_model, load_model
 
 SHAPE = (32, 32, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype("float32")
@@ -148,6 +152,58 @@ def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():
     assert model.predict(IMAGES, verbose=0).dtype == np.float32
 
 
+def test_a_saved_model_is_loaded_where_nothing_else_was_imported(tmp_path):
+    model = create_model(network(), 3, input_shape=SHAPE, augmentation="generator")
+    model.save(tmp_path / "model.keras")
+    code = (
+        "import sys, tlcore as tl; model = tl.load_model(sys.argv[1]); "
+        "print(tl.frozen_fingerprint(model))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.keras")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == frozen_fingerprint(model)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK no zip"])
+def test_a_damaged_model_is_refused(tmp_path, content):
+    path = tmp_path / "model.keras"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a whole \.keras file. Received: path="):
+        load_model(path)
+
+
+def test_a_model_that_misses_a_part_is_refused(tmp_path):
+    whole, part = tmp_path / "model.keras", tmp_path / "part.keras"
+    create_model(network(), 3, input_shape=SHAPE).save(whole)
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(part, "w") as copy:
+        copy.writestr("config.json", archive.read("config.json"))
+    with pytest.raises(ValueError, match=r"Received: path='.*part\.keras', which"):
+        load_model(part)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        load_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "low", "high"), [("raw", 0, 255), ("signed", -1, 1), ("unit", 0, 1)]
+)
+def test_a_network_of_ones_own_is_given_the_contract_it_asks_for(scheme, low, high):
+    inputs = keras.Input(SHAPE)
+    own = keras.Model(inputs, keras.layers.ReLU(negative_slope=1.0)(inputs))
+    model = create_model(own, 3, input_shape=SHAPE, input_contract=scheme)
+    seen = keras.Model(model.input, model.get_layer(own.name).output)
+    extremes = np.zeros((1, *SHAPE), "float32")
+    extremes[0, 0] = 255
+    out = seen.predict(extremes, verbose=0)
+    assert (out.min(), out.max()) == pytest.approx((low, high))
+
+
 @pytest.mark.parametrize("style", ["functional", "sequential"])
 def test_a_model_survives_saving(tmp_path, style):
     model = create_model(
@@ -188,6 +244,11 @@ def test_a_wrong_backbone_or_number_of_classes_is_refused(arguments, message):
         ({"head": "pol"}, r"pool, dense. Received: head='pol'. Did you mean 'pool'\?"),
         ({"style": "subclassed"}, "style must be one of: functional, sequential"),
         ({"augmentation": "tutorials"}, "tutorial, photometric, generator. Received"),
+        ({"augmentation": 5}, "a keras layer or one of.* Received: augmentation=5"),
+        ({"dropout": "0.2"}, "Received: dropout='0.2'"),
+        ({"input_shape": (32, 32)}, r"Received: input_shape=\(32, 32\)"),
+        ({"input_shape": 32}, "Received: input_shape=32"),
+        ({"input_contract": "bgr"}, "raw, signed, unit, caffe, torch. Received"),
         ({"dropout": 1.0}, r"a rate in \[0, 1\). Received: dropout=1.0"),
         ({"dropout": float("nan")}, r"a rate in \[0, 1\)"),
         ({"input_shape": (64, 64, 3)}, r"shape that 'own' takes, \(32, 32, 3\)"),
@@ -202,3 +263,25 @@ def test_a_backbone_that_takes_no_images_is_refused():
     text = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)], name="text")
     with pytest.raises(ValueError, match="must take images"):
         create_model(text, 3)
+
+
+def test_a_backbone_that_is_not_built_is_refused():
+    with pytest.raises(ValueError, match="is built. Received: backbone='shapeless'"):
+        create_model(keras.Sequential([keras.layers.Dense(2)], name="shapeless"), 3)
+
+
+def test_a_contract_for_a_name_of_the_catalogue_is_refused():
+    with pytest.raises(ValueError, match="brings its own input contract. Received"):
+        create_model("vgg16", 3, weights=None, input_contract="unit")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": 3}, "weights=3, and there is no such file"),
+        ({"weights": None, "input_shape": 224}, "Received: input_shape=224"),
+    ],
+)
+def test_a_backbone_by_name_needs_weights_and_shape_of_the_right_kind(options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        create_model("vgg16", 3, **options)

@@ -917,6 +917,13 @@ def test_a_suffix_nothing_can_write_is_refused(draw, name, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_that_is_no_utf8_is_drawn_with_marks_in_its_place(tmp_path):
+    images = [(np.zeros((1, 8, 8, 3)), [0])]
+    name = b"bad\xff".decode("utf-8", "surrogateescape")
+    figure = plot_images(images, class_names=[name], path=tmp_path / "images.png")
+    assert figure.axes[0].get_title(loc="left") == "bad\N{REPLACEMENT CHARACTER}"
+
+
 def test_a_folder_that_does_not_exist_is_refused(draw, tmp_path):
     message = r"in a folder that exists. Received: path='.*' *\. Create '.*none' first"
     with pytest.raises(FileNotFoundError, match=message):
@@ -927,7 +934,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(draw, tmp_path, monkeypat
     def refuse(*args, **kwargs):
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", refuse)
     message = r"can be written. Received: path='.*figure.png' \(Permission denied\)"
     with pytest.raises(PermissionError, match=message):
         draw(tmp_path / "figure.png")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tlcore.progress import Progress
+from tlcore.progress import LastingConsole, Progress
 
 
 def trained(*, terminal):
@@ -42,6 +42,16 @@ def test_every_epoch_leaves_a_line(terminal):
     assert "run: here [/x]" in text
     assert "epoch 4/5: loss " in text
     assert "epoch 5/5: loss " in text
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run():
+    class Gone(io.StringIO):
+        def write(self, _):
+            raise BrokenPipeError
+
+    console = LastingConsole(file=Gone())
+    console.print("one")
+    console.print("two")
 
 
 def test_a_terminal_has_a_bar_of_steps_and_a_file_has_none():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tlcore import runner
 from tlcore.experiments import read_run
+from tlcore.models import load_model
 from tlcore.recipes import find_recipe
 from tlcore.runner import RunOptions, run_recipe
 from tlcore.sample_images import write_sample_splits
@@ -178,9 +180,24 @@ class TestSplits:
         assert set(run.document["final"]) == {"val_accuracy", "val_loss"}
 
     def test_early_stopping_selects_on_validation(self, data, tmp_path):
-        options = RunOptions(out=tmp_path, early_stopping=1, say=lambda _: None)
-        run = run_recipe(recipe("model_0", epochs=1), data, options)
-        assert run.document["data"]["selected_on"] == "validation"
+        lines = []
+        options = RunOptions(out=tmp_path, early_stopping=1, say=lines.append)
+        # Steps this large make things worse from some epoch on.
+        run = run_recipe(recipe("model_3", epochs=9, learning_rate=3.0), data, options)
+        document = run.document
+        losses = document["history"]["val_loss"]
+        best = int(np.argmin(losses))
+        assert document["data"]["selected_on"] == "validation"
+        assert len(losses) < 10
+        assert document["selected_epoch"] == best < len(losses) - 1
+        assert document["final"]["val_loss"]["value"] == pytest.approx(losses[best])
+        assert any(f"selected: epoch {best + 1}, val_loss" in line for line in lines)
+        model = load_model(run.path / "model.keras")
+        selected = model.get_weights()
+        model.optimizer = None
+        model.load_weights(run.path / "checkpoints" / "best.weights.h5")
+        for a, b in zip(selected, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
     def test_early_stopping_never_selects_on_test(self, data, tmp_path):
         folder = self.without(data, tmp_path, "validation")
@@ -199,6 +216,80 @@ class TestSplits:
         with pytest.raises(ValueError, match="at least 1 epoch"):
             run_recipe(recipe(), data, options)
         assert not (tmp_path / "runs").exists()
+
+
+class TestRecipe:
+    """What a recipe says is what is trained."""
+
+    @pytest.mark.parametrize(
+        ("name", "changes", "layers", "optimizer", "steps"),
+        [
+            (
+                "model_0",
+                {},
+                ["input_contract", "sample_net", "pool", "classifier"],
+                ("Adam", 1e-3),
+                5,
+            ),
+            (
+                "model_2",
+                {"style": "sequential"},
+                ["augmentation", "input_contract", "sample_net", "pool", "classifier"],
+                ("Adam", 1e-3),
+                5,
+            ),
+            (
+                "vgg16_augmented",
+                {"steps_per_epoch": 7},
+                [
+                    "augmentation",
+                    "input_contract",
+                    "sample_net",
+                    "flatten",
+                    "hidden",
+                    "dropout",
+                    "classifier",
+                ],
+                ("RMSprop", 2e-5),
+                7,
+            ),
+        ],
+    )
+    def test_it_decides_layers_optimizer_and_steps(
+        self, data, tmp_path, name, changes, layers, optimizer, steps
+    ):
+        seen = []
+
+        def look(_):
+            model = spy.model
+            names = [layer.name for layer in model.layers if layer.name != "image"]
+            rate = float(model.optimizer.learning_rate)
+            kind = type(model.optimizer).__name__
+            seen.append((type(model), names, kind, rate, spy.params["steps"]))
+
+        spy = keras.callbacks.LambdaCallback(on_train_begin=look)
+        options = RunOptions(
+            out=tmp_path, say=lambda _: None, callbacks=lambda: [spy], seed=3
+        )
+        changed = replace(recipe(name, epochs=1), **changes)
+        run_recipe(changed, data, options)
+        ((kind, names, *rest),) = seen
+        assert (kind is keras.Sequential) is (changed.style == "sequential")
+        assert names == layers
+        assert rest == [optimizer[0], pytest.approx(optimizer[1]), steps]
+
+    def test_fifty_steps_and_half_the_units_dropped_are_what_the_tutorial_says(self):
+        tutorial = find_recipe("vgg16_augmented")
+        assert (tutorial.steps_per_epoch, tutorial.dropout) == (50, 0.5)
+
+    @pytest.mark.parametrize("last", [3, 12])
+    def test_it_decides_how_many_layers_are_unfrozen(self, data, options, last):
+        run = run_recipe(recipe(epochs=1, last=last), data, options)
+        model = load_model(run.path / "model.keras")
+        network = model.get_layer("sample_net").network
+        flags = [any(v.trainable for v in layer.variables) for layer in network.layers]
+        expected = [bool(layer.variables) for layer in network.layers[-last:]]
+        assert flags == [False] * (len(flags) - last) + expected
 
 
 class TestBinary:
@@ -282,6 +373,21 @@ class TestEndings:
         options = RunOptions(out=tmp_path, say=lambda _: None)
         with pytest.raises(RuntimeError, match="Frozen weights must not change"):
             run_recipe(recipe("model_0", epochs=1), data, options)
+
+    def test_weights_broken_by_the_only_step_fail_the_run(self, data, tmp_path):
+        options = RunOptions(out=tmp_path, say=lambda _: None)
+        broken = recipe("model_0", epochs=1, batch_size=64, learning_rate=3e38)
+        with pytest.raises(FloatingPointError, match="must stay finite"):
+            run_recipe(broken, data, options)
+        (path,) = (tmp_path / "model_0").iterdir()
+        assert read_run(path).document["status"] == "failed"
+        assert not list((path / "checkpoints").iterdir())
+
+    def test_a_file_in_the_place_of_the_recipes_folder_is_refused(self, data, options):
+        options.out.mkdir()
+        (options.out / "model_0").touch()
+        with pytest.raises(ValueError, match="Runs need a folder"):
+            run_recipe(recipe("model_0"), data, options)
 
     @pytest.mark.parametrize("broken", ["weights", "data"])
     def test_what_is_wrong_from_the_start_leaves_nothing(self, data, options, broken):

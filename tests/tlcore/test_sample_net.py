@@ -5,9 +5,12 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tlcore.models import create_model
 from tlcore.sample_images import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
 from tlcore.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
+from tlcore.training import evaluate, feature_extract
 
 KINDS = SAMPLE_KINDS[:10]
 TRAIN_PER_CLASS, TEST_PER_CLASS = 10, 20
@@ -82,6 +85,29 @@ def test_pretrained_features_beat_random_ones_by_twenty_points():
     assert difference.mean() >= 0.20, report
     assert difference.min() >= 0.20
     assert 0.80 <= pretrained_accuracy.mean() <= 0.99
+
+
+def test_they_do_through_feature_extraction_too():
+    images = draw(0, TRAIN_PER_CLASS, seed=0), draw(TRAIN_PER_CLASS, 10, seed=0)
+    train, test = (
+        tf.data.Dataset.from_tensor_slices(
+            ((x + 1) * 127.5, np.arange(len(x)) // (len(x) // len(KINDS)))
+        ).batch(50)
+        for x in images
+    )
+    accuracies = []
+    for weights in ("imagenet", None):
+        keras.utils.set_random_seed(0)
+        model = create_model(
+            "sample_net", len(KINDS), weights=weights, input_shape=(96, 96, 3)
+        )
+        if weights is None:
+            calibrated = random_net(images[0], seed=0).get_weights()
+            model.get_layer("sample_net").network.set_weights(calibrated)
+        feature_extract(model, train, epochs=20, learning_rate=0.02, verbose=0)
+        accuracies.append(evaluate(model, test)["accuracy"].value)
+    pretrained, random = accuracies
+    assert pretrained >= random + 0.20, accuracies
 
 
 def test_net_and_file_are_small():

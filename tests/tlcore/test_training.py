@@ -59,13 +59,22 @@ def held_out(images):
 
 class TestPhases:
     def test_five_and_five_epochs_are_ten(self, train, held_out):
-        # FINDINGS A8: the tutorials' idiom ran eleven.
+        # The tutorials' initial_epoch=history.epoch[-1] ran eleven.
         model = tiny()
         first = feature_extract(model, train, held_out, epochs=5, **QUIET)
         second = fine_tune(
             model, train, held_out, history=first, last=1, epochs=5, **QUIET
         )
         assert first.epoch + second.epoch == list(range(10))
+
+    def test_a_third_phase_goes_on_where_the_second_ended(self, train):
+        model, history, epochs = tiny(), None, []
+        for last in (1, 2, 3):
+            history = fine_tune(
+                model, train, history=history, last=last, epochs=2, **QUIET
+            )
+            epochs += history.epoch
+        assert epochs == list(range(6))
 
     def test_feature_extraction_trains_the_head_alone(self, train):
         model = tiny()
@@ -79,7 +88,7 @@ class TestPhases:
 
     @pytest.mark.parametrize("style", ["functional", "sequential"])
     def test_fine_tuning_moves_what_it_unfroze_and_no_statistic(self, train, style):
-        # FINDINGS A2: the statistics of unfrozen layers move in plain Keras.
+        # The statistics of unfrozen layers move in plain Keras.
         model = tiny(style=style, augmentation="photometric")
         bn = model.get_layer("tiny").network.get_layer("bn")
         before = [np.array(v) for v in bn.weights]
@@ -114,7 +123,12 @@ class TestPhases:
             ),
             ({"learning_rate": 0.0}, "positive number. Received: learning_rate=0.0"),
             ({"learning_rate": float("nan")}, "must be a positive number"),
-            ({"epochs": 0}, "at least one epoch"),
+            (
+                {"learning_rate": "0.1"},
+                "positive number. Received: learning_rate='0.1'",
+            ),
+            ({"epochs": 0}, "at least 1; .* Received: epochs=0"),
+            ({"epochs": None}, "Received: epochs=None"),
         ],
     )
     def test_a_wrong_option_is_refused(self, train, options, message):
@@ -180,7 +194,6 @@ class TestRefusals:
             fit(tiny(), train, epochs=1)
 
     def test_flags_toggled_since_compile_are_refused_before_the_first_step(self, train):
-        # FINDINGS A4.
         model = tiny()
         feature_extract(model, train, epochs=1, **QUIET)
         unfreeze(model, 1)
@@ -191,7 +204,6 @@ class TestRefusals:
             np.testing.assert_array_equal(a, b)
 
     def test_contradicting_flags_are_refused(self, train):
-        # FINDINGS A7.
         model = tiny()
         model.get_layer("tiny").network.get_layer("second").trainable = True
         model.compile("adam", "categorical_crossentropy")
@@ -208,7 +220,6 @@ class TestRefusals:
     def test_a_monitor_that_does_not_exist_is_refused_before_epoch_1(
         self, train, held_out
     ):
-        # FINDINGS A9.
         stopping = early_stopping_callback("val_acc")
         with pytest.raises(ValueError, match=r"Received: monitor='val_acc'"):
             feature_extract(tiny(), train, held_out, callbacks=[stopping], **QUIET)
@@ -217,6 +228,50 @@ class TestRefusals:
         stopping = early_stopping_callback("val_loss")
         with pytest.raises(ValueError, match="EarlyStopping must monitor one of: acc"):
             feature_extract(tiny(), train, callbacks=[stopping], **QUIET)
+
+    def test_validation_of_other_classes_is_refused(self, train, tmp_path):
+        write_sample_images(tmp_path / "x", classes=3, per_class=2, size=32)
+        (tmp_path / "x" / train.class_names[1]).rename(tmp_path / "x" / "zebra")
+        other = image_folder(tmp_path / "x", image_size=SIZE)
+        with pytest.raises(ValueError, match="the same classes. Received: .* zebra in"):
+            feature_extract(tiny(), train, other, **QUIET)
+
+    def test_validation_with_labels_of_another_form_is_refused(self, train, held_out):
+        with pytest.raises(ValueError, match=r"shape \(3,\) in train and \(\) in"):
+            feature_extract(tiny(), train, held_out.relabelled("int"), **QUIET)
+
+    @pytest.mark.parametrize(
+        "weights",
+        [
+            {},
+            {0: 1.0},
+            {0: 1, 1: 1, 7: 2},
+            dict.fromkeys(range(3), 0),
+            dict.fromkeys(range(3), -1),
+            dict.fromkeys(range(3), float("nan")),
+            [1, 2, 3],
+        ],
+    )
+    def test_class_weights_that_are_none_are_refused(self, train, weights):
+        with pytest.raises(ValueError, match="every class, 0 to 2, to a factor"):
+            feature_extract(tiny(), train, class_weight=weights, **QUIET)
+
+    def test_a_callback_outside_a_list_is_refused(self, train):
+        callback = keras.callbacks.TerminateOnNaN()
+        with pytest.raises(ValueError, match=r"Write \[callback\]"):
+            feature_extract(tiny(), train, callbacks=callback, **QUIET)
+
+    def test_a_history_that_is_only_its_values_is_refused(self, train):
+        with pytest.raises(ValueError, match="Received: history of type dict"):
+            fine_tune(tiny(), train, history={"loss": [1.0]}, **QUIET)
+
+    def test_a_model_of_two_inputs_is_refused(self, train):
+        inputs = [keras.Input(SHAPE), keras.Input(SHAPE)]
+        pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Add()(inputs))
+        model = keras.Model(inputs, keras.layers.Dense(3)(pooled))
+        model.compile("adam", "categorical_crossentropy")
+        with pytest.raises(ValueError, match="must have one input"):
+            fit(model, train, epochs=1)
 
     def test_a_monitor_that_exists_is_accepted(self, train, held_out):
         stopping = early_stopping_callback("val_accuracy")
@@ -256,6 +311,26 @@ class TestRefusals:
         with pytest.raises(ValueError, match="index of|index after"):
             fit(model, train, **epochs)
 
+    @pytest.mark.parametrize("steps", [0, -3, 1.5, True])
+    def test_an_epoch_without_a_step_is_refused(self, train, steps):
+        with pytest.raises(ValueError, match=f"Received: steps_per_epoch={steps}"):
+            feature_extract(tiny(), train, steps_per_epoch=steps, **QUIET)
+
+    def test_a_callback_says_what_it_adds_to_the_logs(self, train, held_out):
+        class AddsF1(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                logs["val_f1"] = float(epoch)
+
+        adds, stopping = AddsF1(), early_stopping_callback("val_f1", mode="min")
+        callbacks = [adds, stopping]
+        with pytest.raises(ValueError, match=r"log_names = \('val_f1',\)"):
+            feature_extract(tiny(), train, held_out, callbacks=callbacks, **QUIET)
+        adds.log_names = ("val_f1",)
+        history = feature_extract(
+            tiny(), train, held_out, epochs=6, callbacks=callbacks, **QUIET
+        )
+        assert history.epoch == [0, 1, 2, 3]
+
     def test_a_loss_that_is_no_number_stops_training(self, train, tmp_path):
         path = tmp_path / "last.weights.h5"
         model = tiny()
@@ -285,6 +360,52 @@ class TestDatasets:
         )
         assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
+    def test_class_weights_weigh_the_loss(self):
+        data = self.dataset()
+        losses = {
+            weight: feature_extract(
+                tiny(),
+                data,
+                epochs=1,
+                learning_rate=1e-9,
+                class_weight=dict.fromkeys(range(3), weight),
+                **QUIET,
+            ).history["loss"][0]
+            for weight in (1.0, 3.0)
+        }
+        assert losses[3.0] == pytest.approx(3 * losses[1.0], rel=1e-4)
+
+    def test_a_column_of_indices_is_answered_with_the_form_needed(self):
+        images, _ = next(iter(self.dataset()))
+        labels = np.zeros((len(images), 1), "float32")
+        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+        with pytest.raises(ValueError, match=r"Use labels of shape \(n,\)"):
+            feature_extract(tiny(), data, epochs=1)
+
+    def test_data_without_a_batch_is_refused(self):
+        empty = self.dataset().take(0)
+        for arguments in ((empty,), (self.dataset(), empty)):
+            with pytest.raises(ValueError, match="a dataset without a batch"):
+                feature_extract(tiny(), *arguments, **QUIET)
+
+    def test_data_without_an_end_is_refused(self):
+        data = self.dataset()
+        with pytest.raises(ValueError, match=r"train, endless\..*or give steps_per"):
+            feature_extract(tiny(), data.repeat(), **QUIET)
+        with pytest.raises(ValueError, match=r"validation, endless\. Leave out"):
+            feature_extract(tiny(), data, data.repeat(), **QUIET)
+        with pytest.raises(ValueError, match=r"data, endless\. Leave out"):
+            evaluate(tiny(), data.repeat())
+        history = feature_extract(
+            tiny(), data.repeat(), epochs=1, steps_per_epoch=np.int64(2), **QUIET
+        )
+        assert history.epoch == [0]
+
+    def test_images_in_a_mapping_are_refused(self):
+        data = self.dataset().map(lambda images, labels: ({"image": images}, labels))
+        with pytest.raises(ValueError, match="batches \\(images, labels\\)"):
+            feature_extract(tiny(), data, **QUIET)
+
     def test_a_py_dataset_trains(self):
         class Batches(keras.utils.PyDataset):
             def __len__(self):
@@ -294,6 +415,14 @@ class TestDatasets:
                 return np.zeros((4, *SHAPE), "float32"), np.eye(3)[[0, 1, 2, 0]]
 
         assert feature_extract(tiny(), Batches(), epochs=1, **QUIET).epoch == [0]
+
+    def test_sample_weights_train_and_are_left_aside_by_evaluate(self):
+        def weighted(images, labels):
+            return images, labels, labels[:, 0] * 3
+
+        model, plain = tiny(), self.dataset()
+        feature_extract(model, plain.map(weighted), epochs=1, **QUIET)
+        assert evaluate(model, plain.map(weighted)) == evaluate(model, plain)
 
     def test_the_order_of_a_folder_is_a_function_of_seed_and_epoch(self, train):
         # Two runs of 1 + 1 epochs see what one run of 2 sees.
@@ -321,7 +450,6 @@ class TestDatasets:
     def test_a_fit_after_backup_and_restore_starts_where_it_is_told(
         self, train, tmp_path
     ):
-        # FINDINGS A6.
         model = tiny()
         model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
         model._initial_epoch = 5  # what a restore leaves behind
@@ -341,6 +469,29 @@ class TestEvaluate:
         assert ours["accuracy"].value == pytest.approx(keras_says["accuracy"])
         assert ours["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
         assert ours["accuracy"].low < ours["accuracy"].value < ours["accuracy"].high
+
+    @pytest.mark.parametrize("num_classes", [1, 3])
+    def test_it_agrees_with_keras_where_the_model_is_sure_and_wrong(
+        self, images, num_classes
+    ):
+        # Taken from probabilities alone, the loss of an image ends at 16.
+        mode = "categorical" if num_classes == 3 else "int"
+        data = image_folder(images / "test", image_size=SIZE, label_mode=mode).dataset()
+        if num_classes == 1:
+            data = data.map(lambda x, y: (x, tf.cast(y[:, None] > 0, tf.float32)))
+        model = tiny(num_classes)
+        feature_extract(model, data, epochs=1, **QUIET)
+        model.get_layer("classifier").bias.assign([300.0, *[0.0] * (num_classes - 1)])
+        keras_says = model.evaluate(data, return_dict=True, verbose=0)
+        assert keras_says["loss"] > 50
+        assert evaluate(model, data)["loss"].value == pytest.approx(keras_says["loss"])
+
+    def test_a_model_that_gives_no_numbers_is_not_scored(self):
+        model = tiny()
+        head = model.get_layer("classifier")
+        head.bias.assign(np.full(head.bias.shape, np.nan))
+        with pytest.raises(FloatingPointError, match="none on 12 of 12 images"):
+            evaluate(model, TestDatasets().dataset())
 
     def test_integer_labels_give_the_same_figures(self, images):
         model = tiny()

@@ -1,0 +1,84 @@
+"""Determinism: seeds, and runs that leave the same bits."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from tlcore.determinism import make_deterministic, set_seed
+from tlcore.sample_images import write_sample_splits
+
+RUN = """
+import sys
+from pathlib import Path
+from tlcore.freezing import fingerprint
+from tlcore.models import load_model
+from tlcore.recipes import find_recipe
+from tlcore.runner import RunOptions, run_recipe
+
+recipe = find_recipe("model_2").changed(
+    backbone="sample_net", image_size=32, percent=100.0, epochs=1, batch_size=8
+)
+options = RunOptions(
+    out=Path(sys.argv[2]), seed=5, deterministic=True, say=lambda _: None
+)
+run = run_recipe(recipe, sys.argv[1], options)
+print(fingerprint(load_model(run.path / "model.keras").weights))
+import tensorflow as tf
+tf.random.set_seed(None)
+try:
+    tf.random.uniform((1,))
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_deterministic_runs_of_one_seed_leave_the_same_bits(tmp_path):
+    data = tmp_path / "data"
+    write_sample_splits(
+        data, classes=2, per_class=8, validation_per_class=2, test_per_class=0, size=32
+    )
+    # Processes of their own: the switch holds for the rest of the process.
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN, str(data), str(tmp_path / name)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        for name in ("one", "two")
+    ]
+    first, second = (run.communicate(timeout=300)[0] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert first == second
+    bits, refusal = first.splitlines()
+    assert len(bits) == 64
+    assert "determinism" in refusal
+    histories = [
+        json.loads(next((tmp_path / name).glob("*/*/run.json")).read_text())["history"]
+        for name in ("one", "two")
+    ]
+    assert histories[0]["loss"] == histories[1]["loss"]
+
+
+def test_a_seed_decides_what_is_drawn():
+    draws = []
+    for seed in (1, 1, 2):
+        set_seed(seed)
+        draws.append(keras.random.uniform((3,)).numpy().tolist())
+    assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_does_not_fit_is_refused(seed):
+    with pytest.raises(ValueError, match=f"to 4294967295. Received: seed={seed}"):
+        set_seed(seed)
+
+
+def test_another_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="Received: backend='jax'. Set KERAS_BACKEND"):
+        make_deterministic()
