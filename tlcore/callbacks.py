@@ -255,6 +255,24 @@ class LossGuard(keras.callbacks.Callback):
         )
 
 
+class AfterStep(keras.callbacks.Callback):
+    """Calls a function after every step, which may end training by an exception.
+
+    Args:
+        function: what to call; it gets nothing.
+    """
+
+    async_safe = True
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        super().__init__()
+        self._function = function
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Call it."""
+        self._function()
+
+
 def _check_mode(mode: str) -> None:
     if mode not in {"auto", "min", "max"}:
         raise ValueError(f"mode must be auto, min or max. Received: mode={mode!r}.")

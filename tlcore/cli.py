@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import click
 
@@ -33,15 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0, 2 for wrong input, 128 and more for a signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - was closed
-    signal.signal(signal.SIGTERM, _terminated)
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none, nohup ignores it
-    if hangup and signal.getsignal(hangup) is signal.SIG_DFL:
-        signal.signal(hangup, _terminated)
     try:
-        code = tlcore.main(arguments, prog_name="tlcore", standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("interrupted.", INTERRUPTED)
-    except KeyboardInterrupt:
+        with Signals() as signals:
+            code = tlcore.main(
+                arguments, prog_name="tlcore", standalone_mode=False, obj=signals
+            )
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted.", INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -51,12 +48,50 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         full = getattr(error, "errno", None) == errno.ENOSPC
         remedy = ". Make room on the disk, or choose another folder." if full else ""
-        _fail(f"error: {error or type(error).__name__}{remedy}", 2)
+        _fail(f"error: {str(error) or type(error).__name__}{remedy}", 2)
     sys.exit(code or 0)
 
 
-def _terminated(received: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + received)
+class Signals:
+    """What ends the program from outside, even where Python forgets about it.
+
+    An exception that a handler raises while an object is being finalized is printed
+    and dropped. Here it is remembered, and training asks for it after every step.
+    """
+
+    def __init__(self) -> None:
+        self._ending: BaseException | None = None
+        self._handlers: dict[int, Any] = {}
+        self._hook = sys.unraisablehook
+
+    def __enter__(self) -> Self:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows lacks the last
+            number = getattr(signal, name, None)
+            # A shell or nohup has some ignored.
+            if number and signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._receive)
+        sys.unraisablehook = self._report
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = self._hook
+
+    def check(self) -> None:
+        """Raise what a signal raised before."""
+        if self._ending is not None:
+            raise self._ending
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._ending = SystemExit(128 + number)
+        if number == signal.SIGINT:
+            self._ending = KeyboardInterrupt()
+        self.check()
+
+    def _report(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_value is not self._ending:
+            self._hook(unraisable)
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -179,7 +214,10 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
 @click.option("--skip-bad", is_flag=True, help="Go on without unreadable images.")
 @click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
+@click.pass_obj
 def run(
+    signals: Signals,
+    /,
     recipe: str,
     data: Path,
     seed: int,
@@ -194,6 +232,11 @@ def run(
     from tlcore.recipes import find_recipe
     from tlcore.runner import RunOptions, run_recipe
 
+    def callbacks() -> list[Any]:
+        from tlcore.callbacks import AfterStep
+
+        return [*progress.callbacks(), AfterStep(signals.check)]
+
     chosen = find_recipe(recipe).changed(**changes)
     with _progress() as progress:
         options = RunOptions(
@@ -202,7 +245,7 @@ def run(
             skip_bad=skip_bad,
             deterministic=deterministic,
             early_stopping=early_stopping,
-            callbacks=progress.callbacks,
+            callbacks=callbacks,
             say=progress.say,
         )
         finished = run_recipe(chosen, data, options)

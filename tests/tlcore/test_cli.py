@@ -51,9 +51,8 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def tlcore(capsys, monkeypatch):
+def tlcore(capsys):
     """Run the command in this process; returns (exit code, output, errors)."""
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
@@ -61,9 +60,7 @@ def tlcore(capsys, monkeypatch):
         out, err = capsys.readouterr()
         return ended.value.code, out, err
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -395,15 +392,61 @@ class TestSignals:
             text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
-        history = None
-        for _ in range(600):
-            history = next(tmp_path.glob("model_0/*/history.csv"), None)
-            if history or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        try:
+            history = None
+            for _ in range(600):
+                history = next(tmp_path.glob("model_0/*/history.csv"), None)
+                if history or process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
         assert process.returncode == code
         assert "Traceback" not in err
         document = json.loads((history.parent / "run.json").read_text())
         assert document["status"] == status
+
+    @pytest.mark.parametrize(
+        ("number", "error"),
+        [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+    )
+    def test_a_signal_that_python_forgets_is_remembered(self, capsys, number, error):
+        class Finalized:
+            def __del__(self):
+                os.kill(os.getpid(), number)
+                sum(range(10))  # the handler runs between two of these
+
+        before = signal.getsignal(number)
+        with cli.Signals() as signals:
+            signals.check()
+            Finalized()
+            with pytest.raises(error):
+                signals.check()
+        assert signal.getsignal(number) is before
+        assert capsys.readouterr().err == ""
+
+    def test_another_error_while_finalizing_is_reported_as_ever(self, monkeypatch):
+        reported = []
+        monkeypatch.setattr("sys.unraisablehook", reported.append)
+
+        class Finalized:
+            def __del__(self):
+                raise ValueError
+
+        with cli.Signals():
+            Finalized()
+        assert [type(x.exc_value) for x in reported] == [ValueError]
+
+    def test_a_signal_that_was_forgotten_ends_training_after_the_next_step(
+        self, data, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(cli.Signals, "check", lambda self: sys.exit(143))
+        small = (*SMALL, f"--data={data}", f"--out={tmp_path}")
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["run", "model_0", *small])
+        assert ended.value.code == 143
+        (run,) = tmp_path.glob("model_0/*/run.json")
+        assert json.loads(run.read_text())["status"] == "terminated"
