@@ -419,14 +419,25 @@ class TestSignals:
                 os.kill(os.getpid(), number)
                 sum(range(10))  # the handler runs between two of these
 
-        before = signal.getsignal(number)
-        with cli.Signals() as signals:
-            signals.check()
-            Finalized()
-            with pytest.raises(error):
+        # A job that a shell sent to the background has Ctrl-C ignored.
+        inherited = signal.signal(number, signal.default_int_handler)
+        try:
+            with cli.Signals() as signals:
                 signals.check()
-        assert signal.getsignal(number) is before
+                Finalized()
+                with pytest.raises(error):
+                    signals.check()
+            assert signal.getsignal(number) is signal.default_int_handler
+        finally:
+            signal.signal(number, inherited)
         assert capsys.readouterr().err == ""
+
+    def test_a_signal_that_is_ignored_stays_so(self, monkeypatch):
+        monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+        watched = []
+        monkeypatch.setattr(signal, "signal", lambda *item: watched.append(item))
+        with cli.Signals():
+            assert watched == []
 
     def test_another_error_while_finalizing_is_reported_as_ever(self, monkeypatch):
         reported = []
