@@ -285,9 +285,12 @@ def _require_backbone(model: keras.Model) -> None:
 def _require_whole(name: str, value: int, *, least: int) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
+        meaning = {
+            "epochs": ", the index after the last epoch",
+            "initial_epoch": ", the index of the first epoch",
+        }.get(name, "")
         raise ValueError(
-            f"{name} must be a whole number of at least {least}; epochs is the index "
-            "after the last, initial_epoch that of the first. "
+            f"{name} must be a whole number of at least {least}{meaning}. "
             f"Received: {name}={value!r}."
         )
 

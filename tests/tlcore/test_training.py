@@ -127,7 +127,7 @@ class TestPhases:
                 {"learning_rate": "0.1"},
                 "positive number. Received: learning_rate='0.1'",
             ),
-            ({"epochs": 0}, "at least 1; .* Received: epochs=0"),
+            ({"epochs": 0}, "at least 1, the index after .* Received: epochs=0"),
             ({"epochs": None}, "Received: epochs=None"),
         ],
     )
