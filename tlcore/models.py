@@ -71,11 +71,12 @@ def create_model(
         ConnectionError: "imagenet" was asked for and could not be downloaded.
     """
     _check(num_classes, head, dropout, style)
+    stack = _augmentation(augmentation)  # first, as in the model: seeds count on it
     network = _resolve(backbone, weights, input_shape, input_contract)
     shape = _image_shape(network, input_shape)
 
     layers = [
-        _augmentation(augmentation),
+        stack,
         contract_layer(input_contract or scheme_of(network) or "raw"),
         _frozen(network),
         *_head(network, num_classes, head, dropout),
