@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from tlcore.augmentation import create_augmentation
 from tlcore.backbones import load_backbone
 from tlcore.freezing import frozen_fingerprint, trainable_summary
 from tlcore.models import create_model, load_model
@@ -123,6 +124,22 @@ def test_augmentation_acts_in_training_only():
     augmentation = model.get_layer("augmentation")
     np.testing.assert_array_equal(augmentation(IMAGES, training=False), IMAGES)
     assert np.abs(augmentation(IMAGES, training=True) - IMAGES).max() > 1
+
+
+def test_a_seed_is_drawn_from_in_the_order_of_the_model():
+    # Otherwise the figures of a seed would change with the order of construction.
+    def seeds(stack):
+        return [layer.get_config()["seed"] for layer in stack.layers]
+
+    keras.utils.set_random_seed(7)
+    first = seeds(create_augmentation("tutorial"))
+    keras.utils.set_random_seed(7)
+    model = create_model(
+        "sample_net", 3, weights=None, input_shape=SHAPE, augmentation="tutorial"
+    )
+    assert seeds(model.get_layer("augmentation")) == first
+    keras.utils.set_random_seed(8)
+    assert seeds(create_augmentation("tutorial")) != first
 
 
 def test_a_layer_of_ones_own_can_augment():
