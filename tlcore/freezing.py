@@ -127,10 +127,12 @@ def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
             f"last must be from 0 to {len(layers)}, the number of layers of "
             f"{network.name}. Received: last={last}."
         )
-    # Setting a parent sets its children too: parents first, then layer by layer.
-    holder.trainable = last > 0
+    # Layer by layer, parents first: setting a parent sets its children too, but on
+    # TensorFlow only if that changes the parent's own flag.
     frozen, unfrozen = layers[: len(layers) - last], layers[len(layers) - last :]
-    for layer in frozen:
+    for layer in _tree([holder]):
+        layer.trainable = last > 0
+    for layer in _tree(frozen):
         layer.trainable = False
     if not batch_norm:
         for layer in _tree(unfrozen):

@@ -96,6 +96,22 @@ def model_0_session():
     return create_model("efficientnet_b0", 10, weights=None, input_shape=SHAPE)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=4),
+    st.integers(0, 4),
+    st.booleans(),
+)
+def test_what_was_unfrozen_before_makes_no_difference(before, last, batch_norm):
+    # On TensorFlow `layer.trainable = True` does nothing where it already is True,
+    # not even to the layers within.
+    model = tiny()
+    for earlier, earlier_batch_norm in before:
+        unfreeze(model, last=earlier, batch_norm=earlier_batch_norm)
+    again = unfreeze(model, last=last, batch_norm=batch_norm)
+    assert again == unfreeze(tiny(), last=last, batch_norm=batch_norm)
+
+
 def test_unfreezing_nothing_is_feature_extraction():
     model = tiny()
     assert unfreeze(model, 0) == freeze(model)
