@@ -211,6 +211,14 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
     type=click.Path(path_type=Path),
     help="Folder of all runs.",
 )
+@click.option(
+    "--cache",
+    default="auto",
+    show_default=True,
+    help='Where outputs of frozen layers are kept: "auto", "off" or a folder.',
+)
+@click.option("--views", type=int, help="Views of each image; else augment anew.")
+@click.option("--workers", default=1, show_default=True, help="Processes per pass.")
 @click.option("--skip-bad", is_flag=True, help="Go on without unreadable images.")
 @click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
@@ -225,6 +233,9 @@ def run(
     skip_bad: bool,
     deterministic: bool,
     early_stopping: int | None,
+    cache: str,
+    views: int | None,
+    workers: int,
     as_json: bool,
     **changes: Any,
 ) -> None:
@@ -245,8 +256,12 @@ def run(
             skip_bad=skip_bad,
             deterministic=deterministic,
             early_stopping=early_stopping,
+            cache=cache,
+            views=views,
+            workers=workers,
             callbacks=callbacks,
             say=progress.say,
+            progress=progress.features,
         )
         finished = run_recipe(chosen, data, options)
     if as_json:
@@ -319,6 +334,57 @@ def predict(
         click.echo(path)
         for guess in ranked:
             click.echo(f"  {guess['probability']:.4f}  {guess['label']}")
+
+
+@tlcore.group()
+def cache() -> None:
+    """Show or clear the stored outputs of frozen layers."""
+
+
+_FOLDER = click.option(
+    "--folder", type=click.Path(path_type=Path), help="Another cache than your own."
+)
+
+
+@cache.command("show")
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cache_show(folder: Path | None, as_json: bool) -> None:
+    """List the entries, the least recently used first."""
+    from datetime import datetime
+
+    from tlcore.feature_cache import default_cache, readable
+
+    store = default_cache(folder)
+    entries = store.entries()
+    rows = [
+        {
+            "entry": entry.path.stem,
+            "cut": (entry.about or {}).get("cut", "damaged"),
+            "images": (entry.about or {}).get("images"),
+            "bytes": entry.nbytes,
+            "used": datetime.fromtimestamp(entry.used).isoformat(" ", "seconds"),
+        }
+        for entry in entries
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if rows:
+        _print(rows)
+    total = readable(sum(entry.nbytes for entry in entries))
+    limit = readable(store.limit_bytes)
+    click.echo(f"{store.folder}: {len(rows)} entries, {total} of at most {limit}")
+
+
+@cache.command("clear")
+@_FOLDER
+def cache_clear(folder: Path | None) -> None:
+    """Remove every entry."""
+    from tlcore.feature_cache import default_cache, readable
+
+    store = default_cache(folder)
+    click.echo(f"{store.folder}: {readable(store.clear())} set free")
 
 
 def _progress() -> Any:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from tlcore.images import (
     is_image,
     read_image,
 )
+from tlcore.tensors import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -159,28 +160,40 @@ class ImageFolder:
         keys = np.frombuffer(key.digest(8 * self.num_images), dtype="<u8")
         return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 
-    def dataset(self) -> "tf.data.Dataset":
+    def dataset(
+        self, *, rows: "Rows | None" = None, bank: "Bank | None" = None
+    ) -> "tf.data.Dataset":
         """Return all images once, as batches of images and labels.
 
         Iterating again starts over; with `shuffle` the k-th iteration has the order of
         epoch k, so that the first equals the first epoch of `stream`.
 
+        Args:
+            rows: arrays to give instead of the images.
+            bank: what makes a view of each image.
+
         Returns:
-            (images, labels): [0, 255] float32 of (n, height, width, 3), and labels as
-            `label_mode` says.
+            (images, labels): [0, 255] float32 of (n, height, width, 3), or a tuple of
+            what `rows` holds; and labels as `label_mode` says.
         """
         import tensorflow as tf
 
-        indices = tf.data.Dataset.range(self.num_images)
+        visits = tf.data.Dataset.range(self.num_images)
         if self.shuffle:
             epochs = itertools.count()
-            indices = tf.data.Dataset.range(1).flat_map(
-                lambda _: self._visits(lambda: self.order(next(epochs)), stateful=True)
+            visits = tf.data.Dataset.range(1).flat_map(
+                lambda _: self._visited(lambda: self._visits(next(epochs)))
             )
-        batches = self._decoded(indices, first_batch=0)
+        batches = self._batches(visits, first_batch=0, rows=rows, bank=bank)
         return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
 
-    def stream(self, first_step: int = 0) -> "tf.data.Dataset":
+    def stream(
+        self,
+        first_step: int = 0,
+        *,
+        rows: "Rows | None" = None,
+        bank: "Bank | None" = None,
+    ) -> "tf.data.Dataset":
         """Return the endless stream of batches that training reads.
 
         Step s is batch `s % len(self)` of epoch `s // len(self)`, whatever step the
@@ -188,6 +201,8 @@ class ImageFolder:
 
         Args:
             first_step: the step to start at.
+            rows: arrays to give instead of the images.
+            bank: what makes a view of each image.
 
         Returns:
             Batches as of `dataset`, without end; none holds images of two epochs.
@@ -199,13 +214,41 @@ class ImageFolder:
 
         _require_whole("first_step", first_step, least=0)
         first_epoch, first_batch = divmod(first_step, len(self))
-        indices = (
+        visits = (
             tf.data.Dataset.counter(first_epoch)
-            .flat_map(lambda epoch: self._visits(self.order, epoch, stateful=False))
+            .flat_map(lambda epoch: self._visited(self._visits, epoch))
             .skip(first_batch * self.batch_size)
         )
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        return self._decoded(indices, first_batch=first_batch).apply(endless)
+        return self._batches(
+            visits, first_batch=first_batch, rows=rows, bank=bank
+        ).apply(endless)
+
+    def pictures(
+        self,
+        visits: NDArray[np.int64],
+        *,
+        batch_size: int,
+        bank: "Bank | None" = None,
+    ) -> "tf.data.Dataset":
+        """Return some images in a given order, without labels.
+
+        Args:
+            visits: which; visit v is image `v % num_images` in epoch
+                `v // num_images`.
+            batch_size: images per batch.
+            bank: what makes a view of each image.
+
+        Returns:
+            Batches of [0, 255] float32, (n, height, width, 3).
+        """
+        import tensorflow as tf
+
+        loaded = self._loaded(tf.data.Dataset.from_tensor_slices(visits))
+        batches = loaded.batch(batch_size).map(
+            lambda images, visits: _finished(images, visits, bank)
+        )
+        return batches.prefetch(_PREFETCHED_BATCHES)
 
     def unshuffled(self) -> "ImageFolder":
         """Return the same folder in the order of `paths`."""
@@ -271,46 +314,69 @@ class ImageFolder:
             kinds=tuple(self.kinds[i] for i in indices),
         )
 
-    def _visits(
-        self, order: Callable[..., NDArray[np.int64]], *epoch: Any, stateful: bool
+    def _visits(self, epoch: int) -> NDArray[np.int64]:
+        return self.order(epoch) + int(epoch) * self.num_images
+
+    def _visited(
+        self, visits: Callable[..., NDArray[np.int64]], *epoch: Any
     ) -> "tf.data.Dataset":
         import tensorflow as tf
 
-        def visits(*epoch: Any) -> NDArray[np.int64]:
+        def visited(*epoch: Any) -> NDArray[np.int64]:
             with _calls:
-                return order(*epoch)
+                return visits(*epoch)
 
-        indices = tf.numpy_function(visits, epoch, tf.int64, stateful=stateful)
+        # A count of its own makes it one that must not run twice.
+        numbers = tf.numpy_function(visited, epoch, tf.int64, stateful=not epoch)
         return tf.data.Dataset.from_tensor_slices(
-            tf.ensure_shape(indices, (self.num_images,))
+            tf.ensure_shape(numbers, (self.num_images,))
         )
 
-    def _decoded(
-        self, indices: "tf.data.Dataset", *, first_batch: int
-    ) -> "tf.data.Dataset":
-        """Return batches of the images at `indices`, with their labels."""
+    def _loaded(self, visits: "tf.data.Dataset") -> "tf.data.Dataset":
+        """Return the image of each visit, decoded, with the visit."""
         import tensorflow as tf
 
         shape = (*self.image_size, 3)
 
-        def read(index: int) -> NDArray[np.uint8]:
+        def read(visit: int) -> NDArray[np.uint8]:
             with _calls:
                 if _calls.ending:
                     return np.zeros(shape, np.uint8)
-                return read_image(self.paths[index], self.image_size)
+                path = self.paths[visit % self.num_images]
+                return read_image(path, self.image_size)
 
-        def load(index: Any) -> tuple[Any, Any]:
+        def load(visit: Any) -> tuple[Any, Any]:
             # Said to be stateful, op determinism would have it run one at a time.
-            image = tf.numpy_function(read, [index], tf.uint8, stateful=False)
-            return tf.ensure_shape(image, shape), index
+            image = tf.numpy_function(read, [visit], tf.uint8, stateful=False)
+            return tf.ensure_shape(image, shape), visit
 
-        def finish(images: Any, index: Any) -> tuple[Any, Any]:
-            return tf.cast(images, tf.float32), self._encoded(tf.gather(labels, index))
+        parallel = tf.data.AUTOTUNE
+        return visits.map(load, num_parallel_calls=parallel, deterministic=True)
+
+    def _batches(
+        self,
+        visits: "tf.data.Dataset",
+        *,
+        first_batch: int,
+        rows: "Rows | None",
+        bank: "Bank | None",
+    ) -> "tf.data.Dataset":
+        """Return batches of what belongs to each visit, with its label."""
+        import tensorflow as tf
 
         labels = tf.constant(self.labels, tf.int32)
-        parallel = tf.data.AUTOTUNE
-        images = indices.map(load, num_parallel_calls=parallel, deterministic=True)
-        batches = images.batch(self.batch_size)
+
+        def finish(*batch: Any) -> tuple[Any, Any]:
+            visits = batch[-1]
+            if rows is None:
+                inputs = _finished(batch[0], visits, bank)
+            else:
+                inputs = _taken(rows, visits)
+            return inputs, self._encoded(tf.gather(labels, visits % self.num_images))
+
+        batches = (self._loaded(visits) if rows is None else visits).batch(
+            self.batch_size
+        )
         full, partial = divmod(self.num_images, self.batch_size)
         if partial:
             sizes = [self.batch_size] * full + [partial]
@@ -325,6 +391,25 @@ class ImageFolder:
         if self.label_mode == "binary":
             return tf.cast(labels[:, tf.newaxis], tf.float32)
         return labels
+
+
+class Rows(Protocol):
+    """Arrays that stand for images: what frozen layers make of them."""
+
+    tensors: tuple[Tensor, ...]
+
+    def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Return one array per tensor, a row for each visit."""
+
+
+class Bank(Protocol):
+    """Makes the view of an image that belongs to a visit."""
+
+    def seeds(self, visits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what decides the view of each visit, visits first."""
+
+    def views(self, images: Any, seeds: Any) -> Any:
+        """Return the views of images, by their seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -682,6 +767,37 @@ def _check_same_classes(directory: str | Path, layouts: Mapping[str, _Layout]) -
             f"directory={str(directory)!r}, where {'; '.join(differences)}. "
             "Add, rename or remove folders."
         )
+
+
+def _finished(images: Any, visits: Any, bank: Bank | None) -> Any:
+    import tensorflow as tf
+
+    images = tf.cast(images, tf.float32)
+    if bank is None:
+        return images
+
+    def seeds(visits: NDArray[np.int64]) -> NDArray[np.int64]:
+        with _calls:
+            return bank.seeds(visits)
+
+    decided = tf.numpy_function(seeds, [visits], tf.int64, stateful=False)
+    return bank.views(images, decided)
+
+
+def _taken(rows: Rows, visits: Any) -> tuple[Any, ...]:
+    import tensorflow as tf
+
+    types = [tf.as_dtype(tensor.dtype) for tensor in rows.tensors]
+
+    def take(visits: NDArray[np.int64]) -> list[NDArray[Any]]:
+        with _calls:
+            return rows.take(visits)
+
+    taken = tf.numpy_function(take, [visits], types, stateful=False)
+    return tuple(
+        tf.ensure_shape(array, (None, *tensor.shape))
+        for array, tensor in zip(taken, rows.tensors, strict=True)
+    )
 
 
 def _options(

@@ -1,7 +1,14 @@
 """Determinism: seeds, and operations that give the same bits each time.
 
-Owns the two switches a run can set; nothing in the package sets them by itself.
+Owns the two switches a run can set, which nothing in the package sets by itself, and
+the list of what the bits of a result depend on beside its inputs.
 """
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
 
 import keras
 
@@ -34,3 +41,47 @@ def make_deterministic() -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+
+
+def arithmetic() -> dict[str, object]:
+    """Return what the bits of a forward pass depend on beside weights and images.
+
+    That is the versions of the libraries, the processor and other devices, the number
+    of threads, and the switches of the Keras backend.
+    """
+    names = ("tlcore", "keras", "numpy", "pillow", keras.backend.backend())
+    facts: dict[str, object] = {
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "devices": keras.distribution.list_devices(),
+    }
+    if keras.backend.backend() == "tensorflow":
+        facts["tensorflow"] = _tensorflow_switches()
+    return facts
+
+
+def _processor() -> str:
+    """Return a checksum of model and features, of which kernels are chosen."""
+    text = platform.machine() + platform.processor()
+    lines = Path("/proc/cpuinfo")
+    if lines.is_file():
+        told = ("model name", "flags", "Features")
+        kept = {x for x in lines.read_text().splitlines() if x.startswith(told)}
+        text += "".join(sorted(kept))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tensorflow_switches() -> dict[str, object]:
+    import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return {
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+        "deterministic": is_op_determinism_enabled(),
+        "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "gpus": [detail.get("device_name") for detail in details],
+    }

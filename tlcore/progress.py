@@ -34,6 +34,7 @@ class Progress:
             transient=True,
             disable=not self._console.is_terminal,
         )
+        self._pass: Any = None
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -50,6 +51,16 @@ class Progress:
     def say(self, line: str) -> None:
         """Print one line."""
         self._console.print(line, soft_wrap=True, markup=False)
+
+    def features(self, name: str, done: int, total: int) -> None:
+        """Show how far a pass through frozen layers is; on a terminal, as a bar."""
+        if self._pass is None:
+            self._pass = self._bars.add_task("", total=total)
+        label = f"features of {name}"
+        self._bars.update(self._pass, description=label, completed=done, total=total)
+        if done == total:
+            self._bars.remove_task(self._pass)
+            self._pass = None
 
     def callbacks(self) -> list[Any]:
         """Return the Keras callback that shows one phase of training."""

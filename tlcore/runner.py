@@ -41,8 +41,12 @@ class RunOptions:
         skip_bad: go on without images that cannot be read, and record which.
         deterministic: operations that give the same bits each time.
         early_stopping: epochs without improvement to stop after; None trains all.
+        cache: where outputs of frozen layers are kept: "auto", "off" or a folder.
+        views: views that augmentation makes of each image; None is a new one always.
+        workers: processes that share a pass through the frozen layers.
         callbacks: makes further Keras callbacks, for each phase (progress).
         say: what to do with a line for the user.
+        progress: told how far such a pass is.
     """
 
     out: Path = Path("runs")
@@ -50,8 +54,12 @@ class RunOptions:
     skip_bad: bool = False
     deterministic: bool = False
     early_stopping: int | None = None
+    cache: str | Path = "auto"
+    views: int | None = None
+    workers: int = 1
     callbacks: Callable[[], list[Any]] = list
     say: Callable[[str], None] = print
+    progress: Callable[[str, int, int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     with _ending(run):
         options.say(f"run: {run.path}")
         history = _train(run, recipe, options, folders, model)
-        _finish(run, folders, model, history)
+        _finish(run, options, folders, model, history)
     return run
 
 
@@ -178,12 +186,23 @@ def _train(
         best = BestCheckpoint(checkpoints / "best.weights.h5")
 
     def shared(phase: str, rate: float) -> dict[str, Any]:
-        recorder = _recorder(run, phase, rate, columns)
+        notes: list[str] = []
+
+        def say(line: str) -> None:
+            notes.append(line)
+            options.say(line)
+
+        recorder = _recorder(run, phase, rate, columns, notes)
         return {
             "learning_rate": rate,
             "optimizer": recipe.optimizer,
             "steps_per_epoch": recipe.steps_per_epoch,
             "callbacks": _callbacks(run, phase, options, recorder, best),
+            "cache": options.cache,
+            "views": options.views,
+            "workers": options.workers,
+            "say": say,
+            "progress": options.progress,
             "verbose": 0,
         }
 
@@ -194,6 +213,7 @@ def _train(
         epochs=recipe.epochs,
         **shared(FEATURE_EXTRACTION, recipe.learning_rate),
     )
+    _say_ceiling(run, options, folders, model)
     if recipe.fine_tune_epochs:
         training.fine_tune(
             model,
@@ -209,6 +229,19 @@ def _train(
         run.update(selected_epoch=best.epoch)
         options.say(f"selected: epoch {best.epoch + 1}, val_loss {best.best:.4f}")
     return columns
+
+
+def _say_ceiling(
+    run: Run, options: RunOptions, folders: _Data, model: "keras.Model"
+) -> None:
+    from tlcore.caching import CacheOptions
+    from tlcore.ceiling import feature_ceiling
+
+    caching = CacheOptions(options.cache, None, options.workers, options.progress)
+    ceiling = feature_ceiling(model, folders.train, folders.validation, caching)
+    if ceiling is not None:
+        options.say(f"ceiling: a closed-form head on these features reaches {ceiling}")
+        run.update(ceiling=ceiling.as_dict())
 
 
 def _callbacks(
@@ -230,7 +263,9 @@ def _callbacks(
     return made + options.callbacks()
 
 
-def _recorder(run: Run, phase: str, rate: float, columns: dict[str, Any]) -> Any:
+def _recorder(
+    run: Run, phase: str, rate: float, columns: dict[str, Any], notes: list[str]
+) -> Any:
     """Return a callback that keeps the run's files up to date and its word true."""
     import keras
 
@@ -241,6 +276,7 @@ def _recorder(run: Run, phase: str, rate: float, columns: dict[str, Any]) -> Any
 
     def on_train_begin(_: Any) -> None:
         entry["first_epoch"] = len(columns.get("epoch", []))
+        entry["caching"] = "; ".join(notes)
         entry["counts"] = asdict(trainable_summary(recorder.model))
         entry["frozen_fingerprint"] = frozen_fingerprint(recorder.model)
         run.update(phases=phases)
@@ -266,7 +302,11 @@ def _recorder(run: Run, phase: str, rate: float, columns: dict[str, Any]) -> Any
 
 
 def _finish(
-    run: Run, folders: _Data, model: "keras.Model", columns: dict[str, list[Any]]
+    run: Run,
+    options: RunOptions,
+    folders: _Data,
+    model: "keras.Model",
+    columns: dict[str, list[Any]],
 ) -> None:
     from tlcore import plots
     from tlcore.training import evaluate
@@ -278,7 +318,13 @@ def _finish(
     final: dict[str, Any] = {}
     for prefix, (split, folder) in scored.items():
         if split not in estimates:
-            estimates[split] = evaluate(model, folder)
+            estimates[split] = evaluate(
+                model,
+                folder,
+                cache=options.cache,
+                workers=options.workers,
+                progress=options.progress,
+            )
         for metric, estimate in estimates[split].items():
             final[f"{prefix}_{metric}"] = {**estimate.as_dict(), "split": split}
     with replacing(run.path / "model.keras") as aside:

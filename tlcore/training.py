@@ -6,7 +6,7 @@ run silently mean something else is refused before the first step.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.caching import (
+    AUTO,
+    CacheOptions,
+    CutModel,
+    Feed,
+    evaluation_feed,
+    redirected,
+    training_feed,
+)
 from tlcore.callbacks import LossGuard, check_monitors, monitored
 from tlcore.datasets import ImageFolder
 from tlcore.estimates import Estimate, mean, proportion
@@ -28,6 +37,8 @@ from tlcore.freezing import (
 from tlcore.names import did_you_mean
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
+
+_NO_FEED = Feed(None, None, "")
 
 Data = Any
 """An `ImageFolder`, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches."""
@@ -135,6 +146,12 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     steps_per_epoch: int | None = None,
     class_weight: dict[int, float] | None = None,
+    validation_freq: int = 1,
+    cache: str | Path = AUTO,
+    views: int | None = None,
+    workers: int = 1,
+    say: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
     """Train a compiled model, after the checks that Keras leaves out.
@@ -152,6 +169,18 @@ def fit(
         steps_per_epoch: batches per epoch; by default all of `train` once. An image
             folder goes on in the next epoch where this one ended.
         class_weight: factors of the loss, by class index, one for every class.
+        validation_freq: epochs from one validation to the next.
+        cache: "auto" runs the frozen layers at the bottom once per image, keeps what
+            they make of it and trains the rest on that, wherever the weights become
+            the same to the bit; "off" does not; a folder keeps it there.
+        views: turns augmentation into a bank of so many views of each image, a
+            function of the folder's seed, the image and the view, shown one per
+            epoch in turn; they can be cached.
+        workers: processes that share the one pass through the frozen layers.
+        say: what to do with the line that says what is cached and why; None prints
+            it unless `verbose` is 0.
+        progress: called with "train" or "validation", images done and images in all
+            while features are computed; None shows a bar unless `verbose` is 0.
         verbose: as in Keras.
 
     Returns:
@@ -189,32 +218,50 @@ def fit(
         check_monitors(callbacks, _log_names(model, train, validation, callbacks))
     _check_selection(callbacks, validation)
 
+    options = _cache_options(cache, views, workers, progress, verbose)
+    if isinstance(train, ImageFolder) and steps_per_epoch is None:
+        steps_per_epoch = len(train)
+    steps = range(0)
+    if steps_per_epoch is not None:
+        steps = range(initial_epoch * steps_per_epoch, epochs * steps_per_epoch)
+    feeds = _feeds(model, train, validation, options, steps)
+    _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
+    train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch behind, and Keras would start there again.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
-    if isinstance(train, ImageFolder):
-        steps_per_epoch = len(train) if steps_per_epoch is None else steps_per_epoch
-        train = train.stream(initial_epoch * steps_per_epoch)
-    return model.fit(
-        train,
-        validation_data=_batches(validation),
-        epochs=epochs,
-        initial_epoch=initial_epoch,
-        steps_per_epoch=steps_per_epoch,
-        class_weight=class_weight,
-        # A tf.data.Dataset has its own order, and Keras warns where it is told one.
-        shuffle=not hasattr(train, "element_spec"),
-        callbacks=[LossGuard(), *callbacks],
-        verbose=verbose,
-    )
+    with redirected(model, train=train_feed.part, test=validation_feed.part):
+        return model.fit(
+            train_feed.data,
+            validation_data=validation_feed.data,
+            validation_freq=validation_freq,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            class_weight=class_weight,
+            # A tf.data.Dataset has its own order, and Keras warns where it is told one.
+            shuffle=not hasattr(train_feed.data, "element_spec"),
+            callbacks=[LossGuard(), *callbacks],
+            verbose=verbose,
+        )
 
 
-def evaluate(model: keras.Model, data: Data) -> dict[str, Estimate]:
+def evaluate(
+    model: keras.Model,
+    data: Data,
+    *,
+    cache: str | Path = AUTO,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Estimate]:
     """Return loss and accuracy of a classifier over all of `data`.
 
     Args:
         model: outputs probabilities, (n, classes) or (n, 1).
         data: an image folder or dataset of (images in [0, 255], labels). Sample
             weights behind them are left aside: every image counts once.
+        cache: as in `fit`.
+        workers: as in `fit`.
+        progress: as in `fit`, called with "data"; None shows nothing.
 
     Returns:
         "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy",
@@ -225,11 +272,15 @@ def evaluate(model: keras.Model, data: Data) -> dict[str, Estimate]:
         FloatingPointError: the loss of an image is no finite number.
     """
     _check_data(model, data, "data")
-    scorer = _scorer(model, _label_shape(data))
+    options = _cache_options(cache, None, workers, progress, verbose=0)
+    feed = Feed(data, None, "")
+    if isinstance(data, ImageFolder):
+        feed = evaluation_feed(model, data, options, "data")
+    scorer = Scorer(model, feed.part)
     losses: list[float] = []
     correct = 0
-    for images, labels, *_ in _batches(data):
-        probabilities, batch_losses = scorer.predict_on_batch([images, labels])
+    for inputs, labels, *_ in feed.data:
+        probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
         truth = keras.ops.convert_to_numpy(labels)
         losses += batch_losses.tolist()
         correct += int(np.sum(_classes(truth) == _predicted(probabilities)))
@@ -247,29 +298,24 @@ def evaluate(model: keras.Model, data: Data) -> dict[str, Estimate]:
     return {"loss": mean(losses), "accuracy": proportion(correct, len(losses))}
 
 
-class _CrossEntropy(keras.layers.Layer):
-    """The loss of each example, (n,), of labels and probabilities.
+class Scorer(CutModel):
+    """Gives probabilities and the loss of each example, (n,).
 
-    Keras takes it from the logits behind the probabilities, as `fit` does, where both
-    are in one graph. From probabilities alone it is cut off at 16.
+    Keras takes a loss from the logits behind the probabilities, as `fit` does, where
+    both are in one graph. From probabilities alone it is cut off at 16.
     """
 
-    def call(self, inputs: Any) -> Any:
-        """Return the loss of each example."""
-        labels, probabilities = inputs
+    def call(self, batch: Any, training: bool = False) -> tuple[Any, Any]:  # noqa: FBT001, FBT002
+        """Return probabilities and losses of a batch (inputs, labels)."""
+        inputs, labels = batch
+        probabilities = super().call(inputs, training=training)
         if probabilities.shape[-1] == 1:
-            return keras.losses.binary_crossentropy(labels, probabilities)
-        if len(labels.shape) == 1:
-            return keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        return keras.losses.categorical_crossentropy(labels, probabilities)
-
-
-def _scorer(model: keras.Model, label_shape: tuple[int | None, ...]) -> keras.Model:
-    """Return a model of images and labels that gives probabilities and losses."""
-    dtype = "float32" if label_shape else "int32"
-    labels = keras.Input(label_shape, name="labels", dtype=dtype)
-    losses = _CrossEntropy(dtype="float32")([labels, *model.outputs])
-    return keras.Model([*model.inputs, labels], [*model.outputs, losses])
+            loss = keras.losses.binary_crossentropy
+        elif len(labels.shape) == 1:
+            loss = keras.losses.sparse_categorical_crossentropy
+        else:
+            loss = keras.losses.categorical_crossentropy
+        return probabilities, loss(labels, probabilities)
 
 
 def _require_backbone(model: keras.Model) -> None:
@@ -488,9 +534,60 @@ def _log_names(
     return [*names, "learning_rate"]
 
 
-def _batches(data: Data) -> Data:
-    """Return all of the data once, in its own order."""
-    return data.unshuffled().dataset() if isinstance(data, ImageFolder) else data
+def _cache_options(
+    cache: str | Path,
+    views: int | None,
+    workers: int,
+    progress: Callable[[str, int, int], None] | None,
+    verbose: str | int,
+) -> CacheOptions:
+    if not isinstance(cache, str | Path) or not str(cache):
+        raise ValueError(
+            f'cache must be "auto", "off" or a folder. Received: cache={cache!r}.'
+        )
+    if views is not None:
+        _require_whole("views", views, least=1)
+    _require_whole("workers", workers, least=1)
+    if progress is None and verbose:
+        progress = _bar
+    return CacheOptions(cache, views, workers, progress)
+
+
+def _bar(name: str, done: int, total: int) -> None:
+    """Show how far a pass is, on one line."""
+    end = "\n" if done == total else ""
+    print(f"\r{name}: features of {done} of {total} images", end=end, flush=True)  # noqa: T201
+
+
+def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> None:
+    if say is not None:
+        say(line)
+    elif verbose:
+        print(line)  # noqa: T201 - as Keras prints its epochs
+
+
+def _feeds(
+    model: keras.Model,
+    train: Data,
+    validation: Data | None,
+    options: CacheOptions,
+    steps: range,
+) -> dict[str, Feed]:
+    """Return what is read for training and for validation."""
+    unknown = "end to end, its images are known to an image folder alone"
+    feeds = {"train": Feed(train, None, unknown)}
+    if isinstance(train, ImageFolder):
+        feeds["train"] = training_feed(model, train, options, steps)
+    elif options.views is not None:
+        raise ValueError(
+            "views needs images that are known one by one. Received: train of type "
+            f"{type(train).__name__}. Load them with image_folder."
+        )
+    if isinstance(validation, ImageFolder):
+        feeds["validation"] = evaluation_feed(model, validation, options, "validation")
+    elif validation is not None:
+        feeds["validation"] = Feed(validation, None, unknown)
+    return feeds
 
 
 def _classes(labels: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,349 @@
+"""Caching: what `fit` reads instead of images, and how the model takes it.
+
+Owns the decision, for training and for validation, between features from the cache
+and images end to end, the line that says which and why, and the redirection: while it
+lasts, the model's own training and test steps run the suffix on batches of a cut, and
+everything else of the model, callbacks included, sees the whole model on images.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.datasets import ImageFolder
+from tlcore.feature_cache import FeatureCache, default_cache, readable
+from tlcore.feature_pass import (
+    CachedRows,
+    InexactError,
+    PassOptions,
+    Prefix,
+    Source,
+    cached_features,
+)
+from tlcore.splitting import (
+    Graph,
+    Part,
+    Split,
+    UnsplittableError,
+    split,
+    split_augmentation,
+)
+from tlcore.views import ViewBank
+
+AUTO, OFF = "auto", "off"
+"""What `cache` can be beside a folder."""
+
+_CUT = "tlcore_cut_{}"
+"""How the tensors of a cut are named in a batch, which tells it from images."""
+
+Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+"""Told which data a pass is over, how many images are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """What `fit` was told about the cache.
+
+    Attributes:
+        cache: "auto", "off" or a folder.
+        views: how many views of each image augmentation makes; None is a new one
+            every epoch.
+        workers: processes that share one pass.
+        progress: told how far a pass is.
+    """
+
+    cache: str | Path = AUTO
+    views: int | None = None
+    workers: int = 1
+    progress: Progress | None = None
+
+    @property
+    def by_name(self) -> bool:
+        """Return whether the user asked for one cache and no other."""
+        return self.cache != AUTO
+
+    def open(self) -> FeatureCache:
+        """Return the cache."""
+        return default_cache(self.cache if self.by_name else None)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What `fit` reads for one kind of data.
+
+    Attributes:
+        data: batches of inputs and labels.
+        part: what runs on the inputs where they are a cut; None where they are
+            images.
+        sentence: how it is read, and why, for people.
+    """
+
+    data: Any
+    part: Part | None
+    sentence: str
+
+
+def training_feed(
+    model: keras.Model,
+    folder: ImageFolder,
+    options: CacheOptions,
+    steps: range,
+) -> Feed:
+    """Return what training reads in some steps, counted from the first epoch's first.
+
+    Raises:
+        ValueError: views were asked for and the model has no augmentation.
+        OSError: the cache that was asked for cannot be used.
+    """
+    end_to_end = Feed(folder.stream(steps.start), None, "")
+    bank, augmentation = None, None
+    graph: keras.Model | Graph = model
+    if options.views is not None:
+        augmentation, graph = _split_views(model)
+        bank = ViewBank(
+            augmentation,
+            count=options.views,
+            seed=folder.seed,
+            digests=folder.digests,
+        )
+        views = _fed(folder.stream(steps.start, bank=bank))
+        end_to_end = Feed(views, augmentation.suffix, f"{options.views} views, ")
+    visited = _Visited.between(folder, steps)
+    try:
+        rows, divided, how = _cached(
+            model, graph, folder, options, visited, bank=bank, name="train"
+        )
+    except _EndToEnd as reason:
+        return Feed(
+            end_to_end.data,
+            end_to_end.part,
+            f"{end_to_end.sentence}end to end, {reason}",
+        )
+    data = _fed(folder.stream(steps.start, rows=rows))
+    return Feed(data, divided.suffix, end_to_end.sentence + how)
+
+
+def evaluation_feed(
+    model: keras.Model, folder: ImageFolder, options: CacheOptions, name: str
+) -> Feed:
+    """Return what evaluation reads: all images once, in the folder's order.
+
+    Raises:
+        OSError: the cache that was asked for cannot be used.
+    """
+    folder = folder.unshuffled()
+    visited = _Visited.between(folder, range(len(folder)))
+    try:
+        rows, divided, how = _cached(
+            model, model, folder, options, visited, bank=None, name=name
+        )
+    except _EndToEnd as reason:
+        return Feed(folder.dataset(), None, f"end to end, {reason}")
+    return Feed(_fed(folder.dataset(rows=rows)), divided.suffix, how)
+
+
+def evaluation_rows(
+    model: keras.Model, folder: ImageFolder, options: CacheOptions
+) -> CachedRows | None:
+    """Return the cut of all images in the folder's order, None where it is not cached.
+
+    Raises:
+        OSError: the cache that was asked for cannot be used.
+    """
+    folder = folder.unshuffled()
+    visited = _Visited.between(folder, range(len(folder)))
+    try:
+        rows, _, _ = _cached(
+            model, model, folder, options, visited, bank=None, name="ceiling"
+        )
+    except _EndToEnd:
+        return None
+    return rows
+
+
+@contextmanager
+def redirected(
+    model: keras.Model, *, train: Part | None, test: Part | None
+) -> Iterator[None]:
+    """Have the model's steps run a suffix on the batches that are a cut.
+
+    Args:
+        model: a compiled model.
+        train: the suffix of its training steps.
+        test: the suffix of its test steps.
+    """
+    if train is None and test is None:
+        yield
+        return
+    before = model.train_function, model.test_function
+    kind = type(model)
+    model.train_step = partial(kind.train_step, _Redirected(model, train))
+    model.test_step = partial(kind.test_step, _Redirected(model, test))
+    model.train_function = model.test_function = None
+    try:
+        yield
+    finally:
+        del model.train_step, model.test_step
+        model.train_function, model.test_function = before
+
+
+class CutModel(keras.Model):
+    """A model that also takes the batches of a feed.
+
+    Args:
+        model: the whole model.
+        part: what runs on batches that are a cut.
+    """
+
+    def __init__(self, model: keras.Model, part: Part | None) -> None:
+        super().__init__(dtype="float32", autocast=False)
+        self.whole = model
+        self.part = part
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Return the model's output for images or for a cut."""
+        return _Redirected(self.whole, self.part)(inputs, training=training)
+
+
+class _Redirected:
+    """A model to its own step: called on a cut it runs the suffix."""
+
+    def __init__(self, model: keras.Model, part: Part | None) -> None:
+        self._model, self._part = model, part
+
+    def __call__(self, inputs: Any, *, training: bool) -> Any:
+        if not isinstance(inputs, dict) or _CUT.format(0) not in inputs:
+            return self._model(inputs, training=training)
+        assert self._part is not None  # noqa: S101 - only a feed has such inputs
+        tensors = [inputs[_CUT.format(i)] for i in range(len(inputs))]
+        outputs = self._part(tensors, training=training)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+class _EndToEnd(Exception):  # noqa: N818 - no error, but a reason
+    """Why data is read as images."""
+
+
+@dataclass(frozen=True)
+class _Visited:
+    """What some steps visit: images in batches, and images alone in theirs."""
+
+    images: NDArray[np.int64]
+    alone: NDArray[np.int64]
+    epochs: range
+
+    @classmethod
+    def between(cls, folder: ImageFolder, steps: range) -> "_Visited":
+        """Return what the steps visit."""
+        epochs = range(steps.start // len(folder), -(-steps.stop // len(folder)))
+        images = np.arange(folder.num_images)
+        if folder.batch_size == 1:
+            return cls(images[:0], images, epochs)
+        lonely = folder.num_images % folder.batch_size == 1
+        alone = {int(folder.order(e)[-1]) for e in epochs} if lonely else set()
+        return cls(images, np.array(sorted(alone), np.int64), epochs)
+
+
+def _cached(
+    model: keras.Model,
+    graph: keras.Model | Graph,
+    folder: ImageFolder,
+    options: CacheOptions,
+    visited: _Visited,
+    *,
+    bank: ViewBank | None,
+    name: str,
+) -> tuple[CachedRows, Split, str]:
+    """Return the rows of a folder, the split and how it came to them."""
+    if options.cache == OFF:
+        raise _EndToEnd("the cache is off")
+    reason = _why_not(model)
+    if reason is not None:
+        raise _EndToEnd(reason)
+    try:
+        divided = split(graph, training=name == "train")
+        return _gathered(folder, divided, options, visited, bank=bank, name=name)
+    except UnsplittableError as reason:
+        raise _EndToEnd(str(reason)) from None
+    except InexactError as reason:
+        raise _EndToEnd(str(reason)) from None
+    except OSError as error:
+        if options.by_name:
+            raise
+        raise _EndToEnd(f"the cache cannot be used: {error}") from None
+
+
+def _gathered(
+    folder: ImageFolder,
+    divided: Split,
+    options: CacheOptions,
+    visited: _Visited,
+    *,
+    bank: ViewBank | None,
+    name: str,
+) -> tuple[CachedRows, Split, str]:
+    rows = CachedRows(folder.num_images, divided.cut)
+    progress = options.progress and partial(options.progress, name)
+    pass_options = PassOptions(options.open(), options.workers, progress)
+    prefix, done = Prefix(divided.prefix), []
+    views = 1 if bank is None else min(bank.count, visited.epochs.stop)
+    for view in range(views):
+        for images, alone in ((visited.images, False), (visited.alone, True)):
+            if len(images):
+                source = Source(folder, divided, bank, view, alone)
+                features, what = cached_features(source, images, pass_options, prefix)
+                rows.add(source, features)
+                done.append(what)
+    how = f"cached at {divided.name}, {readable(divided.nbytes)}/image"
+    if "rebuilt" in done:
+        how += " (a damaged entry was computed again)"
+    elif set(done) == {"read"}:
+        how += " (found)"
+    return rows, divided, how
+
+
+def _split_views(model: keras.Model) -> tuple[Split, Graph]:
+    try:
+        return split_augmentation(model)
+    except UnsplittableError as reason:
+        raise ValueError(
+            "views needs a model whose augmentation comes first. Received: "
+            f"model={model.name!r}, but {reason}. Leave views out, or give "
+            "create_model an augmentation."
+        ) from None
+
+
+def _why_not(model: keras.Model) -> str | None:
+    """Say why a model's steps cannot run a suffix, None if they can."""
+    if keras.backend.backend() != "tensorflow":
+        return f"the backend is {keras.backend.backend()}"
+    for name in ("train_step", "test_step", "compute_loss", "compute_metrics"):
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            return f"the model has its own {name}"
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return "the model trains on several devices"
+    if model.compiled and model.jit_compile:
+        return "the model is compiled with XLA, which may round otherwise"
+    return None
+
+
+def _fed(dataset: Any) -> Any:
+    """Return a dataset whose inputs are marked as a cut."""
+
+    def mark(inputs: Any, labels: Any) -> Any:
+        tensors: Iterable[Any] = inputs if isinstance(inputs, tuple) else (inputs,)
+        return {_CUT.format(i): t for i, t in enumerate(tensors)}, labels
+
+    return dataset.map(mark)

@@ -1,0 +1,474 @@
+"""The feature cache: activations of frozen layers on disk.
+
+Owns the file of one entry, whole and checksummed, the folder of entries, built by one
+process and read by many, and what is thrown away when it grows too large. An entry is
+addressed by what it was computed from: nothing in it is ever changed. It knows neither
+models nor images, only keys, rows and tensors.
+
+The file: the rows of each tensor, one tensor after the other; the sha256 of each row's
+image; a JSON document that describes them; and a tail of fixed size that leads to it.
+"""
+
+import json
+import math
+import mmap
+import os
+import secrets
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from tlcore.tensors import Tensor
+
+SCHEMA = 1
+# History of the format of an entry:
+# 1  the first.
+
+BLOCK_ROWS = 32
+"""Rows under one checksum, and images computed at a time."""
+
+LIMIT_BYTES = 20_000_000_000
+"""Size of a cache unless `TLCORE_CACHE_LIMIT` says another."""
+
+FOLDER_VARIABLE = "TLCORE_CACHE_DIR"
+LIMIT_VARIABLE = "TLCORE_CACHE_LIMIT"
+
+_SUFFIX = ".features"
+_MAGIC = b"TLFEATS\x01"
+_TAIL = struct.Struct("<16sQ8s")
+"""Checksum of the document, its length, and what such a file ends with."""
+_DIGEST_BYTES = 32
+_RESIDENT_BYTES = 16 << 20
+"""How much may be read through the map before its pages are given back."""
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class DamagedEntryError(ValueError):
+    """An entry that is not what was written."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What an entry is addressed by.
+
+    Attributes:
+        prefix: sha256, in hex, of what computed the rows.
+        images: sha256, in hex, of each row's image, sorted, each once.
+    """
+
+    prefix: str
+    images: tuple[str, ...] = field(repr=False)
+
+    @cached_property
+    def name(self) -> str:
+        """Return the name of its file without suffix."""
+        digest = xxhash.xxh3_128("".join(self.images).encode())
+        return f"{self.prefix[:32]}-{digest.hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the list of a cache says of one entry.
+
+    Attributes:
+        path: its file.
+        nbytes: the size of that.
+        used: when it was last used, in seconds since 1970.
+        about: what its builder said it is; None where it cannot be read.
+    """
+
+    path: Path
+    nbytes: int
+    used: float
+    about: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where everything lies in the file of an entry."""
+
+    tensors: tuple[Tensor, ...]
+    rows: int
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Return where each tensor begins, and where the last one ends."""
+        ends = np.cumsum([0, *(t.nbytes * self.rows for t in self.tensors)])
+        return tuple(int(end) for end in ends)
+
+    @property
+    def blocks(self) -> int:
+        """Return the number of blocks of each tensor."""
+        return math.ceil(self.rows / BLOCK_ROWS)
+
+    def spans(self, block: int) -> Iterator[tuple[int, int]]:
+        """Yield offset and length of a block in each tensor."""
+        first = block * BLOCK_ROWS
+        rows = min(BLOCK_ROWS, self.rows - first)
+        for tensor, offset in zip(self.tensors, self.offsets, strict=False):
+            yield offset + first * tensor.nbytes, rows * tensor.nbytes
+
+
+class Features:
+    """The rows of an entry, memory-mapped; open until it is garbage.
+
+    Attributes:
+        tensors: what a row consists of.
+        images: sha256 of each row's image, in hex, sorted.
+        path: the file.
+    """
+
+    def __init__(
+        self, path: Path, tensors: Sequence[Tensor], images: Sequence[str]
+    ) -> None:
+        self.path = path
+        self.tensors = tuple(tensors)
+        self.images = tuple(images)
+        layout = _Layout(self.tensors, len(self.images))
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._arrays = [
+            np.frombuffer(
+                self._map, np.uint8, tensor.nbytes * layout.rows, offset
+            ).reshape(layout.rows, tensor.nbytes)
+            for tensor, offset in zip(self.tensors, layout.offsets, strict=False)
+        ]
+        self._resident = 0
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.images)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> list[NDArray[Any]]:
+        """Return a copy of some rows: one array per tensor, rows first."""
+        taken = []
+        for tensor, array in zip(self.tensors, self._arrays, strict=True):
+            part = array[rows]
+            self._resident += part.nbytes
+            shape = (len(part), *(n or 1 for n in tensor.shape))
+            taken.append(part.view(_dtype(tensor.dtype)).reshape(shape))
+        if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            # They stay in the page cache, and no longer count as this process's.
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._resident = 0
+        return taken
+
+
+class Builder:
+    """The file of an entry while it is written, block by block, in any order.
+
+    Args:
+        path: where to write.
+        tensors: what a row consists of.
+        rows: how many there will be.
+        create: whether to make the file; another process's may be written to.
+
+    Raises:
+        OSError: there is no room for it, or no permission.
+    """
+
+    def __init__(
+        self, path: Path, tensors: Sequence[Tensor], rows: int, *, create: bool = True
+    ) -> None:
+        self.path = path
+        self.layout = _Layout(tuple(tensors), rows)
+        self.checksums: dict[int, list[str]] = {}
+        flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
+        self._file = os.open(path, flags, 0o644)
+        if create:
+            # A disk that is full is better found out about before the work.
+            os.posix_fallocate(self._file, 0, max(1, self.layout.offsets[-1]))
+
+    def write(self, block: int, arrays: Sequence[NDArray[Any]]) -> None:
+        """Write the rows of one block: one array per tensor, rows first."""
+        checksums = []
+        for (offset, length), array in zip(
+            self.layout.spans(block), arrays, strict=True
+        ):
+            data = np.ascontiguousarray(array).view(np.uint8).reshape(-1).data
+            if len(data) != length:
+                raise ValueError(
+                    f"A block must hold {length} bytes. Received: {len(data)}."
+                )
+            _write_all(self._file, data, offset)
+            checksums.append(xxhash.xxh3_128_hexdigest(data))
+        self.checksums[block] = checksums
+
+    def finish(self, key: Key, about: dict[str, Any]) -> None:
+        """Write what describes the rows; all blocks must have been written."""
+        layout = self.layout
+        images = bytes.fromhex("".join(key.images))
+        document = json.dumps(
+            {
+                "schema": SCHEMA,
+                "prefix": key.prefix,
+                "rows": layout.rows,
+                "tensors": [asdict(tensor) for tensor in layout.tensors],
+                "images": xxhash.xxh3_128_hexdigest(images),
+                "checksums": [self.checksums[i] for i in range(layout.blocks)],
+                "about": about,
+            }
+        ).encode()
+        tail = _TAIL.pack(xxhash.xxh3_128_digest(document), len(document), _MAGIC)
+        end = memoryview(images + document + tail)
+        os.ftruncate(self._file, layout.offsets[-1])
+        _write_all(self._file, end, layout.offsets[-1])
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+class FeatureCache:
+    """A folder of entries.
+
+    Args:
+        folder: where they are; made when the first is built.
+        limit_bytes: how large they may become together.
+    """
+
+    def __init__(self, folder: str | Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.folder = Path(folder)
+        self.limit_bytes = limit_bytes
+
+    def find(self, key: Key) -> Features | None:
+        """Return the rows of an entry, every byte of it checked; None if there is none.
+
+        Raises:
+            DamagedEntryError: there is one that is not what was written.
+            OSError: it cannot be read.
+        """
+        path = self._path(key)
+        try:
+            features = read_features(path, key)
+        except FileNotFoundError:
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return features
+
+    def related(self, key: Key) -> list[Features]:
+        """Return the other whole entries of the same prefix, the largest first."""
+        found = []
+        for path in sorted(self.folder.glob(f"{key.prefix[:32]}-*{_SUFFIX}")):
+            with suppress(DamagedEntryError, OSError):
+                features = read_features(path)
+                found.append(features)
+        return sorted(found, key=len, reverse=True)
+
+    @contextmanager
+    def locked(self, key: Key) -> Iterator[None]:
+        """Keep other processes from building this entry meanwhile.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        locks = self.folder / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        # A bounded number of files, which nobody ever has to remove.
+        with FileLock(locks / key.name[-2:]):
+            yield
+
+    @contextmanager
+    def building(
+        self, key: Key, tensors: Sequence[Tensor], about: dict[str, Any]
+    ) -> Iterator[Builder]:
+        """Give the builder of an entry, which is there once the block ends well.
+
+        To be called under `locked`.
+
+        Raises:
+            ValueError: the entry would be larger than the limit.
+            OSError: there is no room for it, or no permission.
+        """
+        layout = _Layout(tuple(tensors), len(key.images))
+        self._make_room(layout.offsets[-1])
+        for stale in self.folder.glob(f".{key.name}-*"):
+            stale.unlink(missing_ok=True)
+        aside = self.folder / f".{key.name}-{secrets.token_hex(4)}"
+        builder = None
+        try:
+            builder = Builder(aside, tensors, len(key.images))
+            yield builder
+            builder.finish(key, about)
+            aside.replace(self._path(key))
+        finally:
+            if builder is not None:
+                builder.close()
+            aside.unlink(missing_ok=True)
+
+    def remove(self, key: Key) -> None:
+        """Remove an entry, if it is there."""
+        self._path(key).unlink(missing_ok=True)
+
+    def entries(self) -> list[Entry]:
+        """Return what is there, the least recently used first."""
+        found = []
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                try:
+                    about = _read_document(path)[0]["about"]
+                except (DamagedEntryError, OSError):
+                    about = None
+                found.append(Entry(path, status.st_size, status.st_mtime, about))
+        return sorted(found, key=lambda entry: (entry.used, entry.path))
+
+    def clear(self) -> int:
+        """Remove every entry and every unfinished one; return the bytes set free."""
+        freed = 0
+        hidden = (p for p in self.folder.glob(".*-*") if p.is_file())
+        for path in [*self.folder.glob(f"*{_SUFFIX}"), *hidden]:
+            with suppress(FileNotFoundError):
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
+
+    def _path(self, key: Key) -> Path:
+        return self.folder / f"{key.name}{_SUFFIX}"
+
+    def _make_room(self, nbytes: int) -> None:
+        if nbytes > self.limit_bytes:
+            raise ValueError(
+                f"A cache must be at most {readable(self.limit_bytes)}. Received: an "
+                f"entry of {readable(nbytes)}. Set {LIMIT_VARIABLE} to more."
+            )
+        entries = self.entries()
+        excess = sum(entry.nbytes for entry in entries) + nbytes - self.limit_bytes
+        for entry in entries:
+            if excess <= 0:
+                break
+            entry.path.unlink(missing_ok=True)
+            excess -= entry.nbytes
+
+
+def default_cache(folder: str | Path | None = None) -> FeatureCache:
+    """Return the cache in a folder, by default the user's own.
+
+    That is `TLCORE_CACHE_DIR`, or `tlcore/features` where caches are kept. Its limit is
+    `TLCORE_CACHE_LIMIT`, in bytes or as "20GB".
+
+    Raises:
+        ValueError: the limit is no size.
+    """
+    if folder is None:
+        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        folder = os.environ.get(FOLDER_VARIABLE) or Path(home) / "tlcore/features"
+    limit = os.environ.get(LIMIT_VARIABLE)
+    limit_bytes = LIMIT_BYTES if limit is None else _parsed_size(limit)
+    return FeatureCache(Path(folder).expanduser(), limit_bytes=limit_bytes)
+
+
+def read_features(path: Path, key: Key | None = None) -> Features:
+    """Return the rows of an entry's file, every byte of it checked.
+
+    Args:
+        path: the file.
+        key: what it must be addressed by, if that is known.
+
+    Raises:
+        DamagedEntryError: it is not what was written.
+        OSError: it cannot be read, or there is none.
+    """
+    document, layout = _read_document(path)
+    with path.open("rb", buffering=0) as file:
+        for block, checksums in enumerate(document["checksums"]):
+            spans = layout.spans(block)
+            for (offset, length), checksum in zip(spans, checksums, strict=True):
+                if (
+                    xxhash.xxh3_128_hexdigest(_read_at(file, offset, length))
+                    != checksum
+                ):
+                    raise DamagedEntryError(
+                        f"{path}: block {block} is not what was written."
+                    )
+        length = layout.rows * _DIGEST_BYTES
+        images = _read_at(file, layout.offsets[-1], length)
+    if xxhash.xxh3_128_hexdigest(images) != document["images"]:
+        raise DamagedEntryError(f"{path}: its list of images is not what was written.")
+    names = images.hex()
+    digits = 2 * _DIGEST_BYTES
+    found = tuple(names[at : at + digits] for at in range(0, len(names), digits))
+    if key is not None and (key.prefix, key.images) != (document["prefix"], found):
+        raise DamagedEntryError(f"{path}: it belongs to another name.")
+    return Features(path, layout.tensors, found)
+
+
+def readable(nbytes: float) -> str:
+    """Return a size for people: "37 KiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.3g} TiB"
+
+
+def _read_document(path: Path) -> tuple[dict[str, Any], _Layout]:
+    """Return the document of an entry and its layout, both checked."""
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < _TAIL.size:
+            raise DamagedEntryError(f"{path}: it is cut off.")
+        tail = _TAIL.unpack(_read_at(file, size - _TAIL.size, _TAIL.size))
+        checksum, length, magic = tail
+        start = size - _TAIL.size - length
+        if magic != _MAGIC or start < 0:
+            raise DamagedEntryError(f"{path}: it does not end as an entry does.")
+        text = _read_at(file, start, length)
+    if xxhash.xxh3_128_digest(text) != checksum:
+        raise DamagedEntryError(f"{path}: its description is not what was written.")
+    document = json.loads(text)
+    tensors = tuple(
+        Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in document["tensors"]
+    )
+    layout = _Layout(tensors, document["rows"])
+    if layout.offsets[-1] + layout.rows * _DIGEST_BYTES != start:
+        raise DamagedEntryError(f"{path}: it is not as long as it says.")
+    return document, layout
+
+
+def _read_at(file: Any, offset: int, length: int) -> bytearray:
+    data = bytearray(length)
+    view, done = memoryview(data), 0
+    while done < length:
+        count = os.preadv(file.fileno(), [view[done:]], offset + done)
+        if not count:
+            raise DamagedEntryError(f"{file.name}: it is cut off.")
+        done += count
+    return data
+
+
+def _write_all(file: int, data: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(file, data[done:], offset + done)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    import ml_dtypes  # noqa: F401 - has NumPy know bfloat16
+
+    return np.dtype(name)
+
+
+def _parsed_size(text: str) -> int:
+    number = text.strip().upper().removesuffix("B")
+    unit = number[-1:] if number[-1:] in _UNITS else ""
+    try:
+        size = int(float(number.removesuffix(unit)) * _UNITS[unit])
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise ValueError(
+            f"{LIMIT_VARIABLE} must be a size in bytes, or with a unit as in 20GB. "
+            f"Received: {LIMIT_VARIABLE}={text!r}."
+        )
+    return size
