@@ -18,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.datasets import ImageFolder
-from tlcore.feature_cache import FeatureCache, default_cache, readable
+from tlcore.feature_cache import (
+    FeatureCache,
+    TooLargeError,
+    default_cache,
+    readable,
+)
 from tlcore.feature_pass import (
     CachedRows,
     InexactError,
@@ -115,7 +120,8 @@ def training_feed(
             digests=folder.digests,
         )
         views = _fed(folder.stream(steps.start, bank=bank))
-        end_to_end = Feed(views, augmentation.suffix, f"{options.views} views, ")
+        count = f"{options.views} view{'' if options.views == 1 else 's'}, "
+        end_to_end = Feed(views, augmentation.suffix, count)
     visited = _Visited.between(folder, steps)
     try:
         rows, divided, how = _cached(
@@ -274,18 +280,17 @@ def _cached(
         raise _EndToEnd(reason)
     try:
         divided = split(graph, training=name == "train")
-        return _gathered(folder, divided, options, visited, bank=bank, name=name)
-    except UnsplittableError as reason:
+        return _gathered(model, folder, divided, options, visited, bank=bank, name=name)
+    except (UnsplittableError, InexactError) as reason:
         raise _EndToEnd(str(reason)) from None
-    except InexactError as reason:
-        raise _EndToEnd(str(reason)) from None
-    except OSError as error:
+    except (OSError, TooLargeError) as error:
         if options.by_name:
             raise
         raise _EndToEnd(f"the cache cannot be used: {error}") from None
 
 
 def _gathered(
+    model: keras.Model,
     folder: ImageFolder,
     divided: Split,
     options: CacheOptions,
@@ -297,12 +302,13 @@ def _gathered(
     rows = CachedRows(folder.num_images, divided.cut)
     progress = options.progress and partial(options.progress, name)
     pass_options = PassOptions(options.open(), options.workers, progress)
-    prefix, done = Prefix(divided.prefix), []
+    prefix = Prefix(divided.prefix, (*folder.image_size, 3))
+    done = []
     views = 1 if bank is None else min(bank.count, visited.epochs.stop)
     for view in range(views):
         for images, alone in ((visited.images, False), (visited.alone, True)):
             if len(images):
-                source = Source(folder, divided, bank, view, alone)
+                source = Source(model, folder, divided, bank, view, alone)
                 features, what = cached_features(source, images, pass_options, prefix)
                 rows.add(source, features)
                 done.append(what)

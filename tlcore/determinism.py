@@ -43,6 +43,15 @@ def make_deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def is_deterministic() -> bool:
+    """Tell whether operations give the same bits each time."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    return bool(is_op_determinism_enabled())
+
+
 def arithmetic() -> dict[str, object]:
     """Return what the bits of a forward pass depend on beside weights and images.
 
@@ -74,13 +83,12 @@ def _processor() -> str:
 
 def _tensorflow_switches() -> dict[str, object]:
     import tensorflow as tf
-    from tensorflow.python.framework.config import is_op_determinism_enabled
 
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return {
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
-        "deterministic": is_op_determinism_enabled(),
+        "deterministic": is_deterministic(),
         "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "gpus": [detail.get("device_name") for detail in details],

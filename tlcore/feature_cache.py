@@ -13,6 +13,7 @@ import json
 import math
 import mmap
 import os
+import re
 import secrets
 import struct
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -43,17 +44,25 @@ FOLDER_VARIABLE = "TLCORE_CACHE_DIR"
 LIMIT_VARIABLE = "TLCORE_CACHE_LIMIT"
 
 _SUFFIX = ".features"
+_WHOLE = re.compile(rf"[0-9a-f]{{32}}-[0-9a-f]{{32}}{re.escape(_SUFFIX)}")
+_UNFINISHED = re.compile(r"\.([0-9a-f]{32}-[0-9a-f]{32})-[0-9a-f]{8}")
 _MAGIC = b"TLFEATS\x01"
 _TAIL = struct.Struct("<16sQ8s")
 """Checksum of the document, its length, and what such a file ends with."""
 _DIGEST_BYTES = 32
 _RESIDENT_BYTES = 16 << 20
 """How much may be read through the map before its pages are given back."""
+_FAULT_BYTES = 64 << 10
+"""What Linux maps around a byte that is read for the first time."""
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class DamagedEntryError(ValueError):
-    """An entry that is not what was written."""
+    """An entry that is not what was written, or not in this version's form."""
+
+
+class TooLargeError(ValueError):
+    """An entry beyond the limit of its cache."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +132,18 @@ class Features:
 
     Attributes:
         tensors: what a row consists of.
+        key: what it is addressed by.
         images: sha256 of each row's image, in hex, sorted.
         path: the file.
     """
 
-    def __init__(
-        self, path: Path, tensors: Sequence[Tensor], images: Sequence[str]
-    ) -> None:
-        self.path = path
+    def __init__(self, file: BinaryIO, tensors: Sequence[Tensor], key: Key) -> None:
+        self.path = Path(file.name)
         self.tensors = tuple(tensors)
-        self.images = tuple(images)
+        self.key = key
+        self.images = key.images
         layout = _Layout(self.tensors, len(self.images))
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._arrays = [
             np.frombuffer(
                 self._map, np.uint8, tensor.nbytes * layout.rows, offset
@@ -149,11 +157,20 @@ class Features:
         return len(self.images)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> list[NDArray[Any]]:
-        """Return a copy of some rows: one array per tensor, rows first."""
+        """Return a copy of some rows: one array per tensor, rows first.
+
+        Raises:
+            IndexError: there is no such row; one below 0 is none.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(
+                f"Rows must be 0 to {len(self) - 1}. "
+                f"Received: {rows.min()} to {rows.max()}."
+            )
         taken = []
         for tensor, array in zip(self.tensors, self._arrays, strict=True):
             part = array[rows]
-            self._resident += part.nbytes
+            self._resident += len(part) * (tensor.nbytes + _FAULT_BYTES)
             shape = (len(part), *(n or 1 for n in tensor.shape))
             taken.append(part.view(_dtype(tensor.dtype)).reshape(shape))
         if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
@@ -184,9 +201,13 @@ class Builder:
         self.checksums: dict[int, list[str]] = {}
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
         self._file = os.open(path, flags, 0o644)
-        if create:
+        if create and hasattr(os, "posix_fallocate"):
             # A disk that is full is better found out about before the work.
-            os.posix_fallocate(self._file, 0, max(1, self.layout.offsets[-1]))
+            try:
+                os.posix_fallocate(self._file, 0, max(1, self.layout.offsets[-1]))
+            except BaseException:
+                self.close()  # until then it takes room, also when it is removed
+                raise
 
     def write(self, block: int, arrays: Sequence[NDArray[Any]]) -> None:
         """Write the rows of one block: one array per tensor, rows first."""
@@ -204,23 +225,21 @@ class Builder:
         self.checksums[block] = checksums
 
     def finish(self, key: Key, about: dict[str, Any]) -> None:
-        """Write what describes the rows; all blocks must have been written."""
+        """Write what describes the rows.
+
+        Raises:
+            ValueError: a block was not written.
+        """
         layout = self.layout
-        images = bytes.fromhex("".join(key.images))
-        document = json.dumps(
-            {
-                "schema": SCHEMA,
-                "prefix": key.prefix,
-                "rows": layout.rows,
-                "tensors": [asdict(tensor) for tensor in layout.tensors],
-                "images": xxhash.xxh3_128_hexdigest(images),
-                "checksums": [self.checksums[i] for i in range(layout.blocks)],
-                "about": about,
-            }
-        ).encode()
-        tail = _TAIL.pack(xxhash.xxh3_128_digest(document), len(document), _MAGIC)
-        end = memoryview(images + document + tail)
+        missing = set(range(layout.blocks)) - set(self.checksums)
+        if missing:
+            raise ValueError(
+                f"All {layout.blocks} blocks must be written. "
+                f"Received: none of number {min(missing)}."
+            )
+        checksums = [self.checksums[block] for block in range(layout.blocks)]
         os.ftruncate(self._file, layout.offsets[-1])
+        end = memoryview(_ending(layout, key, checksums, about))
         _write_all(self._file, end, layout.offsets[-1])
 
     def close(self) -> None:
@@ -259,10 +278,13 @@ class FeatureCache:
     def related(self, key: Key) -> list[Features]:
         """Return the other whole entries of the same prefix, the largest first."""
         found = []
-        for path in sorted(self.folder.glob(f"{key.prefix[:32]}-*{_SUFFIX}")):
+        for path in self._files(_WHOLE):
+            if not path.name.startswith(f"{key.prefix[:32]}-"):
+                continue
             with suppress(DamagedEntryError, OSError):
                 features = read_features(path)
-                found.append(features)
+                if features.key.prefix == key.prefix and features.key != key:
+                    found.append(features)
         return sorted(found, key=len, reverse=True)
 
     @contextmanager
@@ -272,10 +294,9 @@ class FeatureCache:
         Raises:
             OSError: the folder cannot be written to.
         """
-        locks = self.folder / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        # A bounded number of files, which nobody ever has to remove.
-        with FileLock(locks / key.name[-2:]):
+        lock = self._lock(key.name)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
             yield
 
     @contextmanager
@@ -287,13 +308,13 @@ class FeatureCache:
         To be called under `locked`.
 
         Raises:
-            ValueError: the entry would be larger than the limit.
+            TooLargeError: the entry would be larger than the limit.
             OSError: there is no room for it, or no permission.
         """
         layout = _Layout(tuple(tensors), len(key.images))
-        self._make_room(layout.offsets[-1])
-        for stale in self.folder.glob(f".{key.name}-*"):
-            stale.unlink(missing_ok=True)
+        blank = [["0" * 32] * len(layout.tensors)] * layout.blocks
+        self._remove_abandoned(key)
+        self._make_room(layout.offsets[-1] + len(_ending(layout, key, blank, about)))
         aside = self.folder / f".{key.name}-{secrets.token_hex(4)}"
         builder = None
         try:
@@ -313,11 +334,12 @@ class FeatureCache:
     def entries(self) -> list[Entry]:
         """Return what is there, the least recently used first."""
         found = []
-        for path in self.folder.glob(f"*{_SUFFIX}"):
+        for path in self._files(_WHOLE):
             with suppress(FileNotFoundError):
                 status = path.stat()
                 try:
-                    about = _read_document(path)[0]["about"]
+                    with path.open("rb", buffering=0) as file:
+                        about = _read_document(file)[0]["about"]
                 except (DamagedEntryError, OSError):
                     about = None
                 found.append(Entry(path, status.st_size, status.st_mtime, about))
@@ -326,8 +348,7 @@ class FeatureCache:
     def clear(self) -> int:
         """Remove every entry and every unfinished one; return the bytes set free."""
         freed = 0
-        hidden = (p for p in self.folder.glob(".*-*") if p.is_file())
-        for path in [*self.folder.glob(f"*{_SUFFIX}"), *hidden]:
+        for path in [*self._files(_WHOLE), *self._files(_UNFINISHED)]:
             with suppress(FileNotFoundError):
                 freed += path.stat().st_size
                 path.unlink()
@@ -336,9 +357,30 @@ class FeatureCache:
     def _path(self, key: Key) -> Path:
         return self.folder / f"{key.name}{_SUFFIX}"
 
+    def _lock(self, name: str) -> Path:
+        # A bounded number of files, which nobody ever has to remove.
+        return self.folder / ".locks" / name[-2:]
+
+    def _files(self, pattern: re.Pattern[str]) -> list[Path]:
+        """Return the files of such a name; what others keep here is left alone."""
+        return sorted(p for p in self.folder.glob("*") if pattern.fullmatch(p.name))
+
+    def _remove_abandoned(self, key: Key) -> None:
+        """Remove the unfinished files that nobody writes to, under the lock of a key.
+
+        A process that was killed left them; who still builds one holds its lock.
+        """
+        for path in self._files(_UNFINISHED):
+            lock = self._lock(path.name.rpartition("-")[0])
+            if lock == self._lock(key.name):
+                path.unlink(missing_ok=True)
+                continue
+            with suppress(OSError), FileLock(lock, timeout=0):
+                path.unlink(missing_ok=True)
+
     def _make_room(self, nbytes: int) -> None:
         if nbytes > self.limit_bytes:
-            raise ValueError(
+            raise TooLargeError(
                 f"A cache must be at most {readable(self.limit_bytes)}. Received: an "
                 f"entry of {readable(nbytes)}. Set {LIMIT_VARIABLE} to more."
             )
@@ -379,64 +421,92 @@ def read_features(path: Path, key: Key | None = None) -> Features:
         DamagedEntryError: it is not what was written.
         OSError: it cannot be read, or there is none.
     """
-    document, layout = _read_document(path)
     with path.open("rb", buffering=0) as file:
+        document, layout = _read_document(file)
         for block, checksums in enumerate(document["checksums"]):
             spans = layout.spans(block)
             for (offset, length), checksum in zip(spans, checksums, strict=True):
-                if (
-                    xxhash.xxh3_128_hexdigest(_read_at(file, offset, length))
-                    != checksum
-                ):
+                data = _read_at(file, offset, length)
+                if xxhash.xxh3_128_hexdigest(data) != checksum:
                     raise DamagedEntryError(
                         f"{path}: block {block} is not what was written."
                     )
-        length = layout.rows * _DIGEST_BYTES
-        images = _read_at(file, layout.offsets[-1], length)
-    if xxhash.xxh3_128_hexdigest(images) != document["images"]:
-        raise DamagedEntryError(f"{path}: its list of images is not what was written.")
-    names = images.hex()
-    digits = 2 * _DIGEST_BYTES
-    found = tuple(names[at : at + digits] for at in range(0, len(names), digits))
-    if key is not None and (key.prefix, key.images) != (document["prefix"], found):
-        raise DamagedEntryError(f"{path}: it belongs to another name.")
-    return Features(path, layout.tensors, found)
+        images = _read_at(file, layout.offsets[-1], layout.rows * _DIGEST_BYTES)
+        if xxhash.xxh3_128_hexdigest(images) != document["images"]:
+            raise DamagedEntryError(
+                f"{path}: its list of images is not what was written."
+            )
+        names, digits = images.hex(), 2 * _DIGEST_BYTES
+        found = Key(
+            document["prefix"],
+            tuple(names[at : at + digits] for at in range(0, len(names), digits)),
+        )
+        if key is not None and key != found:
+            raise DamagedEntryError(f"{path}: it belongs to another name.")
+        # The same open file: one of that name may have taken its place meanwhile.
+        return Features(file, layout.tensors, found)
 
 
 def readable(nbytes: float) -> str:
     """Return a size for people: "37 KiB"."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1024:
+        if nbytes < 999.5:
             return f"{nbytes:.3g} {unit}"
         nbytes /= 1024
     return f"{nbytes:.3g} TiB"
 
 
-def _read_document(path: Path) -> tuple[dict[str, Any], _Layout]:
+def _ending(
+    layout: _Layout, key: Key, checksums: list[list[str]], about: dict[str, Any]
+) -> bytes:
+    """Return what follows the rows in the file of an entry."""
+    images = bytes.fromhex("".join(key.images))
+    document = json.dumps(
+        {
+            "schema": SCHEMA,
+            "prefix": key.prefix,
+            "rows": layout.rows,
+            "tensors": [asdict(tensor) for tensor in layout.tensors],
+            "images": xxhash.xxh3_128_hexdigest(images),
+            "checksums": checksums,
+            "about": about,
+        }
+    ).encode()
+    tail = _TAIL.pack(xxhash.xxh3_128_digest(document), len(document), _MAGIC)
+    return images + document + tail
+
+
+def _read_document(file: BinaryIO) -> tuple[dict[str, Any], _Layout]:
     """Return the document of an entry and its layout, both checked."""
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < _TAIL.size:
-            raise DamagedEntryError(f"{path}: it is cut off.")
-        tail = _TAIL.unpack(_read_at(file, size - _TAIL.size, _TAIL.size))
-        checksum, length, magic = tail
-        start = size - _TAIL.size - length
-        if magic != _MAGIC or start < 0:
-            raise DamagedEntryError(f"{path}: it does not end as an entry does.")
-        text = _read_at(file, start, length)
+    size = os.fstat(file.fileno()).st_size
+    if size < _TAIL.size:
+        raise DamagedEntryError(f"{file.name}: it is cut off.")
+    tail = _TAIL.unpack(_read_at(file, size - _TAIL.size, _TAIL.size))
+    checksum, length, magic = tail
+    start = size - _TAIL.size - length
+    if magic != _MAGIC or start < 0:
+        raise DamagedEntryError(f"{file.name}: it does not end as an entry does.")
+    text = _read_at(file, start, length)
     if xxhash.xxh3_128_digest(text) != checksum:
-        raise DamagedEntryError(f"{path}: its description is not what was written.")
+        raise DamagedEntryError(
+            f"{file.name}: its description is not what was written."
+        )
     document = json.loads(text)
+    if document["schema"] != SCHEMA:
+        raise DamagedEntryError(
+            f"{file.name}: its schema must be {SCHEMA}. "
+            f"Received: schema={document['schema']}."
+        )
     tensors = tuple(
         Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in document["tensors"]
     )
     layout = _Layout(tensors, document["rows"])
     if layout.offsets[-1] + layout.rows * _DIGEST_BYTES != start:
-        raise DamagedEntryError(f"{path}: it is not as long as it says.")
+        raise DamagedEntryError(f"{file.name}: it is not as long as it says.")
     return document, layout
 
 
-def _read_at(file: Any, offset: int, length: int) -> bytearray:
+def _read_at(file: BinaryIO, offset: int, length: int) -> bytearray:
     data = bytearray(length)
     view, done = memoryview(data), 0
     while done < length:

@@ -7,17 +7,27 @@ in its batch, and the rows that training reads instead of images. It trains noth
 
 import hashlib
 import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.compilation import Compiled, compiled
 from tlcore.datasets import ImageFolder
-from tlcore.determinism import arithmetic
+from tlcore.determinism import arithmetic, is_deterministic
 from tlcore.feature_cache import (
     BLOCK_ROWS,
     Builder,
@@ -58,6 +68,7 @@ class Source:
     """What one entry holds the features of.
 
     Attributes:
+        model: the model that was split.
         folder: the images.
         split: what computes them.
         bank: what makes views of the images first, if anything does.
@@ -66,6 +77,7 @@ class Source:
             otherwise there than in larger batches, where they do not.
     """
 
+    model: keras.Model
     folder: ImageFolder
     split: Split
     bank: ViewBank | None = None
@@ -91,19 +103,25 @@ class Source:
         return 1 if self.alone else BLOCK_ROWS
 
 
-class Prefix(keras.Model):
-    """The prefix of a split, compiled for batches of images."""
+class Prefix:
+    """The prefix of a split, compiled when it is first needed.
 
-    def __init__(self, part: Part) -> None:
-        super().__init__(dtype="float32", autocast=False)
+    Args:
+        part: the prefix.
+        image_shape: (height, width, channels) of what it takes.
+    """
+
+    def __init__(self, part: Part, image_shape: tuple[int, ...]) -> None:
         self.part = part
-        self.jit_compile = False
-        self.built = True
+        self._image_shape = image_shape
 
-    def call(self, images: Any, training: bool = False) -> list[Any]:  # noqa: FBT001, FBT002
+    def __call__(self, images: Any) -> list[NDArray[Any]]:
         """Return the cut for a batch of images."""
-        cut: list[Any] = self.part([images], training=training)
-        return cut
+        return self._run(images)
+
+    @cached_property
+    def _run(self) -> Compiled:
+        return compiled(self.part, self._image_shape)
 
 
 class CachedRows:
@@ -179,8 +197,12 @@ def cached_features(
             "view": None if source.bank is None else source.view,
         }
         with cache.building(key, source.split.cut, about) as builder:
-            work = _Work(source, key, cache.related(key))
-            _compute(work, builder, options, prefix)
+            work = Work(source, key, cache.related(key))
+            blocks = range(builder.layout.blocks)
+            if options.workers == 1 or len(blocks) < options.workers:
+                work.compute(blocks, builder, prefix, options.progress)
+            else:
+                _compute_in_workers(work, builder, options)
         features = cache.find(key)
     if features is None:
         raise OSError(f"An entry of {cache.folder} vanished while it was read.")
@@ -188,8 +210,14 @@ def cached_features(
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """The rows of an entry to be: which are there already, and which images to read."""
+class Work:
+    """The rows of an entry to be: which are there already, and which images to read.
+
+    Attributes:
+        source: what computes them.
+        key: what they are addressed by.
+        related: entries that may hold some of them.
+    """
 
     source: Source
     key: Key
@@ -218,33 +246,39 @@ class _Work:
         missing = [at[d] for d in wanted if d not in self.known]
         return np.array(missing, np.int64) + self.source.view * folder.num_images
 
+    def compute(
+        self,
+        blocks: Sequence[int],
+        builder: Builder,
+        prefix: Prefix,
+        progress: Progress | None,
+    ) -> None:
+        """Write some blocks of the entry.
 
-def _compute(
-    work: _Work, builder: Builder, options: PassOptions, prefix: Prefix
-) -> None:
-    blocks = range(builder.layout.blocks)
-    computed = _Computed(work, work.visits(blocks), prefix, options.progress)
-    for block in blocks:
-        builder.write(block, _block(work, block, computed))
+        Raises:
+            InexactError: features of an image depend on the others in its batch.
+        """
+        computed = _Computed(self.source, self.visits(blocks), prefix, progress)
+        for block in blocks:
+            builder.write(block, self._rows(block, computed))
 
-
-def _block(work: _Work, block: int, computed: "_Computed") -> list[NDArray[Any]]:
-    """Return the rows of a block, from other entries and as they are computed."""
-    digests = work.digests(block)
-    missing = [i for i, digest in enumerate(digests) if digest not in work.known]
-    fresh = computed.take(len(missing))
-    if len(missing) == len(digests):
-        return fresh
-    rows: list[list[NDArray[Any]]] = []
-    waiting = iter(range(len(missing)))
-    for digest in digests:
-        if digest in work.known:
-            features, row = work.known[digest]
-            rows.append(features.take(np.array([row])))
-        else:
-            at = next(waiting)
-            rows.append([array[at : at + 1] for array in fresh])
-    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+    def _rows(self, block: int, computed: "_Computed") -> list[NDArray[Any]]:
+        """Return the rows of a block, from other entries and as they are computed."""
+        digests = self.digests(block)
+        missing = [i for i, digest in enumerate(digests) if digest not in self.known]
+        fresh = computed.take(len(missing))
+        if len(missing) == len(digests):
+            return fresh
+        rows = []
+        waiting = iter(range(len(missing)))
+        for digest in digests:
+            if digest in self.known:
+                features, row = self.known[digest]
+                rows.append(features.take(np.array([row])))
+            else:
+                at = next(waiting)
+                rows.append([array[at : at + 1] for array in fresh])
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
 class _Computed:
@@ -252,12 +286,12 @@ class _Computed:
 
     def __init__(
         self,
-        work: _Work,
+        source: Source,
         visits: NDArray[np.int64],
         prefix: Prefix,
         progress: Progress | None,
     ) -> None:
-        self._source, self._prefix, self._progress = work.source, prefix, progress
+        self._source, self._prefix, self._progress = source, prefix, progress
         self._visits = visits
         self._batches = self._run()
         self._held: list[NDArray[Any]] | None = None
@@ -280,51 +314,141 @@ class _Computed:
 
     def _run(self) -> Iterator[list[NDArray[Any]]]:
         source, size, total = self._source, self._source.batch, len(self._visits)
-        # A batch is never partial, which would be traced anew. What fills the last
-        # one is known already: so its features are compared, in other company.
-        filling = -total % size
-        visits = np.concatenate([self._visits, np.resize(self._visits, filling)])
-        first: list[NDArray[Any]] = []
-        pictures = source.folder.pictures(visits, batch_size=size, bank=source.bank)
-        for number, images in enumerate(pictures):
-            cut = self._prefix.predict_on_batch(images)
-            if not number:
-                _check_foreign_layers(self._prefix, images, cut)
-                first = cut
-            count = min(size, total - number * size)
-            if count < size:
-                again = np.resize(np.arange(count if not number else size), filling)
-                for array, known in zip(cut, first, strict=True):
-                    _check_equal(array[count:], known[again])
-            yield [array[:count] for array in cut]
+        done = 0
+        pictures = source.folder.pictures(
+            self._visits, batch_size=size, bank=source.bank
+        )
+        for images in pictures:
+            count = len(images)
+            lonely = count == 1 and not source.alone
+            cut = self._prefix(keras.ops.repeat(images, 2, 0) if lonely else images)
+            if not done and not source.alone:
+                _check_company(self._prefix, images, cut)
+            done += count
             if self._progress is not None:
-                self._progress(number * size + count, total)
+                self._progress(done, total)
+            yield [array[:count] for array in cut]
 
 
-def _check_equal(computed: NDArray[Any], known: NDArray[Any]) -> None:
-    if computed.tobytes() != known.tobytes():
-        raise InexactError("features of an image depend on the others in its batch")
+def _check_company(prefix: Prefix, images: Any, cut: Sequence[NDArray[Any]]) -> None:
+    """Try the last and the first image again, with nobody else in their batch."""
+    pair = np.array([len(images) - 1, 0])
+    again = prefix(keras.ops.take(images, pair, axis=0))
+    for array, known in zip(again, cut, strict=True):
+        if array.tobytes() != known[pair].tobytes():
+            raise InexactError("features of an image depend on the others in its batch")
+    if prefix.part.foreign_layers:
+        _check_foreign_layers(prefix.part, images)
 
 
-def _check_foreign_layers(
-    prefix: Prefix, images: Any, cut: Sequence[NDArray[Any]]
-) -> None:
-    """Try layers that are not Keras's own twice, the batch reversed, in training."""
-    if not prefix.part.foreign_layers:
-        return
-    names = ", ".join(repr(layer.name) for layer in prefix.part.foreign_layers)
-    before = [np.copy(variable) for variable in prefix.variables]
-    backwards = keras.ops.flip(images, axis=0)
-    for array, known in zip(prefix.predict_on_batch(backwards), cut, strict=True):
-        if array[::-1].tobytes() != known.tobytes():
-            raise InexactError(f"{names} may mix the images of a batch or be random")
-    told = [prefix(images, training=training) for training in (False, True)]
-    for pair in zip(*told, strict=True):
-        evaluated, trained = (keras.ops.convert_to_numpy(array) for array in pair)
-        if evaluated.tobytes() != trained.tobytes():
+def _check_foreign_layers(part: Part, images: Any) -> None:
+    """Try layers that are not Keras's own, in evaluation and in training."""
+    names = ", ".join(repr(layer.name) for layer in part.foreign_layers)
+    before = [np.copy(variable) for variable in part.variables]
+    told = [part([images], training=training) for training in (False, False, True)]
+    for values in zip(*told, strict=True):
+        first, second, trained = (keras.ops.convert_to_numpy(x) for x in values)
+        if first.tobytes() != second.tobytes():
+            raise InexactError(f"{names} may be random")
+        if first.tobytes() != trained.tobytes():
             raise InexactError(f"{names} may act otherwise in training")
-    if prefix.losses:
+    if part.losses:
         raise InexactError(f"{names} may add to the loss")
-    after = [np.copy(variable) for variable in prefix.variables]
+    after = [np.copy(variable) for variable in part.variables]
     if any(a.tobytes() != b.tobytes() for a, b in zip(before, after, strict=True)):
         raise InexactError(f"{names} may change a state when called")
+
+
+def _compute_in_workers(work: Work, builder: Builder, options: PassOptions) -> None:
+    """Have processes of their own write a share of the blocks each."""
+    total = len(work.visits(range(builder.layout.blocks)))
+    shares = np.array_split(np.arange(builder.layout.blocks), options.workers)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        job = _describe_job(work, builder, options, Path(folder))
+        lines: queue.Queue[tuple[int, str | None]] = queue.Queue()
+        for number, share in enumerate(shares):
+            command = [sys.executable, "-m", "tlcore.pass_worker", str(job)]
+            command += [str(share[0]), str(share[-1] + 1)]
+            errors = stack.enter_context(Path(folder, f"{number}.log").open("w"))
+            process = _worker(command, number, options.workers, errors)
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            reader = threading.Thread(target=_read, args=(process, number, lines))
+            reader.start()
+            stack.callback(reader.join)
+            stack.callback(process.terminate)
+        done = [0] * len(shares)
+        running = len(shares)
+        while running:
+            number, line = lines.get()
+            if line is None:
+                running -= 1
+                continue
+            message = json.loads(line)
+            if "error" in message:
+                raise InexactError(f"a worker could not compute it: {message['error']}")
+            for block, checksums in message.get("checksums", {}).items():
+                builder.checksums[int(block)] = checksums
+            done[number] = message.get("done", done[number])
+            if options.progress is not None and "done" in message:
+                options.progress(sum(done), total)
+        if len(builder.checksums) < builder.layout.blocks:
+            logs = "".join(path.read_text() for path in Path(folder).glob("*.log"))
+            last = (logs.strip().splitlines() or ["it said nothing"])[-1]
+            raise InexactError(f"a worker ended before its time: {last}")
+
+
+def _describe_job(
+    work: Work, builder: Builder, options: PassOptions, folder: Path
+) -> Path:
+    """Write all that a worker needs to a file; the model beside it."""
+    source, prefix = work.source, work.source.split.prefix
+    source.model.save(folder / "model.keras")
+    job = {
+        "model": folder / "model.keras",
+        "deterministic": is_deterministic(),
+        "folder": replace(source.folder),
+        "steps": [step.outputs for step in prefix.steps],
+        "takes": prefix.takes,
+        "gives": prefix.gives,
+        "cut": source.split.cut,
+        "views": None if source.bank is None else source.bank.count,
+        "view": source.view,
+        "alone": source.alone,
+        "fingerprint": source.split.fingerprint,
+        "key": work.key,
+        "cache": options.cache.folder,
+        "path": builder.path,
+    }
+    path = folder / "job.pickle"
+    path.write_bytes(pickle.dumps(job))
+    return path
+
+
+def _worker(
+    command: list[str], number: int, workers: int, errors: TextIO
+) -> subprocess.Popen[str]:
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
+    gpus = len(keras.distribution.list_devices("gpu"))
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(i) for i in range(gpus)]
+        environment["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
+    return subprocess.Popen(  # noqa: S603 - this interpreter, on our own module
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
+
+
+def _read(
+    process: subprocess.Popen[str],
+    number: int,
+    lines: "queue.Queue[tuple[int, str | None]]",
+) -> None:
+    for line in process.stdout or ():
+        lines.put((number, line))
+    lines.put((number, None))

@@ -35,8 +35,19 @@ last 10 layers of EfficientNetB0 that makes 37 KiB an image and six layers compu
 again better than 220 KiB and none.
 """
 
+IMAGE_FLOPS = 33_000_000
+"""What reading an image instead of features costs: 1,500 are decoded a second."""
+
 _SUMS = {"Add", "Average", "Subtract"}
-"""Layers and operations that add up their inputs, by class."""
+_PRODUCTS = {"Multiply", "TrueDivide", "Divide"}
+"""Layers and operations that add up or multiply their inputs, by class."""
+
+_CURVES = {"Activation", "Sigmoid", "Silu", "HardSilu", "HardSigmoid", "Gelu", "Tanh"}
+"""Layers and operations that may end with a product of their input, by class."""
+
+_SOLID = ("Conv", "Depthwise", "Separable", "Dense", "ReLU", "Flatten", "Reshape")
+_SOLID_PARTS = ("Pooling", "Padding", "Concatenate")
+"""How classes are named whose result TensorFlow takes as it is into what follows."""
 
 _UNHEARD = {"name", "trainable", "seed", "build_config", "shared_object_id"}
 _UNHEARD_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
@@ -256,6 +267,9 @@ def split(
         )
     graph = model if isinstance(model, Graph) else unroll(model)
     steps, kept = _ordered(graph, training=training)
+    mutable = _rewritten(graph, training=training)
+    if mutable is not None:
+        raise UnsplittableError(mutable)
     cuts = _cuts(graph, steps, kept, _terms(graph, training=training))
     if not cuts:
         raise UnsplittableError(_obstacle(graph, steps, kept, training=training))
@@ -392,7 +406,8 @@ def _opened(
 ) -> keras.Model | None:
     """Return the model to open in place of a call, None where it is one step."""
     network = layer.network if isinstance(layer, Backbone) else layer
-    if not _opens(network) or set(arguments.kwargs) - {"training"}:
+    told = {key for key, value in arguments.kwargs.items() if value is not None}
+    if not _opens(network) or told - {"training"}:
         return None
     # Keras adds or drops a last axis of 1 in silence: left to the model itself.
     ranks = [len(x.shape) - 1 for x in network.inputs]
@@ -511,21 +526,77 @@ def _cuts(
 
 
 def _terms(graph: Graph, *, training: bool) -> set[int]:
-    """Return the values that are used once, as a term of a sum.
+    """Return the values that TensorFlow may merge into the only step that takes them.
 
-    TensorFlow may add them up in the order it likes best, together with the terms that
-    they are sums of themselves. A cut there would have it add in another order.
+    It may add up the terms of a sum in the order it likes best, together with the terms
+    that they are sums of themselves, and so it does with the factors of a product. A
+    cut there would have it calculate in another order.
     """
-    uses: dict[int, list[Step | None]] = {number: [None] for number in graph.outputs}
+    uses, makers = _uses(graph), _makers(graph)
     terms: set[int] = set()
     for step in reversed(graph.steps):
-        for number in step.inputs:
-            uses.setdefault(number, []).append(step)
-        idle = _has_random_state(step.operation) and not step.mode(training=training)
-        handed_on = idle and terms.issuperset(step.outputs)
-        if _adds_up(step) or handed_on:
+        handed_on = _is_idle(step, training=training) and terms.issuperset(step.outputs)
+        if _adds_up(step) or handed_on or _multiplies(step):
             terms.update(step.inputs)
+        elif _scales(step, training=training):
+            terms.update(n for n in step.inputs if not _is_solid(makers.get(n)))
     return {number for number in terms if len(uses[number]) == 1}
+
+
+def _rewritten(graph: Graph, *, training: bool) -> str | None:
+    """Say which step TensorFlow may calculate otherwise in a part, None if none.
+
+    Of three terms it adds up two first, and of a product that is scaled it scales one
+    factor: which ones hangs on how its nodes are called, and a part calls them otherwise
+    than the model does. And where it fails on a sum with a depthwise convolution, it
+    leaves all of a function as it was, so that there is no telling what it does.
+    """
+    uses, makers = _uses(graph), _makers(graph)
+    idle = {
+        step.outputs[0]: step.inputs[0]
+        for step in graph.steps
+        if _is_idle(step, training=training) and len(step.inputs) == 1
+    }
+
+    def source(number: int) -> Step | None:
+        """Return what gives a value to no other step."""
+        while len(uses[number]) == 1 and number in idle:
+            number = idle[number]
+        return makers.get(number) if len(uses[number]) == 1 else None
+
+    addends: dict[Step, int] = {}
+    for step in graph.steps:
+        sources = [source(number) for number in step.inputs]
+        adds = _adds_up(step)
+        if adds:
+            addends[step] = sum(addends.get(x, 1) if x else 1 for x in sources)
+            if addends[step] > 2:
+                return f"{step.name!r} ends a sum of three terms or more"
+            if any(x is not None and _is_bare_depthwise(x) for x in sources):
+                return f"{step.name!r} adds to a depthwise convolution"
+        if len(step.inputs) == 1 and any(
+            (_scales(step, training=training) and _ends_with_product(x))
+            or (adds and x in addends)
+            for x in sources
+            if x is not None
+        ):
+            return f"{step.name!r} scales or shifts what was calculated of two tensors"
+    return None
+
+
+def _uses(graph: Graph) -> dict[int, list[Step | None]]:
+    """Return what takes each value; None is the model's output."""
+    uses: dict[int, list[Step | None]] = {number: [] for number in graph.tensors}
+    for number in graph.outputs:
+        uses[number].append(None)
+    for step in graph.steps:
+        for number in step.inputs:
+            uses[number].append(step)
+    return uses
+
+
+def _makers(graph: Graph) -> dict[int, Step]:
+    return {number: step for step in graph.steps for number in step.outputs}
 
 
 def _open_values(graph: Graph, steps: Sequence[Step], count: int) -> tuple[int, ...]:
@@ -551,6 +622,47 @@ def _adds_up(step: Step) -> bool:
     return kind.__name__ in _SUMS if _is_own(kind) else len(step.inputs) > 1
 
 
+def _multiplies(step: Step) -> bool:
+    kind = type(step.operation)
+    return kind.__name__ in _PRODUCTS and len(step.inputs) > 1
+
+
+def _scales(step: Step, *, training: bool) -> bool:
+    """Tell whether a step begins with calculating with a number."""
+    name = type(step.operation).__name__
+    alone = len(step.inputs) == 1 and name in _PRODUCTS | _SUMS
+    return alone or name == "Rescaling" or _is_random(step, training=training)
+
+
+def _ends_with_product(step: Step) -> bool:
+    name = type(step.operation).__name__
+    return _multiplies(step) or name in _CURVES or not _is_own(type(step.operation))
+
+
+def _is_solid(step: Step | None) -> bool:
+    if step is None or not _is_own(type(step.operation)):
+        return step is None
+    name = type(step.operation).__name__
+    known = name.startswith(_SOLID) or any(part in name for part in _SOLID_PARTS)
+    return known and _is_straight(step.operation)
+
+
+def _is_straight(layer: Any) -> bool:
+    activation = getattr(layer, "activation", None)
+    return getattr(activation, "__name__", "linear") in {"linear", "relu"}
+
+
+def _is_bare_depthwise(step: Step) -> bool:
+    layer = step.operation
+    kind = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return kind and layer.use_bias and _is_straight(layer)
+
+
+def _is_idle(step: Step, *, training: bool) -> bool:
+    """Tell whether a random layer hands on what it is given."""
+    return _has_random_state(step.operation) and not step.mode(training=training)
+
+
 def _cheapest(
     graph: Graph, kept: Sequence[Step], cuts: Mapping[int, tuple[int, ...]]
 ) -> int:
@@ -560,7 +672,7 @@ def _cheapest(
         return nbytes * FLOPS_PER_BYTE + again, count
 
     count = min(cuts, key=cost)
-    if cost(count)[0] >= sum(step.flops for step in kept):
+    if cost(count)[0] >= IMAGE_FLOPS + sum(step.flops for step in kept):
         raise UnsplittableError(
             "its frozen layers cost less than reading what they make"
         )

@@ -197,6 +197,7 @@ def fit(
     _require_whole("epochs", epochs, least=initial_epoch + 1)
     if steps_per_epoch is not None:
         _require_whole("steps_per_epoch", steps_per_epoch, least=1)
+    _require_whole("validation_freq", validation_freq, least=1)
     if isinstance(callbacks, keras.callbacks.Callback):
         raise ValueError(
             "callbacks must be a list of Keras callbacks. "

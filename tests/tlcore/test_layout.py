@@ -30,9 +30,11 @@ FLOORS = {
     "models": 3,
     "freezing": 3,
     "splitting": 4,
+    "compilation": 5,
     "views": 5,
     "feature_pass": 6,
     "caching": 7,
+    "pass_worker": 7,
     "ceiling": 8,
     "training": 8,
     "recipes": 9,
@@ -46,7 +48,7 @@ FLOORS = {
 
 FRAMEWORK_FREE = ("catalogue", "recipes", "experiments", "estimates", "cli")
 
-MAY_IMPORT_TENSORFLOW = {"datasets", "determinism"}
+MAY_IMPORT_TENSORFLOW = {"compilation", "datasets", "determinism"}
 
 
 def imports(module: str) -> set[str]:
