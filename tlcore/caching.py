@@ -6,9 +6,9 @@ lasts, the model's own training and test steps run the suffix on batches of a cu
 everything else of the model, callbacks included, sees the whole model on images.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,14 @@ class CacheOptions:
             every epoch.
         workers: processes that share one pass.
         progress: told how far a pass is.
+        prefixes: what was compiled, by fingerprint, for all that shares the options.
     """
 
     cache: str | Path = AUTO
     views: int | None = None
     workers: int = 1
     progress: Progress | None = None
+    prefixes: dict[str, Prefix] = field(default_factory=dict, repr=False)
 
     @property
     def by_name(self) -> bool:
@@ -101,6 +103,7 @@ def training_feed(
     folder: ImageFolder,
     options: CacheOptions,
     steps: range,
+    weights: Sequence[float] | None = None,
 ) -> Feed:
     """Return what training reads in some steps, counted from the first epoch's first.
 
@@ -108,7 +111,8 @@ def training_feed(
         ValueError: views were asked for and the model has no augmentation.
         OSError: the cache that was asked for cannot be used.
     """
-    end_to_end = Feed(folder.stream(steps.start), None, "")
+    stream = partial(folder.stream, steps.start, weights=weights)
+    end_to_end = Feed(stream(), None, "")
     bank, augmentation = None, None
     graph: keras.Model | Graph = model
     if options.views is not None:
@@ -119,7 +123,7 @@ def training_feed(
             seed=folder.seed,
             digests=folder.digests,
         )
-        views = _fed(folder.stream(steps.start, bank=bank))
+        views = _fed(stream(bank=bank))
         count = f"{options.views} view{'' if options.views == 1 else 's'}, "
         end_to_end = Feed(views, augmentation.suffix, count)
     visited = _Visited.between(folder, steps)
@@ -133,7 +137,7 @@ def training_feed(
             end_to_end.part,
             f"{end_to_end.sentence}end to end, {reason}",
         )
-    data = _fed(folder.stream(steps.start, rows=rows))
+    data = _fed(stream(rows=rows))
     return Feed(data, divided.suffix, end_to_end.sentence + how)
 
 
@@ -302,7 +306,9 @@ def _gathered(
     rows = CachedRows(folder.num_images, divided.cut)
     progress = options.progress and partial(options.progress, name)
     pass_options = PassOptions(options.open(), options.workers, progress)
-    prefix = Prefix(divided.prefix, (*folder.image_size, 3))
+    prefix = options.prefixes.setdefault(
+        divided.fingerprint, Prefix(divided.prefix, (*folder.image_size, 3))
+    )
     done = []
     views = 1 if bank is None else min(bank.count, visited.epochs.stop)
     for view in range(views):
@@ -348,8 +354,8 @@ def _why_not(model: keras.Model) -> str | None:
 def _fed(dataset: Any) -> Any:
     """Return a dataset whose inputs are marked as a cut."""
 
-    def mark(inputs: Any, labels: Any) -> Any:
+    def mark(inputs: Any, *rest: Any) -> Any:
         tensors: Iterable[Any] = inputs if isinstance(inputs, tuple) else (inputs,)
-        return {_CUT.format(i): t for i, t in enumerate(tensors)}, labels
+        return {_CUT.format(i): t for i, t in enumerate(tensors)}, *rest
 
     return dataset.map(mark)

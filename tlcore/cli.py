@@ -248,6 +248,10 @@ def run(
 
         return [*progress.callbacks(), AfterStep(signals.check)]
 
+    def features(name: str, done: int, total: int) -> None:
+        signals.check()
+        progress.features(name, done, total)
+
     chosen = find_recipe(recipe).changed(**changes)
     with _progress() as progress:
         options = RunOptions(
@@ -261,7 +265,7 @@ def run(
             workers=workers,
             callbacks=callbacks,
             say=progress.say,
-            progress=progress.features,
+            progress=features,
         )
         finished = run_recipe(chosen, data, options)
     if as_json:

@@ -45,4 +45,6 @@ def compiled(part: Part, image_shape: tuple[int, ...]) -> Compiled:
         autograph=False,
         jit_compile=False,
     )
+    # It is traced once; TensorFlow warns where many parts of models are compiled.
+    run._omit_frequent_tracing_warning = True  # noqa: SLF001
     return lambda images: [keras.ops.convert_to_numpy(x) for x in run(images)]

@@ -193,6 +193,7 @@ class ImageFolder:
         *,
         rows: "Rows | None" = None,
         bank: "Bank | None" = None,
+        weights: Sequence[float] | None = None,
     ) -> "tf.data.Dataset":
         """Return the endless stream of batches that training reads.
 
@@ -203,6 +204,7 @@ class ImageFolder:
             first_step: the step to start at.
             rows: arrays to give instead of the images.
             bank: what makes a view of each image.
+            weights: a factor of the loss for each image, which comes with its batch.
 
         Returns:
             Batches as of `dataset`, without end; none holds images of two epochs.
@@ -221,7 +223,7 @@ class ImageFolder:
         )
         endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return self._batches(
-            visits, first_batch=first_batch, rows=rows, bank=bank
+            visits, first_batch=first_batch, rows=rows, bank=bank, weights=weights
         ).apply(endless)
 
     def pictures(
@@ -360,19 +362,25 @@ class ImageFolder:
         first_batch: int,
         rows: "Rows | None",
         bank: "Bank | None",
+        weights: Sequence[float] | None = None,
     ) -> "tf.data.Dataset":
         """Return batches of what belongs to each visit, with its label."""
         import tensorflow as tf
 
         labels = tf.constant(self.labels, tf.int32)
+        factors = None if weights is None else tf.constant(weights, tf.float32)
 
-        def finish(*batch: Any) -> tuple[Any, Any]:
+        def finish(*batch: Any) -> tuple[Any, ...]:
             visits = batch[-1]
             if rows is None:
                 inputs = _finished(batch[0], visits, bank)
             else:
                 inputs = _taken(rows, visits)
-            return inputs, self._encoded(tf.gather(labels, visits % self.num_images))
+            indices = visits % self.num_images
+            finished = inputs, self._encoded(tf.gather(labels, indices))
+            if factors is None:
+                return finished
+            return *finished, tf.gather(factors, indices)
 
         batches = (self._loaded(visits) if rows is None else visits).batch(
             self.batch_size

@@ -12,11 +12,10 @@ Keras has no public name for the graph behind a model: what is read of it
 import functools
 import hashlib
 import json
-import marshal
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import keras
@@ -818,6 +817,24 @@ def _code(kind: type) -> str:
     for owner in kind.__mro__:
         if not _is_own(owner):
             for name, member in sorted(vars(owner).items()):
-                if isinstance(member, FunctionType):
-                    digest.update(name.encode() + marshal.dumps(member.__code__))
+                function = getattr(member, "__func__", member)
+                if isinstance(function, FunctionType):
+                    text = f"{name}{_instructions(function.__code__)}"
+                    digest.update(text.encode())
     return digest.hexdigest()
+
+
+def _instructions(code: CodeType) -> tuple[Any, ...]:
+    """Return what a function does, wherever it is written.
+
+    What `marshal` makes of it also hangs on who else refers to its constants.
+    """
+    constants = [
+        _instructions(x) if isinstance(x, CodeType) else repr(x)
+        for x in (
+            sorted(x, key=repr) if isinstance(x, frozenset) else x
+            for x in code.co_consts
+        )
+    ]
+    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+    return code.co_code.hex(), code.co_exceptiontable.hex(), names, tuple(constants)

@@ -146,6 +146,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     steps_per_epoch: int | None = None,
     class_weight: dict[int, float] | None = None,
+    sample_weight: Sequence[float] | None = None,
     validation_freq: int = 1,
     cache: str | Path = AUTO,
     views: int | None = None,
@@ -169,6 +170,8 @@ def fit(
         steps_per_epoch: batches per epoch; by default all of `train` once. An image
             folder goes on in the next epoch where this one ended.
         class_weight: factors of the loss, by class index, one for every class.
+        sample_weight: factors of the loss, one for each image of the folder `train`,
+            in the order of its paths. A dataset brings its own.
         validation_freq: epochs from one validation to the next.
         cache: "auto" runs the frozen layers at the bottom once per image, keeps what
             they make of it and trains the rest on that, wherever the weights become
@@ -215,6 +218,7 @@ def fit(
         _check_data(model, validation, "validation")
         _check_same_labels(train, validation)
     _check_class_weight(class_weight, model.output_shape[-1])
+    _check_sample_weight(sample_weight, train, class_weight)
     if any(monitored(callback) is not None for callback in callbacks):
         check_monitors(callbacks, _log_names(model, train, validation, callbacks))
     _check_selection(callbacks, validation)
@@ -225,7 +229,7 @@ def fit(
     steps = range(0)
     if steps_per_epoch is not None:
         steps = range(initial_epoch * steps_per_epoch, epochs * steps_per_epoch)
-    feeds = _feeds(model, train, validation, options, steps)
+    feeds = _feeds(model, train, validation, options, steps, weights=sample_weight)
     _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch behind, and Keras would start there again.
@@ -376,7 +380,11 @@ def _compile(
     else:
         loss = "sparse_categorical_crossentropy"
     model.compile(
-        optimizer=keras.optimizers.get(config), loss=loss, metrics=["accuracy"]
+        optimizer=keras.optimizers.get(config),
+        loss=loss,
+        metrics=["accuracy"],
+        # XLA rounds otherwise in a part of a model than in the whole.
+        jit_compile=False,
     )
 
 
@@ -463,6 +471,31 @@ def _check_class_weight(weights: dict[int, float] | None, outputs: int) -> None:
         raise ValueError(
             f"class_weight must map every class, 0 to {len(classes) - 1}, to a factor "
             f"of at least 0, one of them above. Received: class_weight={weights!r}."
+        )
+
+
+def _check_sample_weight(
+    weights: Sequence[float] | None, train: Data, class_weight: dict[int, float] | None
+) -> None:
+    if weights is None:
+        return
+    if not isinstance(train, ImageFolder) or class_weight is not None:
+        raise ValueError(
+            "sample_weight needs an image folder and no class_weight beside it. "
+            f"Received: train of type {type(train).__name__}, "
+            f"class_weight={class_weight!r}. A dataset gives its weights behind its "
+            "labels; factors of classes can be multiplied into those of images."
+        )
+    factors = np.asarray(weights)
+    if (
+        factors.shape != (train.num_images,)
+        or not np.issubdtype(factors.dtype, np.number)
+        or not (np.isfinite(factors).all() and (factors >= 0).all() and factors.any())
+    ):
+        raise ValueError(
+            "sample_weight must hold a factor of at least 0 for each of the "
+            f"{train.num_images} images, one of them above. Received: sample_weight "
+            f"of shape {factors.shape}."
         )
 
 
@@ -573,12 +606,14 @@ def _feeds(
     validation: Data | None,
     options: CacheOptions,
     steps: range,
+    *,
+    weights: Sequence[float] | None,
 ) -> dict[str, Feed]:
     """Return what is read for training and for validation."""
     unknown = "end to end, its images are known to an image folder alone"
     feeds = {"train": Feed(train, None, unknown)}
     if isinstance(train, ImageFolder):
-        feeds["train"] = training_feed(model, train, options, steps)
+        feeds["train"] = training_feed(model, train, options, steps, weights)
     elif options.views is not None:
         raise ValueError(
             "views needs images that are known one by one. Received: train of type "

@@ -154,6 +154,7 @@ class TestTheSameBits:
             {"class_weight": {0: 1.0, 1: 3.0, 2: 0.5}},
             {"steps_per_epoch": 7, "validation_freq": 2},
             {"batch_norm": False, "last": 4},
+            {"sample_weight": np.linspace(0, 2, 36)},
         ],
         ids=str,
     )
@@ -230,7 +231,7 @@ class TestTheSameBits:
         )
         assert_the_same(sides)
         assert sides[1][2] == (
-            "train: end to end, 'augmentation' is random in training; "
+            "train: end to end, 'random_flip' is random in training; "
             "validation: cached at second, 1.53 KiB/image"
         )
 

@@ -339,6 +339,59 @@ class TestWrongInput:
             cli.main(["run", "model_9", "--data", "."])
 
 
+class TestCache:
+    def test_entries_are_listed_and_cleared(self, tlcore, data, tmp_path):
+        folder = tmp_path / "cache"
+        code, _, _ = tlcore(
+            *("run", "model_0", "--data", data, *SMALL, "--fine-tune-epochs=0"),
+            *("--cache", folder, "--out", tmp_path / "runs"),
+        )
+        assert code == 0
+        code, out, _ = tlcore("cache", "show", "--folder", folder)
+        assert code == 0
+        assert "pool" in out
+        assert f"{folder}: 2 entries, " in out
+        code, out, _ = tlcore("cache", "show", "--folder", folder, "--json")
+        assert sorted(row["images"] for row in json.loads(out)) == [12, 24]
+        code, out, _ = tlcore("cache", "clear", "--folder", folder)
+        assert code == 0
+        assert "set free" in out
+        _, out, _ = tlcore("cache", "show", "--folder", folder, "--json")
+        assert json.loads(out) == []
+
+    def test_an_empty_one_is_no_error(self, tlcore, tmp_path):
+        code, out, _ = tlcore("cache", "show", "--folder", tmp_path / "none")
+        assert code == 0
+        assert "0 entries" in out
+
+    def test_a_damaged_entry_is_listed_as_such(self, tlcore, tmp_path):
+        (tmp_path / "0-0.features").write_bytes(b"nothing")
+        code, out, _ = tlcore("cache", "show", "--folder", tmp_path)
+        assert code == 0
+        assert "damaged" in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--cache", "FILE"), "FILE"),
+            (("--views", "0"), "views must be a whole number of at least 1"),
+            (("--workers", "0"), "workers must be a whole number of at least 1"),
+        ],
+    )
+    def test_wrong_options_of_run_are_answered_in_a_sentence(
+        self, tlcore, data, tmp_path, arguments, message
+    ):
+        (tmp_path / "FILE").touch()
+        given = [str(tmp_path / a) if a == "FILE" else a for a in arguments]
+        code, _, err = tlcore(
+            *("run", "model_0", "--data", data, *SMALL, *given),
+            *("--out", tmp_path / "runs"),
+        )
+        assert code == 2
+        assert message in err
+        assert "Traceback" not in err
+
+
 class TestSampleImages:
     def test_they_make_a_data_folder(self, tlcore, tmp_path):
         code, out, _ = tlcore(

@@ -44,6 +44,18 @@ def test_every_epoch_leaves_a_line(terminal):
     assert "epoch 5/5: loss " in text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_pass_shows_how_far_it_is_on_a_terminal_alone(terminal):
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, width=100, no_color=True)
+    with Progress(console) as progress:
+        for _ in range(2):
+            for done in (32, 64):
+                progress.features("train", done, 64)
+                progress._bars.refresh()
+    assert ("features of train" in output.getvalue()) == terminal
+
+
 def test_a_reader_that_goes_away_does_not_end_the_run():
     class Gone(io.StringIO):
         def write(self, _):

@@ -98,6 +98,18 @@ class TestFinishedRun:
         )
         assert document["history"]["epoch"] == [0, 1, 2]
 
+    def test_it_says_what_was_cached_and_what_a_head_could_reach(self, finished):
+        run, lines = finished
+        first, second = (phase["caching"] for phase in run.document["phases"])
+        expected = "train: end to end, 'random_flip' is random in training; validation"
+        assert first.startswith(f"{expected}: cached at pool, ")
+        assert second.startswith(f"{expected}: cached at ")
+        assert {first, second} <= set(lines)
+        ceiling = run.document["ceiling"]
+        assert ceiling["n"] == 18
+        assert ceiling["low"] <= ceiling["value"] <= ceiling["high"]
+        assert any(line.startswith("ceiling: a closed-form head") for line in lines)
+
     def test_the_history_is_a_table_with_seconds(self, finished):
         with (finished[0].path / "history.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -396,6 +408,22 @@ class TestEndings:
         with pytest.raises((ValueError, OSError)):
             run_recipe(recipe(**changes), folder, options)
         assert not options.out.exists()
+
+
+def test_the_recipe_of_cached_features_is_the_cache(data, tmp_path):
+    options = RunOptions(out=tmp_path, cache=tmp_path / "cache", say=lambda _: None)
+    small = recipe("vgg16_features", backbone="vgg16", weights="none", epochs=1)
+    run = run_recipe(small, data, options)
+    (phase,) = run.document["phases"]
+    assert phase["caching"].startswith("train: cached at flatten, 2 KiB/image; ")
+    assert "validation: cached at " in phase["caching"]
+
+
+def test_views_are_a_bank_that_is_cached(data, tmp_path):
+    lines = []
+    options = RunOptions(out=tmp_path, views=2, say=lines.append)
+    run_recipe(recipe("model_2", epochs=3), data, options)
+    assert any(line.startswith("train: 2 views, cached at pool") for line in lines)
 
 
 def test_bad_images_are_recorded_when_skipped(data, tmp_path):

@@ -509,3 +509,48 @@ class TestEvaluate:
         empty = TestDatasets().dataset().take(0)
         with pytest.raises(ValueError, match="a dataset without a batch"):
             evaluate(tiny(), empty)
+
+
+class TestSampleWeights:
+    def test_an_image_without_weight_is_not_learnt_from(self, train):
+        def weights_after(factors):
+            model = tiny()
+            feature_extract(model, train, epochs=1, sample_weight=factors, **QUIET)
+            return model.get_layer("classifier").get_weights()
+
+        labels = train.labels
+        alone = np.where(labels == 0, 1.0, 0.0)
+        assert not np.array_equal(weights_after(alone)[0], weights_after(None)[0])
+        ones = weights_after(np.ones(train.num_images))
+        for a, b in zip(ones, weights_after(None), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    @pytest.mark.parametrize(
+        ("factors", "message"),
+        [
+            ([1.0], "for each of the 18 images, one of them above. Received"),
+            ([-1.0] * 18, "of at least 0"),
+            ([0.0] * 18, "one of them above"),
+            ([float("nan")] * 18, "of at least 0"),
+            (["1"] * 18, "of at least 0"),
+        ],
+    )
+    def test_factors_that_are_none_are_refused(self, train, factors, message):
+        with pytest.raises(ValueError, match=message):
+            feature_extract(tiny(), train, epochs=1, sample_weight=factors, **QUIET)
+
+    def test_they_do_not_go_with_class_weights_or_a_dataset(self, train):
+        ones = [1.0] * train.num_images
+        with pytest.raises(ValueError, match="and no class_weight beside it"):
+            feature_extract(
+                tiny(),
+                train,
+                epochs=1,
+                sample_weight=ones,
+                class_weight={0: 1.0, 1: 1.0, 2: 1.0},
+                **QUIET,
+            )
+        with pytest.raises(ValueError, match="gives its weights behind its labels"):
+            feature_extract(
+                tiny(), train.dataset(), epochs=1, sample_weight=ones, **QUIET
+            )

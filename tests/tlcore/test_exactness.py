@@ -1,0 +1,116 @@
+"""Exactness: real backbones from the cache and end to end, to the bit.
+
+BatchNorm is calibrated first: with random weights as they are, the features of an
+EfficientNet are of scale 1e-6, and anything would seem equal.
+"""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from tlcore.backbones import contract_layer, load_backbone
+from tlcore.catalogue import find_entry
+from tlcore.datasets import image_folder
+from tlcore.models import create_model
+from tlcore.sample_images import write_sample_images
+from tlcore.training import fine_tune
+
+SIZES = {
+    "efficientnet_b0": 64,
+    "efficientnet_v2_b0": 64,
+    "mobilenet_v2_035": 64,
+    "resnet50": 64,
+    "resnet50_v2": 64,
+    "xception": 80,
+}
+LASTS = (0, 1, 5, 10, 20, 50)
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
+
+QUICK = [
+    ("mobilenet_v2_035", 10, "adam"),
+    # Its cut is of two tensors, one of them around a residual block.
+    ("efficientnet_b0", 19, "adam"),
+]
+FULL = [(name, last, opt) for name in SIZES for last in LASTS for opt in OPTIMIZERS]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exactness")
+    write_sample_images(directory, classes=3, per_class=9, size=64)
+    return directory
+
+
+@functools.lru_cache(maxsize=1)
+def calibrated_weights(name, directory):
+    """Return random weights whose BatchNorm statistics are those of the images."""
+    keras.utils.set_random_seed(1)
+    size = SIZES[name]
+    network = load_backbone(name, weights=None, input_shape=(size, size, 3))
+    folder = image_folder(directory, image_size=size, batch_size=27, shuffle=False)
+    (batch, _), *_ = folder.dataset()
+    contract = contract_layer(find_entry(name).contract.scheme)
+    batch = batch if contract is None else contract(batch)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.2
+    for _ in range(6):
+        network(batch, training=True)
+    scale = float(keras.ops.std(network(batch, training=False)))
+    assert scale > 1e-2, scale
+    return network.get_weights()
+
+
+def trained(name, last, optimizer, directory, cache):
+    """Return the model, its history and what was said of the cache."""
+    keras.utils.set_random_seed(3)
+    size, said = SIZES[name], []
+    folder = image_folder(directory, image_size=size, batch_size=8)
+    train, held_out = folder.split_off(30)
+    model = create_model(
+        name, 3, weights=None, input_shape=(size, size, 3), dropout=0.2
+    )
+    model.get_layer(name).network.set_weights(calibrated_weights(name, directory))
+    history = fine_tune(
+        model,
+        train,
+        held_out,
+        last=last,
+        epochs=2,
+        optimizer=optimizer,
+        learning_rate=1e-3,
+        cache=cache,
+        say=said.append,
+        verbose=0,
+    )
+    return model, history, said[0]
+
+
+def check(name, last, optimizer, directory, cache):
+    plain, end_to_end, _ = trained(name, last, optimizer, directory, "off")
+    cached, history, line = trained(name, last, optimizer, directory, cache)
+    assert line.count("cached at") == 2, line
+    weights = zip(plain.variables, cached.variables, strict=True)
+    slots = zip(plain.optimizer.variables, cached.optimizer.variables, strict=True)
+    differences = [np.abs(np.subtract(a, b)).max() for a, b in [*weights, *slots]]
+    assert max(differences) == 0.0
+    assert history.history == end_to_end.history
+    keras.backend.clear_session()
+
+
+@pytest.mark.usefixtures("deterministic_operations")
+@pytest.mark.parametrize(("name", "last", "optimizer"), QUICK)
+def test_cached_training_equals_end_to_end(name, last, optimizer, images, tmp_path):
+    check(name, last, optimizer, images, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("deterministic_operations")
+@pytest.mark.parametrize(("name", "last", "optimizer"), FULL)
+def test_cached_training_equals_end_to_end_for_all(
+    name, last, optimizer, images, tmp_path_factory
+):
+    cache = tmp_path_factory.getbasetemp() / "exactness_cache"
+    check(name, last, optimizer, images, cache)
