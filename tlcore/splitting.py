@@ -44,9 +44,16 @@ _PRODUCTS = {"Multiply", "TrueDivide", "Divide"}
 _CURVES = {"Activation", "Sigmoid", "Silu", "HardSilu", "HardSigmoid", "Gelu", "Tanh"}
 """Layers and operations that may end with a product of their input, by class."""
 
+_TANGLED = {"HardSilu", "HardSwish", "Gelu"}
+_HARD = {"hard_silu", "hard_swish", "gelu"}
+"""Operations, and activations, that multiply their input by what they scaled."""
+
 _SOLID = ("Conv", "Depthwise", "Separable", "Dense", "ReLU", "Flatten", "Reshape")
 _SOLID_PARTS = ("Pooling", "Padding", "Concatenate")
 """How classes are named whose result TensorFlow takes as it is into what follows."""
+
+_OWN = {"keras", "tlcore", "builtins"}
+"""Packages whose code is known by their versions."""
 
 _UNHEARD = {"name", "trainable", "seed", "build_config", "shared_object_id"}
 _UNHEARD_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
@@ -55,6 +62,13 @@ _UNHEARD_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 
 class UnsplittableError(ValueError):
     """Why a model cannot be cut, to be read after its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """One call of a model within the model, by its name."""
+
+    name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +83,7 @@ class Step:
         arguments: what it is called with, values in place.
         bindings: which value stands for which symbolic tensor, by id.
         flops: operations for one image, by the sizes of weights and outputs.
+        scopes: the calls it is part of, the outermost first.
     """
 
     operation: Any
@@ -78,6 +93,7 @@ class Step:
     arguments: Any = field(default=None, repr=False)
     bindings: Mapping[int, int] = field(default_factory=dict, repr=False)
     flops: int = 0
+    scopes: tuple[Scope, ...] = ()
 
     @property
     def name(self) -> str:
@@ -107,12 +123,14 @@ class Graph:
         outputs: the values that come out, by number.
         steps: what runs between them.
         tensors: what every value is.
+        name: of the model.
     """
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     steps: tuple[Step, ...] = field(repr=False)
     tensors: Mapping[int, Tensor] = field(repr=False)
+    name: str = "part"
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +181,7 @@ class Part(keras.Layer):
         takes: the values that go in, by number.
         gives: the values that come out, by number.
         tied: whether the tensors that go in come from the same batch of images.
+        name: of the model, so that nodes are called as its own where they can be.
     """
 
     def __init__(
@@ -172,8 +191,9 @@ class Part(keras.Layer):
         gives: Sequence[int],
         *,
         tied: bool = False,
+        name: str = "part",
     ) -> None:
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(name=name, dtype="float32", autocast=False)
         self.steps = tuple(steps)
         self.takes = tuple(takes)
         self.gives = tuple(gives)
@@ -192,9 +212,40 @@ class Part(keras.Layer):
         """Return what the steps make of `tensors`."""
         tensors = _tied(tensors) if self.tied and len(tensors) > 1 else tensors
         values = dict(zip(self.takes, tensors, strict=True))
-        for step in self.steps:
-            step.run(values, training=bool(training))
+        with _Scopes() as scopes:
+            for step in self.steps:
+                scopes.enter(step.scopes)
+                step.run(values, training=bool(training))
         return [values[number] for number in self.gives]
+
+
+class _Scopes:
+    """The names that Keras would give the nodes of models within a model.
+
+    TensorFlow sorts by them what it adds up, gradients of a value too.
+    """
+
+    def __init__(self) -> None:
+        self._entered: list[tuple[Scope, Any]] = []
+
+    def __enter__(self) -> "_Scopes":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.enter(())
+
+    def enter(self, scopes: Sequence[Scope]) -> None:
+        """Leave the scopes that are none of these and enter the others."""
+        pairs = zip(self._entered, scopes, strict=False)
+        shared = sum(1 for (entered, _), scope in pairs if entered is scope)
+        while len(self._entered) > shared:
+            self._entered.pop()[1].__exit__(None, None, None)
+        for scope in scopes[shared:]:
+            with keras.name_scope(scope.name):
+                pass  # as Keras does for `build`, so that the second one counts
+            context = keras.name_scope(scope.name)
+            context.__enter__()
+            self._entered.append((scope, context))
 
 
 class _Cast(keras.Operation):
@@ -237,7 +288,8 @@ def unroll(model: keras.Model) -> Graph:
     unroller = _Unroller()
     inputs = [unroller.value(x, x.name) for x in model.inputs]
     outputs = unroller.open(model, inputs, training=None)
-    return Graph(tuple(inputs), tuple(outputs), tuple(unroller.steps), unroller.tensors)
+    steps = tuple(unroller.steps)
+    return Graph(tuple(inputs), tuple(outputs), steps, unroller.tensors, model.name)
 
 
 def split(
@@ -295,7 +347,7 @@ def split_augmentation(model: keras.Model | Graph) -> tuple[Split, Graph]:
     cut = _open_values(graph, steps, len(lead))
     if not lead or len(cut) != 1 or set(cut) & set(graph.inputs):
         raise UnsplittableError("it does not begin with random layers")
-    rest_graph = Graph(cut, graph.outputs, tuple(rest), graph.tensors)
+    rest_graph = Graph(cut, graph.outputs, tuple(rest), graph.tensors, graph.name)
     return _parts(graph, steps, len(lead), cut), rest_graph
 
 
@@ -305,6 +357,7 @@ class _Unroller:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.tensors: dict[int, Tensor] = {}
+        self._scopes: tuple[Scope, ...] = ()
 
     def value(self, tensor: Any, name: str) -> int:
         """Return the number of a new value that looks like a symbolic tensor."""
@@ -317,10 +370,11 @@ class _Unroller:
         self, model: keras.Model, inputs: Sequence[int], *, training: bool | None
     ) -> list[int]:
         """Add the steps of a model called on `inputs`; return its outputs."""
-        functional = model
+        functional, around = model, self._scopes
         if isinstance(model, keras.Sequential):
             inputs = [self.converted(x, model) for x in inputs]
             functional = model._functional  # noqa: SLF001
+            self._scopes = (*around, Scope(functional.name))
         values = {
             id(symbol): self.cast(number, str(symbol.dtype))
             for symbol, number in zip(functional.inputs, inputs, strict=True)
@@ -330,6 +384,7 @@ class _Unroller:
             for node in nodes[depth]:
                 if not node.is_input:
                     self._call(node, values, training=training)
+        self._scopes = around
         return [values[id(symbol)] for symbol in functional.outputs]
 
     def converted(self, number: int, layer: keras.Layer) -> int:
@@ -353,6 +408,7 @@ class _Unroller:
                 (after,),
                 arguments=_One(number),
                 bindings={number: number},
+                scopes=self._scopes,
             )
         )
         return after
@@ -370,7 +426,10 @@ class _Unroller:
             if isinstance(layer, Backbone):
                 inputs = tuple(self.converted(x, layer) for x in inputs)
                 training = False
+            around, names = self._scopes, dict.fromkeys([layer, inside])
+            self._scopes = (*around, *(Scope(x.name) for x in names))
             outputs = self.open(inside, inputs, training=training)
+            self._scopes = around
             values.update(zip(map(id, node.output_tensors), outputs, strict=True))
             return
         outputs = [self.value(symbol, layer.name) for symbol in node.output_tensors]
@@ -384,6 +443,7 @@ class _Unroller:
                 arguments=arguments,
                 bindings={id(x): values[id(x)] for x in arguments.keras_tensors},
                 flops=_flops(layer, [self.tensors[n].shape for n in outputs]),
+                scopes=self._scopes,
             )
         )
 
@@ -531,71 +591,89 @@ def _terms(graph: Graph, *, training: bool) -> set[int]:
     that they are sums of themselves, and so it does with the factors of a product. A
     cut there would have it calculate in another order.
     """
-    uses, makers = _uses(graph), _makers(graph)
+    flow = _Flow(graph, training=training)
     terms: set[int] = set()
-    for step in reversed(graph.steps):
-        handed_on = _is_idle(step, training=training) and terms.issuperset(step.outputs)
-        if _adds_up(step) or handed_on or _multiplies(step):
-            terms.update(step.inputs)
-        elif _scales(step, training=training):
-            terms.update(n for n in step.inputs if not _is_solid(makers.get(n)))
-    return {number for number in terms if len(uses[number]) == 1}
+    for step in flow.steps:
+        inputs = flow.inputs(step)
+        if _adds_up(step) or _multiplies(step):
+            terms.update(inputs)
+        elif not _takes_as_it_is(step, training=training):
+            terms.update(n for n in inputs if not _is_solid(flow.makers.get(n)))
+    return {n for n in graph.tensors if flow.source(n) in terms and flow.is_for_one(n)}
 
 
 def _rewritten(graph: Graph, *, training: bool) -> str | None:
     """Say which step TensorFlow may calculate otherwise in a part, None if none.
 
-    Of three terms it adds up two first, and of a product that is scaled it scales one
-    factor: which ones hangs on how its nodes are called, and a part calls them otherwise
-    than the model does. And where it fails on a sum with a depthwise convolution, it
-    leaves all of a function as it was, so that there is no telling what it does.
+    Of three terms it adds up two first, and of two factors it scales one: which ones
+    hangs on how its nodes are called, and a part calls them otherwise than the model
+    does. And where it fails on a sum with a depthwise convolution, it leaves all of a
+    function as it was, so that there is no telling what it does.
     """
-    uses, makers = _uses(graph), _makers(graph)
-    idle = {
-        step.outputs[0]: step.inputs[0]
-        for step in graph.steps
-        if _is_idle(step, training=training) and len(step.inputs) == 1
-    }
-
-    def source(number: int) -> Step | None:
-        """Return what gives a value to no other step."""
-        while len(uses[number]) == 1 and number in idle:
-            number = idle[number]
-        return makers.get(number) if len(uses[number]) == 1 else None
-
-    addends: dict[Step, int] = {}
-    for step in graph.steps:
-        sources = [source(number) for number in step.inputs]
-        adds = _adds_up(step)
-        if adds:
-            addends[step] = sum(addends.get(x, 1) if x else 1 for x in sources)
-            if addends[step] > 2:
+    flow = _Flow(graph, training=training)
+    terms: dict[Step, int] = {}
+    for step in flow.steps:
+        inputs = [flow.maker(number) for number in step.inputs]
+        makers = [maker for maker in inputs if maker is not None]
+        alone = len(inputs) == 1
+        if _adds_up(step):
+            terms[step] = sum(terms.get(x, 1) if x else 1 for x in inputs)
+            if terms[step] > 2:
                 return f"{step.name!r} ends a sum of three terms or more"
-            if any(x is not None and _is_bare_depthwise(x) for x in sources):
+            if any(_is_bare_depthwise(x) for x in makers):
                 return f"{step.name!r} adds to a depthwise convolution"
-        if len(step.inputs) == 1 and any(
-            (_scales(step, training=training) and _ends_with_product(x))
-            or (adds and x in addends)
-            for x in sources
-            if x is not None
-        ):
-            return f"{step.name!r} scales or shifts what was calculated of two tensors"
+        scaled_product = _scales(step, training=training) and any(
+            _ends_with_product(x) for x in makers
+        )
+        shifted_sum = alone and _adds_up(step) and any(x in terms for x in makers)
+        product_of_scaled = _multiplies(step) and any(map(_ends_with_scale, makers))
+        if scaled_product or shifted_sum or product_of_scaled or _is_tangled(step):
+            return f"{step.name!r} calculates with a number and two tensors"
     return None
 
 
-def _uses(graph: Graph) -> dict[int, list[Step | None]]:
-    """Return what takes each value; None is the model's output."""
-    uses: dict[int, list[Step | None]] = {number: [] for number in graph.tensors}
-    for number in graph.outputs:
-        uses[number].append(None)
-    for step in graph.steps:
-        for number in step.inputs:
-            uses[number].append(step)
-    return uses
+class _Flow:
+    """What takes and what makes each value, steps left out that hand on their input.
 
+    Attributes:
+        steps: the others.
+        makers: the step that makes a value.
+    """
 
-def _makers(graph: Graph) -> dict[int, Step]:
-    return {number: step for step in graph.steps for number in step.outputs}
+    def __init__(self, graph: Graph, *, training: bool) -> None:
+        self._sources: dict[int, int] = {}
+        self.steps = []
+        for step in graph.steps:
+            if _is_idle(step, training=training):
+                self._sources[step.outputs[0]] = self.source(step.inputs[0])
+            else:
+                self.steps.append(step)
+        self.makers = {n: step for step in self.steps for n in step.outputs}
+        # Two steps alike count as one: TensorFlow calculates them once.
+        self._uses: dict[int, set[Any]] = {}
+        for number in graph.outputs:
+            self._uses.setdefault(self.source(number), set()).add(None)
+        for step in self.steps:
+            inputs = self.inputs(step)
+            for number in inputs:
+                key = type(step.operation).__name__, tuple(sorted(inputs))
+                self._uses.setdefault(number, set()).add(key)
+
+    def source(self, number: int) -> int:
+        """Return the value that was handed on to become this one."""
+        return self._sources.get(number, number)
+
+    def inputs(self, step: Step) -> list[int]:
+        """Return the values that a step takes."""
+        return [self.source(number) for number in step.inputs]
+
+    def is_for_one(self, number: int) -> bool:
+        """Tell whether no more than one step takes a value."""
+        return len(self._uses.get(self.source(number), ())) < 2
+
+    def maker(self, number: int) -> Step | None:
+        """Return the step that makes a value for no more than one other."""
+        return self.makers.get(self.source(number)) if self.is_for_one(number) else None
 
 
 def _open_values(graph: Graph, steps: Sequence[Step], count: int) -> tuple[int, ...]:
@@ -608,10 +686,12 @@ def _open_values(graph: Graph, steps: Sequence[Step], count: int) -> tuple[int, 
 def _parts(
     graph: Graph, steps: Sequence[Step], count: int, cut: tuple[int, ...]
 ) -> Split:
+    place = {step: i for i, step in enumerate(graph.steps)}
+    first, last = (sorted(x, key=place.get) for x in (steps[:count], steps[count:]))
     return Split(
         tuple(graph.tensors[number] for number in cut),
-        Part(steps[:count], graph.inputs, cut),
-        Part(steps[count:], cut, graph.outputs, tied=True),
+        Part(first, graph.inputs, cut, name=graph.name),
+        Part(last, cut, graph.outputs, tied=True, name=graph.name),
     )
 
 
@@ -638,17 +718,43 @@ def _ends_with_product(step: Step) -> bool:
     return _multiplies(step) or name in _CURVES or not _is_own(type(step.operation))
 
 
+def _ends_with_scale(step: Step) -> bool:
+    name = type(step.operation).__name__
+    alone = len(step.inputs) == 1 and name in _PRODUCTS
+    curved = _name(step.operation) in _HARD
+    return alone or curved or name in {"Rescaling", "Average"}
+
+
+def _is_tangled(step: Step) -> bool:
+    """Tell whether a step multiplies its input by what it scaled."""
+    kind = type(step.operation).__name__
+    alone = _name(step.operation) in _HARD - {"gelu"}
+    return kind in _TANGLED or (kind == "Activation" and alone)
+
+
 def _is_solid(step: Step | None) -> bool:
-    if step is None or not _is_own(type(step.operation)):
-        return step is None
+    """Tell whether TensorFlow takes a step's result as it is into any other."""
+    return step is None or (_is_known(step) and _is_straight(step.operation))
+
+
+def _takes_as_it_is(step: Step, *, training: bool) -> bool:
+    """Tell whether TensorFlow takes any result as it is into a step."""
+    return _is_known(step) and not _scales(step, training=training)
+
+
+def _is_known(step: Step) -> bool:
     name = type(step.operation).__name__
     known = name.startswith(_SOLID) or any(part in name for part in _SOLID_PARTS)
-    return known and _is_straight(step.operation)
+    return known and _is_own(type(step.operation))
 
 
 def _is_straight(layer: Any) -> bool:
-    activation = getattr(layer, "activation", None)
-    return getattr(activation, "__name__", "linear") in {"linear", "relu"}
+    return _name(layer) in {"linear", "relu"}
+
+
+def _name(layer: Any) -> str:
+    """Return the name of a layer's activation."""
+    return str(getattr(getattr(layer, "activation", None), "__name__", "linear"))
 
 
 def _is_bare_depthwise(step: Step) -> bool:
@@ -658,8 +764,12 @@ def _is_bare_depthwise(step: Step) -> bool:
 
 
 def _is_idle(step: Step, *, training: bool) -> bool:
-    """Tell whether a random layer hands on what it is given."""
-    return _has_random_state(step.operation) and not step.mode(training=training)
+    """Tell whether a step hands on what it is given."""
+    layer = step.operation
+    quiet = _has_random_state(layer) and not step.mode(training=training)
+    linear = isinstance(layer, keras.layers.Activation) and _name(layer) == "linear"
+    alone = len(step.inputs) == len(step.outputs) == 1
+    return alone and (quiet or linear or isinstance(layer, keras.layers.Identity))
 
 
 def _cheapest(
@@ -790,16 +900,21 @@ def _described(step: Step) -> Any:
             f"{layer.name!r} has no configuration to be known by; give it a get_config"
         ) from error
     tree = _tree(layer) if isinstance(layer, keras.Layer) else [layer]
-    return [text, [_code(type(x)) for x in tree]]
+    return [text, [[_code(type(x)), _functions(x)] for x in tree]]
 
 
 def _heard(config: Any, *, own: bool) -> Any:
     """Return what of a configuration decides what the layer computes."""
     if isinstance(config, dict):
+        unheard = _UNHEARD if own else set()
+        if "class_name" in config and isinstance(config.get("config"), dict):
+            named = {k: v for k, v in config["config"].items() if k != "name"}
+            config = {**config, "config": named}
+            unheard = unheard | {"build_config", "shared_object_id"}
         return {
             key: _heard(value, own=own)
             for key, value in config.items()
-            if not own or not (key in _UNHEARD or key.endswith(_UNHEARD_SUFFIXES))
+            if key not in unheard and not (own and key.endswith(_UNHEARD_SUFFIXES))
         }
     if isinstance(config, list | tuple):
         return [_heard(item, own=own) for item in config]
@@ -808,7 +923,7 @@ def _heard(config: Any, *, own: bool) -> Any:
 
 def _is_own(kind: type) -> bool:
     """Tell whether Keras or this package wrote a class."""
-    return kind.__module__.partition(".")[0] in {"keras", "tlcore", "builtins"}
+    return kind.__module__.partition(".")[0] in _OWN
 
 
 def _code(kind: type) -> str:
@@ -822,6 +937,16 @@ def _code(kind: type) -> str:
                     text = f"{name}{_instructions(function.__code__)}"
                     digest.update(text.encode())
     return digest.hexdigest()
+
+
+def _functions(layer: Any) -> list[Any]:
+    """Return what the functions from elsewhere do that a layer was given."""
+    return [
+        [key, _instructions(value.__code__)]
+        for key, value in sorted(vars(layer).items())
+        if isinstance(value, FunctionType)
+        and value.__module__.partition(".")[0] not in _OWN
+    ]
 
 
 def _instructions(code: CodeType) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ Owns the form that a cut and a cache agree on; it knows neither models nor files
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 
@@ -24,5 +25,6 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Return its bytes for one image, unknown sizes counted as 1."""
-        bits = "".join(filter(str.isdigit, self.dtype))
-        return math.prod(n or 1 for n in self.shape) * (int(bits or 8) // 8)
+        bits = re.match(r"\D+(\d+)", self.dtype)  # of "float8_e4m3fn": 8
+        itemsize = max(1, int(bits[1]) // 8) if bits else 1
+        return math.prod(n or 1 for n in self.shape) * itemsize

@@ -51,9 +51,11 @@ def _table_rows(pytestconfig: pytest.Config):
     rows: list[str] = []
     yield rows
     head = "| work | plain Keras | tlcore | ratio | target |"
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    for line in ("", head, "| --- | --- | --- | --- | --- |", *rows):
-        reporter.write_line(line)
+    manager = pytestconfig.pluginmanager
+    reporter = manager.get_plugin("terminalreporter")
+    with manager.get_plugin("capturemanager").global_and_fixture_disabled():
+        for line in ("", head, "| --- | --- | --- | --- | --- |", *rows):
+            reporter.write_line(line)
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """What the tests share: a feature cache of their own, and modes of Keras."""
 
-import keras
 import pytest
-import tensorflow as tf
-from tensorflow.python.framework import config
 
 from tlcore.feature_cache import FOLDER_VARIABLE
 
@@ -17,6 +14,9 @@ def _feature_cache_of_its_own(tmp_path_factory):
 
 @pytest.fixture
 def deterministic_operations():
+    import tensorflow as tf
+    from tensorflow.python.framework import config
+
     tf.config.experimental.enable_op_determinism()
     yield
     config.disable_op_determinism()
@@ -24,6 +24,8 @@ def deterministic_operations():
 
 @pytest.fixture
 def mixed_float16():
+    import keras
+
     keras.config.set_dtype_policy("mixed_float16")
     yield
     keras.config.set_dtype_policy("float32")

@@ -646,10 +646,10 @@ class TestRoom:
         try:
             with pytest.raises(PermissionError):
                 build(cache, key_of(100), TWO, random_rows(TWO, 100))
+            other()
             assert_holds(cache.find(key_of(40)), random_rows(TWO, 40))
         finally:
             cache.folder.chmod(0o700)
-        other()
 
     def test_a_folder_that_is_a_file_is_an_error(self, tmp_path):
         file = tmp_path / "file"

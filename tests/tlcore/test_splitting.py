@@ -130,6 +130,10 @@ def chain(last):
     return keras.Model(inputs, layers.Dense(2)(x))
 
 
+def twofold(x):
+    return x + x
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
@@ -208,9 +212,13 @@ class TestRefusals:
                 lambda x, u, v: layers.Add()([x, layers.Dropout(0.5)(u + v)]),
                 "sum of three terms",
             ),
-            (lambda x, u, v: (u + v) + 0.3, "scales or shifts"),
-            (lambda x, u, v: u * v * 0.3, "scales or shifts"),
-            (lambda x, u, v: layers.Rescaling(0.3)(u * v), "scales or shifts"),
+            (lambda x, u, v: (u + v) + 0.3, "a number and two tensors"),
+            (lambda x, u, v: u * v * 0.3, "a number and two tensors"),
+            (lambda x, u, v: u * (v / 3.0), "a number and two tensors"),
+            (lambda x, u, v: layers.Rescaling(0.3)(u * v), "a number and two"),
+            (lambda x, u, v: layers.Activation("hard_swish")(x), "a number and two"),
+            (lambda x, u, v: ops.hard_silu(x), "a number and two tensors"),
+            (lambda x, u, v: twofold(u + v), "sum of three terms"),
             (
                 lambda x, u, v: (
                     x + layers.DepthwiseConv2D(3, padding="same", name="d")(u)
@@ -225,7 +233,7 @@ class TestRefusals:
 
     def test_a_scaled_product_is_refused_only_where_the_scale_acts(self):
         model = chain(lambda x, u, v: layers.Dropout(0.5)(layers.Multiply()([u, v])))
-        with pytest.raises(UnsplittableError, match="'dropout.*scales or shifts"):
+        with pytest.raises(UnsplittableError, match="'dropout.*a number and two"):
             split(model, training=True)
         assert split(model, training=False, policy="boundary").cut
 
@@ -388,6 +396,22 @@ class TestFingerprint:
         assert one == same
         assert one != other
 
+    def test_hears_the_code_of_a_function_that_a_layer_is_given(self):
+        def halved(tensor):
+            return tensor / 2
+
+        def doubled(tensor):
+            return tensor * 2
+
+        doubled.__name__ = halved.__name__
+        with keras.saving.custom_object_scope({"halved": halved}):
+            one, other, same = (
+                fingerprint_of(middle=layers.Activation(function))
+                for function in (halved, doubled, halved)
+            )
+        assert one == same
+        assert one != other
+
     def test_refuses_a_lambda(self):
         with pytest.raises(UnsplittableError, match="is a Lambda, whose code"):
             fingerprint_of(middle=layers.Lambda(keras.ops.relu, output_shape=SHAPE))
@@ -441,7 +465,7 @@ def test_splitting_leaves_the_model_as_it_was(tmp_path):
         return lines, nodes, variables, [x.output.shape for x in model.layers]
 
     before, images = picture(), pictures()
-    told = np.array(model(images))
+    told = np.array(model(images, training=False))
     augmentation, graph = split_augmentation(model)
     for policy in POLICIES:
         divided = split(graph, policy=policy)
@@ -450,7 +474,8 @@ def test_splitting_leaves_the_model_as_it_was(tmp_path):
     augmentation.prefix([images], training=True)
     assert picture() == before
     model.save(tmp_path / "model.keras")
-    assert np.array_equal(load_model(tmp_path / "model.keras")(images), told)
+    again = load_model(tmp_path / "model.keras")
+    assert np.array_equal(again(images, training=False), told)
 
 
 # What follows draws models. Sizes are whole numbers of the processor's packets of 16:
