@@ -687,7 +687,9 @@ def _parts(
     graph: Graph, steps: Sequence[Step], count: int, cut: tuple[int, ...]
 ) -> Split:
     place = {step: i for i, step in enumerate(graph.steps)}
-    first, last = (sorted(x, key=place.get) for x in (steps[:count], steps[count:]))
+    first, last = (
+        sorted(x, key=place.__getitem__) for x in (steps[:count], steps[count:])
+    )
     return Split(
         tuple(graph.tensors[number] for number in cut),
         Part(first, graph.inputs, cut, name=graph.name),

@@ -28,12 +28,12 @@ SIZES = {
 LASTS = (0, 1, 5, 10, 20, 50)
 OPTIMIZERS = ("sgd", "adam", "rmsprop")
 
-QUICK = [
-    ("mobilenet_v2_035", 10, "adam"),
+QUICK = [("mobilenet_v2_035", 10, "adam")]
+FULL = [
+    *((name, last, opt) for name in SIZES for last in LASTS for opt in OPTIMIZERS),
     # Its cut is of two tensors, one of them around a residual block.
     ("efficientnet_b0", 19, "adam"),
 ]
-FULL = [(name, last, opt) for name in SIZES for last in LASTS for opt in OPTIMIZERS]
 
 
 @pytest.fixture(scope="module")

@@ -74,9 +74,7 @@ class TestCuts:
             (10, "smallest", "block6d_add", [(2, 2, 192)]),
         ],
     )
-    def test_of_efficientnet(
-        self, efficientnet, last, policy, name, shapes, training
-    ):
+    def test_of_efficientnet(self, efficientnet, last, policy, name, shapes, training):
         unfreeze(efficientnet, last=last)
         divided = split(efficientnet, training=training, policy=policy)
         assert divided.name == name
@@ -431,9 +429,7 @@ def mixed_precision():
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("last", [0, 2, 5])
-def test_under_mixed_precision_the_parts_are_the_whole(
-    mixed_precision, last, training
-):
+def test_under_mixed_precision_the_parts_are_the_whole(mixed_precision, last, training):
     inputs = keras.Input(SHAPE)
     u = layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs)
     u = layers.ReLU()(layers.BatchNormalization()(u))
@@ -667,7 +663,9 @@ class Sketch:
 SKETCHES = st.builds(
     Sketch,
     moves=st.lists(
-        st.tuples(st.sampled_from(sorted(MOVES)), st.integers(0, 4), st.integers(0, 29)),
+        st.tuples(
+            st.sampled_from(sorted(MOVES)), st.integers(0, 4), st.integers(0, 29)
+        ),
         min_size=2,
         max_size=9,
     ).map(tuple),
@@ -711,9 +709,7 @@ def outcome(run, model, tensors, *, training):
 def assert_same(model, divided, *, training):
     images = pictures()
     cut = Prefix(divided.prefix, SHAPE)(images)
-    parts = outcome(
-        divided.suffix, model, [x[:BATCH] for x in cut], training=training
-    )
+    parts = outcome(divided.suffix, model, [x[:BATCH] for x in cut], training=training)
     whole = outcome(
         lambda inputs, training: model(inputs[0], training=training),
         model,
@@ -727,8 +723,7 @@ def check_that_the_parts_are_the_whole(sketch, training, policy):
     model = sketch.model()
     try:
         divided = split(model, training=training, policy=policy)
-    except UnsplittableError as reason:
-        assert str(reason)
+    except UnsplittableError:
         return
     assert divided.prefix.trainable_variables == []
     assert divided.prefix.weights

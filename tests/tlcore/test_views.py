@@ -1,4 +1,4 @@
-"""Views: what decides one, how they cycle, and that they are what augmentation makes."""
+"""Views: what decides one, how they cycle, and that augmentation makes them."""
 
 import hashlib
 
