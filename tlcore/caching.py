@@ -116,6 +116,7 @@ def training_feed(
     bank, augmentation = None, None
     graph: keras.Model | Graph = model
     if options.views is not None:
+        _check_steps(model)
         augmentation, graph = _split_views(model)
         bank = ViewBank(
             augmentation,
@@ -303,15 +304,15 @@ def _gathered(
     bank: ViewBank | None,
     name: str,
 ) -> tuple[CachedRows, Split, str]:
-    rows = CachedRows(folder.num_images, divided.cut)
+    views = 1 if bank is None else bank.count
+    rows = CachedRows(folder.num_images, divided.cut, views=views)
     progress = options.progress and partial(options.progress, name)
     pass_options = PassOptions(options.open(), options.workers, progress)
     prefix = options.prefixes.setdefault(
         divided.fingerprint, Prefix(divided.prefix, (*folder.image_size, 3))
     )
     done = []
-    views = 1 if bank is None else min(bank.count, visited.epochs.stop)
-    for view in range(views):
+    for view in sorted({epoch % views for epoch in visited.epochs}):
         for images, alone in ((visited.images, False), (visited.alone, True)):
             if len(images):
                 source = Source(model, folder, divided, bank, view, alone)
@@ -337,13 +338,30 @@ def _split_views(model: keras.Model) -> tuple[Split, Graph]:
         ) from None
 
 
+def _own_step(model: keras.Model) -> str | None:
+    """Return the name of a method of training that is not Keras's, if there is one."""
+    names = ("train_step", "test_step", "compute_loss", "compute_metrics")
+    kind = type(model)
+    own = (n for n in names if getattr(kind, n) is not getattr(keras.Model, n))
+    return next(own, None)
+
+
+def _check_steps(model: keras.Model) -> None:
+    own = _own_step(model)
+    if own is not None:
+        raise ValueError(
+            "views needs a model that is trained in Keras's own steps. Received: "
+            f"model={model.name!r} with its own {own}. Leave views out."
+        )
+
+
 def _why_not(model: keras.Model) -> str | None:
     """Say why a model's steps cannot run a suffix, None if they can."""
     if keras.backend.backend() != "tensorflow":
         return f"the backend is {keras.backend.backend()}"
-    for name in ("train_step", "test_step", "compute_loss", "compute_metrics"):
-        if getattr(type(model), name) is not getattr(keras.Model, name):
-            return f"the model has its own {name}"
+    own = _own_step(model)
+    if own is not None:
+        return f"the model has its own {own}"
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return "the model trains on several devices"
     if model.compiled and model.jit_compile:

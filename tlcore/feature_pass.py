@@ -132,19 +132,20 @@ class CachedRows:
         nbytes: of a row.
     """
 
-    def __init__(self, count: int, tensors: Sequence[Tensor]) -> None:
+    def __init__(
+        self, count: int, tensors: Sequence[Tensor], *, views: int = 1
+    ) -> None:
         self.tensors = tuple(tensors)
         self.nbytes = sum(tensor.nbytes for tensor in tensors)
         self._count = count
         self._shelves: dict[tuple[int, bool], tuple[Features, NDArray[np.int64]]] = {}
-        self._views = 1
+        self._views = views
 
     def add(self, source: Source, features: Features) -> None:
         """Serve some or all images of the folder from an entry."""
         at = {digest: row for row, digest in enumerate(features.images)}
         rows = [at.get(digest, -1) for digest in source.folder.digests]
         self._shelves[source.view, source.alone] = features, np.array(rows, np.int64)
-        self._views = max(self._views, source.view + 1)
 
     def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Return the cut for the visits of one batch, all of the same epoch."""

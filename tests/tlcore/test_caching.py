@@ -225,6 +225,18 @@ class TestTheSameBits:
         count = f"{views} view{'s' if views > 1 else ''}"
         assert sides[1][2].startswith(f"train: {count}, cached at second")
 
+    def test_for_later_epochs_of_a_bank_whose_other_views_are_not_computed(
+        self, tmp_path, train
+    ):
+        computed = Computed()
+        model = tiny(augmentation="tutorial")
+        shared = {"views": 5, "verbose": 0, "progress": computed}
+        history = feature_extract(model, train, epochs=2, cache="off", **shared)
+        fine_tune(
+            model, train, history=history, last=1, epochs=2, cache=tmp_path, **shared
+        )
+        assert computed.images == [("train", 36)] * 2
+
     def test_where_only_validation_is_cached(self, tmp_path, train, held_out):
         sides = both_ways(
             tmp_path, train, held_out, make=lambda: tiny(augmentation="photometric")
@@ -652,6 +664,17 @@ class TestWhatGoesWrong:
     def test_views_without_augmentation_are_refused(self, train):
         with pytest.raises(ValueError, match="augmentation comes first. Received"):
             feature_extract(tiny(), train, epochs=1, views=2, verbose=0)
+
+    def test_views_of_a_model_that_steps_in_its_own_way_are_refused(self, train):
+        class Own(keras.Model):
+            def compute_loss(self, *args, **options):
+                return super().compute_loss(*args, **options)
+
+        whole = tiny(augmentation="tutorial")
+        model = Own(whole.inputs, whole.outputs)
+        model.compile("sgd", "categorical_crossentropy")
+        with pytest.raises(ValueError, match="its own compute_loss. Leave views out"):
+            fit(model, train, epochs=1, views=2, verbose=0)
 
     def test_views_of_a_dataset_are_refused(self, train):
         model = tiny(augmentation="tutorial")
