@@ -589,17 +589,22 @@ def _terms(graph: Graph, *, training: bool) -> set[int]:
 
     It may add up the terms of a sum in the order it likes best, together with the terms
     that they are sums of themselves, and so it does with the factors of a product. A
-    cut there would have it calculate in another order.
+    cut there would have it calculate in another order. What is added to itself it
+    calculates otherwise wherever else that goes.
     """
     flow = _Flow(graph, training=training)
     terms: set[int] = set()
+    doubled: set[int] = set()
     for step in flow.steps:
         inputs = flow.inputs(step)
+        if _adds_up(step):
+            doubled.update(n for n in inputs if inputs.count(n) > 1)
         if _adds_up(step) or _multiplies(step):
             terms.update(inputs)
         elif not _takes_as_it_is(step, training=training):
             terms.update(n for n in inputs if not _is_solid(flow.makers.get(n)))
-    return {n for n in graph.tensors if flow.source(n) in terms and flow.is_for_one(n)}
+    barred = doubled | {n for n in terms if flow.is_for_one(n)}
+    return {n for n in graph.tensors if flow.source(n) in barred}
 
 
 def _rewritten(graph: Graph, *, training: bool) -> str | None:

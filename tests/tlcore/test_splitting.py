@@ -98,6 +98,27 @@ class TestCuts:
             split(model, policy="smallest")
         assert split(model, policy="boundary").name == keep.name
 
+    @pytest.mark.parametrize(
+        "joined",
+        [
+            lambda x, u: layers.Add()([x, u]),
+            lambda x, u: layers.Multiply()([x, u]),
+            lambda x, u: layers.Concatenate()([x, layers.BatchNormalization()(u)]),
+            lambda x, u: layers.Concatenate()([x, layers.PReLU()(u)]),
+        ],
+    )
+    @pytest.mark.parametrize("training", [True, False])
+    def test_are_not_where_tensorflow_merges_two_steps(self, joined, training):
+        inputs = keras.Input(SHAPE)
+        x = layers.ReLU(name="relu")(conv(name="first")(inputs))
+        u = frozen(layers.BatchNormalization(name="bn"))(conv(name="second")(x))
+        trained = layers.Conv2D(4, 3, padding="same")(x)
+        model = keras.Model(inputs, layers.Conv2D(2, 3)(joined(trained, u)))
+        settle(model)
+        divided = split(model, training=training, policy="boundary")
+        assert divided.name == "relu + second"
+        assert_same(model, divided, training=training)
+
     @pytest.mark.parametrize("wrap", [lambda model: model, Backbone])
     def test_a_model_within_a_model_is_cut_inside(self, wrap):
         inner = keras.Sequential(
@@ -730,6 +751,54 @@ def check_that_the_parts_are_the_whole(sketch, training, policy):
     trained = {id(variable) for variable in divided.suffix.trainable_variables}
     assert trained == {id(variable) for variable in model.trainable_variables}
     assert_same(model, divided, training=training)
+
+
+FOUND = [
+    # Models whose parts once were not the whole, as they were drawn.
+    (
+        [("activation", 0, 0), ("add", 0, 0), ("add", 0, 0), ("add", 0, 3)],
+        "two",
+        False,
+    ),
+    ([("activation", 0, 0), ("activation", 0, 26)], "all", False),
+    (
+        [
+            ("backbone", 2, 26),
+            ("rescaling", 0, 13),
+            ("backbone", 4, 10),
+            ("convolution", 2, 16),
+        ],
+        "all",
+        True,
+    ),
+    ([("backbone", 4, 4), ("sum", 4, 17)], "two", False),
+    (
+        [("padding", 1, 5), ("layer norm", 2, 20), ("padding", 3, 21), ("add", 3, 14)],
+        "two",
+        True,
+    ),
+    (
+        [
+            ("shared layer", 1, 19),
+            ("batch norm", 1, 21),
+            ("residual", 1, 7),
+            ("shared dropout", 0, 5),
+            ("times", 0, 11),
+        ],
+        "two",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("moves", "head", "training"), FOUND)
+@pytest.mark.parametrize("boundary", [1, 12])
+def test_prefix_then_suffix_is_the_whole_where_it_once_was_not(
+    moves, head, training, boundary
+):
+    for policy in POLICIES:
+        sketch = Sketch(tuple(moves), head, boundary, frozenset({1} - {boundary}))
+        check_that_the_parts_are_the_whole(sketch, training, policy)
 
 
 drawn = given(SKETCHES, st.booleans(), st.sampled_from(POLICIES))
