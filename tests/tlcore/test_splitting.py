@@ -299,13 +299,14 @@ def net(
     regularizer=None,
     middle=None,
 ):
-    """Return two branches that rejoin, each weight a number of its own."""
+    """Return a network with a branch, each weight a number of its own."""
     options = {"kernel_initializer": initializer, "kernel_regularizer": regularizer}
     inputs = keras.Input(SHAPE)
     x = conv(3, strides=stride, activation=activation, **options)(inputs)
     x = layers.Dropout(0.5, seed=seed)(x)
     x = middle(x) if middle else x
-    u, v = conv(3, **options)(x), layers.MaxPooling2D(1)(x)
+    u = conv(3, **options)(x)
+    v = layers.MaxPooling2D(1)(u)
     x = layers.Concatenate()([v, u] if crossed else [u, v])
     x = layers.Conv2D(3, 3, activation="relu")(x)
     x = layers.GlobalAveragePooling2D()(x)
@@ -452,7 +453,9 @@ def mixed_precision():
 @pytest.mark.parametrize("last", [0, 2, 5])
 def test_under_mixed_precision_the_parts_are_the_whole(mixed_precision, last, training):
     inputs = keras.Input(SHAPE)
-    u = layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs)
+    # In full precision, but behind the conversion where the backbone begins.
+    x = layers.Rescaling(3.0, dtype="float32")(inputs)
+    u = layers.Conv2D(8, 3, padding="same", use_bias=False, dtype="float32")(x)
     u = layers.ReLU()(layers.BatchNormalization()(u))
     v = layers.Conv2D(8, 3, padding="same", activation="swish")(u)
     v = excited(layers.BatchNormalization()(v), 8)
