@@ -32,14 +32,8 @@ from tlcore.feature_pass import (
     Source,
     cached_features,
 )
-from tlcore.splitting import (
-    Graph,
-    Part,
-    Split,
-    UnsplittableError,
-    split,
-    split_augmentation,
-)
+from tlcore.graph import Graph, Part, UnsplittableError
+from tlcore.splitting import Split, split, split_augmentation
 from tlcore.views import ViewBank
 
 AUTO, OFF = "auto", "off"

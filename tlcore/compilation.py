@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
-from tlcore.splitting import Part
+from tlcore.graph import Part
 
 Compiled = Callable[[Any], list[NDArray[Any]]]
 """From a batch of images to the tensors of a cut."""

@@ -36,7 +36,8 @@ from tlcore.feature_cache import (
     Features,
     Key,
 )
-from tlcore.splitting import Part, Split
+from tlcore.graph import Part
+from tlcore.splitting import Split
 from tlcore.tensors import Tensor
 from tlcore.views import ViewBank
 

@@ -14,8 +14,9 @@ from typing import Any
 from tlcore.determinism import make_deterministic
 from tlcore.feature_cache import Builder, FeatureCache
 from tlcore.feature_pass import InexactError, Prefix, Source, Work
+from tlcore.graph import Part, unroll
 from tlcore.models import load_model
-from tlcore.splitting import Part, Split, split_augmentation, unroll
+from tlcore.splitting import Split, split_augmentation
 from tlcore.views import ViewBank
 
 

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 from tlcore.backbones import Backbone
 from tlcore.feature_pass import Prefix
 from tlcore.freezing import unfreeze
+from tlcore.graph import UnsplittableError, calls_keep_their_training, unroll
 from tlcore.models import create_model, load_model
-from tlcore.splitting import (
-    FLOPS_PER_BYTE,
-    POLICIES,
-    UnsplittableError,
-    _calls_keep_their_training,
-    split,
-    split_augmentation,
-    unroll,
-)
+from tlcore.splitting import FLOPS_PER_BYTE, POLICIES, split, split_augmentation
 
 layers, ops = keras.layers, keras.ops
 
@@ -277,7 +270,7 @@ class TestCallsWithTraining:
         images = pictures()
         passes = [np.array(model(images, training=True)) for _ in range(2)]
         acts = not np.array_equal(*passes)
-        assert acts != _calls_keep_their_training()
+        assert acts != calls_keep_their_training()
         divided = split(model, training=True, policy="boundary")
         assert ("drop" in names(divided.prefix.steps)) != acts
         assert_same(model, divided, training=True)

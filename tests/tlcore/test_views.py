@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlcore.augmentation import AUGMENTATIONS
+from tlcore.graph import UnsplittableError
 from tlcore.models import create_model
-from tlcore.splitting import UnsplittableError, split_augmentation
+from tlcore.splitting import split_augmentation
 from tlcore.views import ViewBank
 
 layers = keras.layers
