@@ -1,17 +1,36 @@
 """The command `tlbench`.
 
-Owns the words of the command line, its exit codes (0 done, 2 wrong input) and finding
-out who accepts and when. What accepting means is `store.accept`.
+Owns the words of the command line, its exit codes (0 done, 1 a finding, 2 wrong input)
+and finding out who accepts and when. What the commands do is in the other modules.
 """
 
 import getpass
+import json
 import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
+from filelock import FileLock
 
-from tlbench import store
+from tlbench import (
+    acceptance,
+    baseline,
+    history,
+    importing,
+    machine,
+    noise,
+    report,
+    selftest,
+    staleness,
+    store,
+    summary,
+    verdict,
+)
 
 
 class _Refusal(click.ClickException):
@@ -31,38 +50,68 @@ _RESULTS = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlcore", prog_name="tlbench")
 def main() -> None:
-    """Accept and list the baselines that pytest compares recorded values with."""
+    """Accept, list and compare the baselines that pytest judges recorded values by."""
 
 
 @main.command()
 @click.option("--reason", default="", metavar="TEXT", help="Why they are right.")
 @click.option("--prune", is_flag=True, help="Drop cases their files no longer have.")
+@click.option(
+    "--last",
+    type=click.IntRange(1, noise.MOST_RUNS),
+    default=noise.MOST_RUNS,
+    show_default=True,
+    help="Take the figures of this many saved runs, the newest.",
+)
+@click.option("--anchor", is_flag=True, help="Measure drift from these runs on.")
+@click.option(
+    "--alias",
+    nargs=2,
+    metavar="OLD NEW",
+    help="Rename a case: its baselines and history go on under the new name.",
+)
 @_RESULTS
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
-def accept(reason: str, results: Path, *, prune: bool, cases: tuple[str, ...]) -> None:
-    """Take the exact values of the last run as baseline.
+def accept(
+    reason: str,
+    results: Path,
+    last: int,
+    *,
+    prune: bool,
+    anchor: bool,
+    alias: tuple[str, str] | None,
+    cases: tuple[str, ...],
+) -> None:
+    """Take the last run as baseline: exact values, costs, and the figures saved.
 
     Without CASE, all cases of the last run. A case that failed is refused, unless an
-    exact value that differs from its baseline is all that failed.
+    exact value or cost that differs from its baseline is all that failed. Figures
+    (timings, memory, metrics) are taken from the newest runs that `pytest --tl-save`
+    appended to the history of the machine.
     """
-    try:
+    with _refusing(), _alone(results):
+        if alias:
+            _rename(results, alias, reason)
+            return
         run, evidence = store.read_last_run(results)
-        done = store.accept(
-            store.read_accepted(results),
+        how = _how(reason, evidence)
+        done = acceptance.accept(
+            store.read_accepted(results), run, how, cases=cases, prune=prune
+        )
+        figures = _accept_figures(
+            results,
             run,
-            store.Acceptance(
-                by=_who(),
-                when=datetime.now(UTC).isoformat(timespec="seconds"),
-                reason=reason.strip(),
-                evidence=evidence,
-            ),
+            done.baselines.aliases,
+            acceptance=how,
             cases=cases,
+            last=last,
+            anchor=anchor,
             prune=prune,
         )
         if done.new or done.changed or done.dropped:
             store.write_accepted(results, done.baselines)
-    except (ValueError, OSError) as error:
-        raise _Refusal(str(error)) from error
+        if figures is not None:
+            store.write_figures(results, run.machine, figures.figures)
     for word in ("new", "changed", "dropped"):
         for case in getattr(done, word):
             click.echo(f"{word:<8} {case}")
@@ -70,28 +119,237 @@ def accept(reason: str, results: Path, *, prune: bool, cases: tuple[str, ...]) -
         f"{len(done.new)} new, {len(done.changed)} changed, "
         f"{len(done.unchanged)} unchanged, {len(done.dropped)} dropped"
     )
+    if figures is not None and figures.runs:
+        _tell_figures(figures, run.machine)
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
 @_RESULTS
-def status(results: Path) -> None:
-    """List the accepted cases, each with its date and reason."""
-    if not results.is_dir():
-        raise _Refusal(
-            f"The results must be a folder. Received: --results {results}. "
-            "Name the folder, or make it with a first `tlbench accept`."
-        )
-    try:
+def status(results: Path, *, as_json: bool) -> None:
+    """List what is accepted, and every case without a good run for too long.
+
+    Exit code 1 if a machine's nightly run was missed twice, or a history is damaged.
+    """
+    with _refusing():
+        if not results.is_dir():
+            raise ValueError(
+                f"The results must be a folder. Received: --results {results}. "
+                "Name the folder, or make it with a first `tlbench accept`."
+            )
         baselines = store.read_accepted(results)
+        found = list(_stale(results, baselines, datetime.now(UTC)))
+    if as_json:
+        _print_json(
+            {
+                "accepted": {c: vars(b.accepted) for c, b in baselines.cases.items()},
+                "findings": found,
+            }
+        )
+    else:
+        width = max(map(len, baselines.cases), default=0)
+        for case, entry in sorted(baselines.cases.items()):
+            accepted = entry.accepted
+            how = f"{accepted.when[:10]}  {accepted.by}: {accepted.reason}"
+            click.echo(f"{case:<{width}}  {how}")
+        click.echo(f"{len(baselines.cases)} accepted cases in {results}")
+        for sentence in found:
+            click.echo(sentence)
+    if found:
+        sys.exit(1)
+
+
+@main.command("machine")
+@click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
+@_RESULTS
+def show_machine(results: Path, *, as_json: bool) -> None:
+    """Show this machine: what must match to compare, and what only explains."""
+    ask = machine.nvidia_smi()
+    with _refusing():
+        here = baseline.Machine.of(machine.identity(ask=ask))
+        context = machine.context(ask=ask)
+        known = store.read_machines(results)
+    if as_json:
+        _print_json({"name": here.name, "identity": here.identity, "context": context})
+        return
+    click.echo(f"{here.name}{'' if here.name in known else ' (no runs saved yet)'}")
+    for title, facts in (("identity", here.identity), ("context", context)):
+        click.echo(f"{title}:")
+        for key, value in facts.items():
+            click.echo(f"  {key}: {value}")
+    for name, other in known.items():
+        if name != here.name:
+            told = "; ".join(machine.differences(here.identity, other))
+            click.echo(f"{name} differs: {told}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
+@_RESULTS
+def compare(results: Path, *, as_json: bool) -> None:
+    """Judge the last run again, by the baselines as they are now.
+
+    Exit code 1 if there is a finding. Nothing is run again.
+    """
+    with _refusing():
+        run, _ = store.read_last_run(results)
+        known = store.read_machines(results).get(run.machine)
+        accepted = baseline.gather(
+            results,
+            baseline.Machine(
+                identity=known or {},
+                name=run.machine or "none",
+                versions=run.frameworks,
+            ),
+            store.read_accepted(results),
+        )
+        cases = verdict.judge(run.cases, accepted)
+    if as_json:
+        _print_json({case.case: verdict.to_json(case) for case in cases})
+    else:
+        for text, _ in (*summary.table(cases), *summary.findings(cases)):
+            click.echo(text)
+        click.echo(summary.count(cases))
+    if any(verdict.is_finding(x.verdict) for case in cases for x in case.findings):
+        sys.exit(1)
+
+
+@main.command("report")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("report"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder to write to.",
+)
+@_RESULTS
+def write_report(results: Path, out: Path) -> None:
+    """Write the page and the summary of the last run, from the files alone."""
+    with _refusing():
+        page = report.write(results, out)
+    click.echo(page)
+
+
+@main.command("selftest")
+def run_selftest() -> None:
+    """Plant known defects, and demand that each is found.
+
+    Exit code 1 if one is not.
+    """
+    missed = 0
+    for planted in selftest.run():
+        missed += not planted.found
+        word = "found " if planted.found else "MISSED"
+        click.echo(f"{word}  {planted.name}: {planted.told}")
+    click.echo("every defect was found" if not missed else f"{missed} missed")
+    if missed:
+        sys.exit(1)
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_RESULTS
+def import_file(file: Path, results: Path) -> None:
+    """Append the runs of a pytest-benchmark JSON file to the history.
+
+    They go to a machine of their own, made from what the file says of it.
+    """
+    with _refusing():
+        imported = importing.read(file)
+        store.write_machine(results, imported.machine, imported.identity)
+        history.append(store.history_path(results, imported.machine), imported.entries)
+    word = "case" if len(imported.entries) == 1 else "cases"
+    click.echo(f"{len(imported.entries)} {word} -> {imported.machine}")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what is wrong with the input into a sentence and exit code 2."""
+    try:
+        yield
     except (ValueError, OSError) as error:
         raise _Refusal(str(error)) from error
-    width = max(map(len, baselines), default=0)
-    for case, baseline in sorted(baselines.items()):
-        accepted = baseline.accepted
-        click.echo(
-            f"{case:<{width}}  {accepted.when[:10]}  {accepted.by}: {accepted.reason}"
-        )
-    click.echo(f"{len(baselines)} accepted cases in {results}")
+
+
+@contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    """Keep two acceptances apart."""
+    if not results.is_dir():
+        yield  # what follows says what is missing
+        return
+    with FileLock(results / ".accept.lock"):
+        yield
+
+
+def _how(reason: str, evidence: str) -> store.Acceptance:
+    how = store.Acceptance(
+        by=_who(),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        reason=reason.strip(),
+        evidence=evidence,
+    )
+    acceptance.check_reason(how)
+    return how
+
+
+def _accept_figures(
+    results: Path, run: store.LastRun, aliases: Mapping[str, str], **options: Any
+) -> acceptance.AcceptedFigures | None:
+    """Return the figures after an acceptance, None where they stay as they are."""
+    if not run.machine:
+        return None
+    kept = history.read(store.history_path(results, run.machine))
+    if kept.damage:
+        raise ValueError(kept.damage[0])
+    before = store.read_figures(results, run.machine)
+    entries = kept.renamed(aliases).entries
+    done = acceptance.accept_figures(before, run, entries, **options)
+    return done if done.figures != before else None
+
+
+def _tell_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
+    runs = sorted(set(figures.runs.values()))
+    count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    word = "run" if runs == [1] else "runs"
+    click.echo(f"figures of {len(figures.runs)} cases, {count} {word} each, on {where}")
+    if runs[0] < noise.FEWEST_RUNS:
+        click.echo(f"they are judged from {noise.FEWEST_RUNS} saved runs on")
+    for case in figures.anchored:
+        click.echo(f"drift is measured anew from here on: {case}")
+
+
+def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
+    how = _how(reason, "")
+    machines = {
+        name: store.read_figures(results, name) for name in store.read_machines(results)
+    }
+    old, new = alias
+    baselines, figures = acceptance.rename(
+        store.read_accepted(results), machines, old, new, how
+    )
+    store.write_accepted(results, baselines)
+    for name, cases in figures.items():
+        if cases != machines[name]:
+            store.write_figures(results, name, cases)
+    click.echo(f"{old} is {new} now")
+
+
+def _stale(results: Path, baselines: store.Baselines, now: datetime) -> Iterator[str]:
+    for name in store.read_machines(results):
+        kept = history.read(store.history_path(results, name))
+        yield from kept.damage
+        figures = store.read_figures(results, name)
+        entries = kept.renamed(baselines.aliases).entries
+        late = staleness.stale(figures, entries, now)
+        for one in late:
+            yield f"{name}: {one.why}"
+        if late:
+            yield f"{name}: if it is retired, remove its folder {results / name}"
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, default=list))
 
 
 def _who() -> str:

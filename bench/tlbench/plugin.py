@@ -1,53 +1,52 @@
 """The pytest side: options, the fixture `record`, hooks and the summary.
 
-Owns when a case is judged (at the end of its call), which baseline cases a session
-should have met, what travels from pytest-xdist workers, and the words printed. It is
-the only importer of pytest. What a record is and how it compares is `record`; the files
-are `store`. A session in which no case asks for `record` is left alone.
+Owns when a case is judged (exact values and costs at the end of its call, figures at
+the end of the session), which baseline cases a session should have met, what travels
+from pytest-xdist workers, and what is written at the end. It is the only importer of
+pytest. A session in which no case asks for `record` is left alone, unless it was told
+`--tl-results`: then every case that uses the fixture `benchmark` is timed by it.
 """
 
+import ast
+import hashlib
+import inspect
 import json
 import os
 import platform
+import secrets
 import shlex
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+import textwrap
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
-from itertools import zip_longest
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
-from tlbench import store
+from tlbench import (
+    baseline,
+    confirmation,
+    history,
+    machine,
+    report,
+    store,
+    summary,
+    verdict,
+)
 from tlbench.record import (
     CaseRecord,
-    Comparison,
-    Exact,
-    Finding,
-    Metric,
     Outcome,
     Recorder,
-    Timing,
-    Verdict,
-    compare,
-    differences,
-    findings,
     record_from_json,
     record_to_json,
-    verdict_of,
 )
 
 # The name under which records travel in reports, and baselines and inventories
 # between the processes of pytest-xdist.
 _PARCEL = "tlbench-record"
-
-_HEADINGS = ("case", "exact", "metrics", "median", "verdict")
-_COLOURS: Mapping[Verdict, dict[str, bool]] = {
-    "pass": {"green": True},
-    "regression": {"red": True},
-    "missing": {"yellow": True},
-}
 
 
 class _Worker(Protocol):
@@ -56,31 +55,13 @@ class _Worker(Protocol):
     workerinput: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One case in the summary; without a record, a baseline case that left none."""
+class Hooks:
+    """The hooks that suites may implement."""
 
-    case: str
-    findings: tuple[Finding, ...]
-    record: CaseRecord | None = None
-    comparison: Comparison | None = None
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict_of(self.findings)
-
-    def cells(self) -> tuple[list[str], ...]:
-        """Give the lines of each cell, in the order of the headings."""
-        verdict = [str(finding) for finding in self.findings] or ["pass"]
-        if self.record is None or self.comparison is None:
-            return [self.case], [], [], [], verdict
-        return (
-            [self.case],
-            _counts(self.comparison),
-            [_metric(name, metric) for name, metric in self.record.metrics.items()],
-            [_median(name, timing) for name, timing in self.record.timings.items()],
-            verdict,
-        )
+    @pytest.hookspec
+    def pytest_tlbench_identity(self, config: pytest.Config) -> Mapping[str, Any]:
+        """Return what else must match for the figures of two runs to be compared."""
+        raise NotImplementedError
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -89,13 +70,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tl-results",
         metavar="DIR",
-        help="folder of the baselines (default: results, in the rootdir)",
+        help="folder of the baselines (default: results, in the rootdir); every case "
+        "that uses the fixture benchmark is recorded",
     )
     group.addoption(
         "--tl-gate",
         action="store_true",
         help="a finding, such as a case without a baseline, makes the session fail",
     )
+    group.addoption(
+        "--tl-save",
+        action="store_true",
+        help="append this run to the history of the machine",
+    )
+    group.addoption(
+        "--tl-confirm",
+        metavar="N",
+        type=_times,
+        default=0,
+        help="run a case that looks worse N times again in fresh processes, and judge "
+        "it by those (default: 0)",
+    )
+    group.addoption(
+        "--tl-report",
+        metavar="DIR",
+        help="write report.html and report.md there",
+    )
+    group.addoption("--tl-records", metavar="FILE", help="for tlbench itself")
+
+
+def _times(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"--tl-confirm must be 0 or more. Received: {text!r}.")
+    return int(text)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hooks that suites may implement."""
+    pluginmanager.add_hookspecs(Hooks)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,9 +118,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Recorder:
-    """Take the exact values, metrics and timings of this case."""
+    """Take the exact values, costs, metrics, timings and memory of this case."""
     request.config.stash[_BENCH].load()
-    recorder = Recorder(_case(request.node))
+    recorder = Recorder(_case(request.node), _version(request.node))
     request.node.stash[_RECORDER] = recorder
     return recorder
 
@@ -125,11 +137,14 @@ class _Bench:
         self.version = metadata.version("tlcore")  # the distribution tlbench is in
         given, here = config.getoption("--tl-results"), config.invocation_params.dir
         self.results = here / given if given else config.rootpath / "results"
+        self.takes_all = bool(given)
         self.remedy = "tlbench accept --reason TEXT"
         folder = os.path.relpath(self.results, here)
         if folder != "results":
             self.remedy += f" --results {shlex.quote(folder)}"
-        self.baselines: dict[str, store.Baseline] | None = None
+        self.baselines: store.Baselines | None = None
+        # What exact values and costs are compared with, and what figures are too.
+        self.accepted = verdict.Accepted()
         self.collected_files: set[str] = set()
         self.skipped_files: set[str] = set()
         self.collected_cases: set[str] = set()
@@ -138,13 +153,23 @@ class _Bench:
         self.gone: set[str] = set()
         self.records: dict[str, CaseRecord] = {}
         self.failed: set[str] = set()
-        self.rows: list[_Row] = []
-        self.problem = ""
+        self.cases: Sequence[verdict.Case] = ()
+        self.notes: list[str] = []
+        self.context: machine.Context = {}
 
     @property
     def worker(self) -> dict[str, str] | None:
         """What the controlling process gave this worker; None if this is no worker."""
         return getattr(self.config, "workerinput", None)
+
+    @cached_property
+    def here(self) -> baseline.Machine:
+        """The machine, with what the suites know of it."""
+        extra: dict[str, Any] = {}
+        for told in self.config.hook.pytest_tlbench_identity(config=self.config):
+            extra |= told
+        found = machine.identity(extra, ask=machine.nvidia_smi())
+        return baseline.Machine.of(found)
 
     def load(self) -> None:
         """Read the baselines, once; UsageError if they cannot be used."""
@@ -153,18 +178,26 @@ class _Bench:
         try:
             if self.worker is None:
                 self.baselines = store.read_accepted(self.results)
+                self.accepted = baseline.gather(self.results, self.here, self.baselines)
+                self.context = machine.context(ask=machine.nvidia_smi())
             else:
                 path = store.accepted_path(self.results)
-                self.baselines = store.parse_accepted(
-                    self.worker[_PARCEL].encode(), path
+                parcel = json.loads(self.worker[_PARCEL])
+                content = json.dumps(parcel["accepted"]).encode()
+                self.baselines = store.parse_accepted(content, path)
+                self.accepted = baseline.judged(self.baselines, parcel["versions"])
+                self.accepted = replace(
+                    self.accepted,
+                    figures={
+                        case: verdict.Figures(version="") for case in parcel["figures"]
+                    },
                 )
         except (ValueError, OSError) as error:
             raise pytest.UsageError(str(error)) from None
 
-    def accepted(self, case: str) -> Mapping[str, Exact] | None:
-        """Give the accepted exact values of a case, None without a baseline."""
-        baseline = (self.baselines or {}).get(case)
-        return baseline.exact if baseline else None
+    def has_baseline(self, case: str) -> bool:
+        """Tell whether anything was accepted of a case."""
+        return case in self.accepted.cases
 
     # Collecting: which baseline cases should this session meet?
 
@@ -185,14 +218,15 @@ class _Bench:
         files.add(report.nodeid)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        recorded = {"record", "benchmark"} if self.takes_all else {"record"}
         recording = any(
-            "record" in getattr(item, "fixturenames", ()) for item in session.items
+            recorded & set(getattr(item, "fixturenames", ())) for item in session.items
         )
         if recording or self.config.getoption("--tl-gate"):
             self.load()
         if session.testsfailed:
             return  # an error while collecting fails the session and proves nothing
-        known = set(self.baselines or {})
+        known = self.accepted.cases
         self.chosen = known & {_case(item) for item in session.items}
         self.chosen |= {case for case in known if _file(case) in self.skipped_files}
         self.gone = {case for case in known if self._is_gone(case)}
@@ -221,15 +255,15 @@ class _Bench:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        recorder = item.stash.get(_RECORDER, None)
         try:
             result = yield
+            self._take_benchmark(item)
         finally:
+            recorder = item.stash.get(_RECORDER, None)
             if recorder:
                 recorder.close()
         if recorder:
-            exact = recorder.snapshot("passed").exact
-            wrong = differences(exact, self.accepted(recorder.case))
+            wrong = self._differences(recorder.snapshot("passed"))
             if wrong:
                 regression = pytest.fail.Exception(
                     f"{'; '.join(wrong)}\nin {recorder.case}, against the accepted "
@@ -240,6 +274,27 @@ class _Bench:
                 raise regression
         return result
 
+    def _take_benchmark(self, item: pytest.Item) -> None:
+        """Record what the fixture `benchmark` timed, unless the case did so itself."""
+        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        stats = getattr(getattr(fixture, "stats", None), "stats", None)
+        recorder = item.stash.get(_RECORDER, None)
+        if stats is None or not stats.data or (recorder is None and not self.takes_all):
+            return
+        if recorder is None:
+            self.load()
+            recorder = Recorder(_case(item), _version(item))
+            item.stash[_RECORDER] = recorder
+        if not recorder.has_timings:
+            recorder.timing("benchmark", stats.data, warmup=0)
+
+    def _differences(self, record: CaseRecord) -> tuple[str, ...]:
+        costs = self.accepted.costs.get(record.case, {}).get(self.accepted.versions)
+        return (
+            *verdict.differences(record.exact, self.accepted.exact.get(record.case)),
+            *verdict.differences(record.costs, costs),
+        )
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -247,8 +302,10 @@ class _Bench:
         report = yield
         case = _case(item)
         recorder = item.stash.get(_RECORDER, None)
-        if recorder is None and self.accepted(case) is not None:
-            recorder = Recorder(case)  # a case with a baseline that records nothing
+        if recorder is None and self.has_baseline(case):
+            recorder = Recorder(
+                case, _version(item)
+            )  # a case with a baseline that records nothing
         if recorder and (report.when == "call" or not report.passed):
             # Failed until the finished report says otherwise.
             regression = item.stash.get(_REGRESSION, None)
@@ -281,7 +338,14 @@ class _Bench:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: _Worker) -> None:
-        node.workerinput[_PARCEL] = store.accepted_json(self.baselines or {})
+        parcel = {
+            "accepted": json.loads(
+                store.accepted_json(self.baselines or store.Baselines())
+            ),
+            "figures": sorted(self.accepted.figures),
+            "versions": self.accepted.versions,
+        }
+        node.workerinput[_PARCEL] = json.dumps(parcel)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: _Worker) -> None:
@@ -291,65 +355,166 @@ class _Bench:
             self.chosen.update(inventory["chosen"])
             self.gone.update(inventory["gone"])
 
-    # Ending: judge, write, print.
+    # Ending: judge, run suspects again, write, print.
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.worker is not None or self.config.getoption("collectonly"):
             return
-        self.rows = sorted(self._judge(), key=lambda row: row.case)
+        records = self.config.getoption("--tl-records")
+        if records:
+            store.write_run(Path(records), self._run())
+            return
+        if not (self.records or self.gone or self.chosen):
+            return
+        self.cases = self._judge()
         status = pytest.ExitCode.OK
-        if self.config.getoption("--tl-gate") and any(r.findings for r in self.rows):
+        if self.config.getoption("--tl-gate") and self._has_findings():
             status = pytest.ExitCode.TESTS_FAILED
         try:
-            if self.records or self.gone:
-                store.write_last_run(self.results, self._last_run())
-        except OSError as error:
-            self.problem = f"the last run could not be written: {error}"
+            self._write()
+        except (OSError, ValueError) as error:
+            self.notes.append(f"the results could not be written: {error}")
             status = pytest.ExitCode.USAGE_ERROR
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = status
 
-    def _judge(self) -> Iterator[_Row]:
-        for case, left in self.records.items():
-            accepted = self.accepted(case)
-            comparison = compare(left.exact, accepted)
-            yield _Row(case, findings(left, accepted), left, comparison)
-        for case in self.chosen - set(self.records):
-            yield _Row(case, (Finding("missing", "the case did not run"),))
-        for case in self.gone:
-            yield _Row(case, (Finding("missing", "its file has no such case"),))
+    def _judge(self) -> Sequence[verdict.Case]:
+        cases = verdict.judge(self.records, self.accepted)
+        suspects = verdict.suspects(cases)
+        times = self.config.getoption("--tl-confirm")
+        if suspects and times:
+            again = confirmation.run_again(
+                suspects,
+                times=times,
+                folder=self.config.rootpath,
+                options=self._options_again(),
+                say=self._say,
+            )
+            cases = verdict.judge(self.records, self.accepted, again)
+        missing = [
+            verdict.absent(case, "the case did not run")
+            for case in self.chosen - set(self.records)
+        ]
+        missing += [
+            verdict.absent(case, f"its file has no such case{self._renamed(case)}")
+            for case in self.gone
+        ]
+        return sorted([*cases, *missing], key=lambda case: case.case)
 
-    def _last_run(self) -> store.LastRun:
+    def _renamed(self, gone: str) -> str:
+        """Say which new case left the same values as one that is gone, if one did."""
+        exact = self.accepted.exact.get(gone)
+        alike = [
+            case
+            for case, record in self.records.items()
+            if exact and not self.has_baseline(case) and record.exact == exact
+        ]
+        if len(alike) != 1:
+            return ""
+        words = f"--alias {shlex.quote(gone)} {shlex.quote(alike[0])}"
+        return f"; if it was renamed: {self.remedy} {words}"
+
+    def _options_again(self) -> list[str]:
+        """Return what pytest must be told to run a case of this session again."""
+        options = ["--rootdir", str(self.config.rootpath)]
+        options += ["--tl-results", str(self.results)] if self.takes_all else []
+        if self.config.inipath is not None:
+            options += ["-c", str(self.config.inipath)]
+        options += ["-m", self.config.getoption("markexpr", default="")]
+        if self.config.pluginmanager.hasplugin("xdist"):
+            options += ["-n", "0"]
+        return options
+
+    def _say(self, sentence: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"tlbench: {sentence}")
+
+    def _has_findings(self) -> bool:
+        return any(
+            verdict.is_finding(finding.verdict)
+            for case in self.cases
+            for finding in case.findings
+        )
+
+    def _write(self) -> None:
+        run = self._run()
+        if self.records or self.gone:
+            store.write_run(store.last_run_path(self.results), run)
+        if self.config.getoption("--tl-save"):
+            store.write_machine(self.results, self.here.name, self.here.identity)
+            history.append(
+                store.history_path(self.results, self.here.name), self._entries(run)
+            )
+        folder = self.config.getoption("--tl-report")
+        if folder:
+            path = self.config.invocation_params.dir / folder
+            self.notes.append(f"the report: {report.write(self.results, path)}")
+
+    def _entries(self, run: store.LastRun) -> list[history.Entry]:
+        commit = machine.commit(self.config.rootpath)
+        return [
+            history.Entry(
+                run=run.run,
+                when=run.when,
+                record=history.rounded(case.record),
+                verdict=case.verdict,
+                structure=history.structure_of(case.record),
+                commit=commit,
+                context=self.context,
+            )
+            for case in self.cases
+            if case.record is not None
+        ]
+
+    @cached_property
+    def _name(self) -> tuple[str, str]:
+        """The name of this run and its end, in ISO 8601."""
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        return name, now.isoformat(timespec="seconds")
+
+    def _run(self) -> store.LastRun:
+        name, when = self._name
         return store.LastRun(
-            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            when=when,
             versions={
                 "python": platform.python_version(),
                 "pytest": pytest.__version__,
                 "tlbench": self.version,
+                **self.here.identity["frameworks"],
             },
             cases=self.records,
             gone=tuple(sorted(self.gone)),
+            run=name,
+            machine=self.here.name,
+            frameworks=self.here.versions,
+            verdicts={case.case: verdict.to_json(case) for case in self.cases},
         )
 
     def pytest_terminal_summary(
         self,
         terminalreporter: "pytest.TerminalReporter",  # a public name since pytest 8.4
     ) -> None:
-        if not self.rows:
-            return
-        terminalreporter.write_sep("=", "tlbench")
-        for line, colour in _table(self.rows):
-            terminalreporter.write_line(line, **colour)
-        verdicts = [row.verdict for row in self.rows]
-        counts = [f"{verdicts.count(v)} {v}" for v in _COLOURS if v in verdicts]
-        cases = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
-        terminalreporter.write_line(f"{cases}: {', '.join(counts)}")
-        if verdicts.count("pass") < len(verdicts):
-            terminalreporter.write_line(f"to accept exact values: {self.remedy}")
-            if self.config.getoption("--tl-gate"):
-                terminalreporter.write_line("--tl-gate: a finding fails the session")
-        if self.problem:
-            terminalreporter.write_line(self.problem, red=True)
+        if self.cases:
+            terminalreporter.write_sep("=", "tlbench")
+            for line, colour in summary.table(self.cases):
+                terminalreporter.write_line(line, **colour)
+            found = list(summary.findings(self.cases))
+            if found:
+                terminalreporter.write_line("")
+            for line, colour in found:
+                terminalreporter.write_line(line, **colour)
+            terminalreporter.write_line(summary.count(self.cases))
+            if self._has_findings():
+                terminalreporter.write_line(f"to accept: {self.remedy}")
+                if self.config.getoption("--tl-gate"):
+                    terminalreporter.write_line(
+                        "--tl-gate: a finding fails the session"
+                    )
+        for note in self.notes:
+            terminalreporter.write_line(note, bold=True)
 
 
 _BENCH = pytest.StashKey[_Bench]()
@@ -375,46 +540,19 @@ def _outcome(report: pytest.TestReport, failure: Outcome) -> Outcome:
     return failure
 
 
-def _table(rows: list[_Row]) -> Iterator[tuple[str, dict[str, bool]]]:
-    """Give the lines of the summary, each with its colour."""
-    cells = [row.cells() for row in rows]
-    widths = [
-        max(len(line) for line in (heading, *(one for row in cells for one in row[i])))
-        for i, heading in enumerate(_HEADINGS)
-    ]
+def _version(item: pytest.Item) -> str:
+    """Return the version of a case: a digest of its function's code.
 
-    def aligned(texts: tuple[str, ...]) -> str:
-        padded = [text.ljust(width) for text, width in zip(texts, widths, strict=True)]
-        return "  ".join(padded).rstrip()
-
-    yield aligned(_HEADINGS), {"bold": True}
-    for row, columns in zip(rows, cells, strict=True):
-        for texts in zip_longest(*columns, fillvalue=""):
-            yield aligned(texts), _COLOURS[row.verdict]
-
-
-def _counts(comparison: Comparison) -> list[str]:
-    counts = {
-        "equal": comparison.equal,
-        "differs": comparison.differing,
-        "new": comparison.new,
-        "lost": comparison.lost,
-    }
-    told = [f"{len(names)} {word}" for word, names in counts.items() if names]
-    return [", ".join(told)] if told else []
-
-
-def _metric(name: str, metric: Metric) -> str:
-    text = f"{name} {metric.value:.4g}"
-    if metric.interval:
-        low, high = metric.interval
-        text += f" [{low:.4f}, {high:.4f}]"
-    return text if metric.n is None else f"{text} n={metric.n}"
-
-
-def _median(name: str, timing: Timing) -> str:
-    seconds = timing.median
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{name} {seconds / size:.3f} {unit}"
-    return f"{name} {seconds / 1e-6:.3f} us"
+    Comments, the docstring, decorators and how it is set out do not count.
+    """
+    function = getattr(item, "function", None)
+    try:
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))  # type: ignore[arg-type]
+        tree = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return ""
+    if not isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
+        return ""
+    body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
+    dumped = [ast.dump(tree.args), *(ast.dump(statement) for statement in body)]
+    return hashlib.sha256("\n".join(dumped).encode()).hexdigest()[:12]

@@ -1,36 +1,35 @@
 """What one case of one run left behind.
 
-Owns the values a case can leave (exact values, metrics, timings), what makes each of
-them valid, their JSON form with its schema version, and how exact values compare with
-accepted ones. It knows neither pytest nor files, and judges no timing and no metric.
+Owns the values a case can leave (exact values, costs, metrics, timings, memory), what
+makes each of them valid, and their JSON form with its schema version. It knows neither
+pytest nor files, and judges nothing.
 """
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 # History of the schema of every file that holds records or exact values.
 # 1: exact values, metrics, timings.
-SCHEMA = 1
+# 2: costs, memory, the version of a case; a metric is a list, one entry per seed;
+#    of a timing a sample of the repeats, with their number and their median.
+SCHEMA = 2
+
+SAMPLES = 32
+"""Repeats of a timing that are kept; of more, every n-th by size."""
 
 Scalar: TypeAlias = bool | int | float | str
 Exact: TypeAlias = Scalar | tuple[Scalar, ...]
 
 # "regression" is a case that ran to its end and whose only failure is an exact value.
 Outcome: TypeAlias = Literal["passed", "regression", "failed", "skipped", "xfailed"]
-Verdict: TypeAlias = Literal["pass", "regression", "missing"]
+Better: TypeAlias = Literal["higher", "lower"]
 
 # The 0.975 quantile of the standard normal distribution: 95 %, two-sided.
 _Z95 = statistics.NormalDist().inv_cdf(0.975)
-
-_WHY_NOT_JUDGED: Mapping[Outcome, str] = {
-    "failed": "the case failed",
-    "skipped": "the case was skipped",
-    "xfailed": "the case failed, as its xfail mark expects",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +41,14 @@ class Metric:
         n: how many samples it was measured on.
         correct: how many of the `n` samples were right; None if not a proportion.
         seed: the seed of the run that was measured.
+        better: which change is an improvement; None makes every change a finding.
     """
 
     value: float
     n: int | None = None
     correct: int | None = None
     seed: int | None = None
+    better: Better | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -69,28 +70,48 @@ class Timing:
     """Wall-clock durations of repeats, in seconds.
 
     Attributes:
-        seconds: the timed repeats, in the order they ran; at least one.
+        seconds: the timed repeats, in the order they ran; of more than `SAMPLES` a
+            sample.
+        median: of all of them.
+        count: how many there were.
         warmup: the repeats before them, which no figure is computed from.
     """
 
     seconds: tuple[float, ...]
+    median: float
+    count: int
     warmup: tuple[float, ...] = ()
-
-    @property
-    def median(self) -> float:
-        """The median of the timed repeats, in seconds."""
-        return statistics.median(self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseRecord:
-    """What one case left in one run; `case` is its node id relative to the rootdir."""
+    """What one case left in one run.
+
+    Attributes:
+        case: its node id relative to the rootdir.
+        outcome: how it ended.
+        version: of what it does; figures of two versions are not compared.
+        exact: values that are the same in every run on every machine.
+        costs: values that depend on the framework's version and on nothing else.
+        metrics: qualities, one entry per seed.
+        timings: durations.
+        memory: bytes.
+    """
 
     case: str
     outcome: Outcome
+    version: str = ""
     exact: Mapping[str, Exact] = field(default_factory=dict)
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    costs: Mapping[str, Exact] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[Metric, ...]] = field(default_factory=dict)
     timings: Mapping[str, Timing] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names under which something was recorded."""
+        kinds = (self.exact, self.costs, self.metrics, self.timings, self.memory)
+        return tuple(name for kind in kinds for name in kind)
 
 
 class Recorder:
@@ -98,14 +119,34 @@ class Recorder:
 
     Every method raises ValueError for a name that was recorded before, for a value that
     is not finite or contradicts another, and once the case has ended.
+
+    Args:
+        case: the node id.
+        version: of what the case does, until the case says otherwise.
     """
 
-    def __init__(self, case: str) -> None:
+    def __init__(self, case: str, version: str = "") -> None:
         self.case = case
+        self._version = version
         self._exact: dict[str, Exact] = {}
-        self._metrics: dict[str, Metric] = {}
+        self._costs: dict[str, Exact] = {}
+        self._metrics: dict[str, tuple[Metric, ...]] = {}
         self._timings: dict[str, Timing] = {}
+        self._memory: dict[str, int] = {}
         self._closed = False
+
+    def version(self, version: str | int) -> None:
+        """Say which version of the case this is.
+
+        Figures are compared with those of the same version only. Without a word from
+        the case it is made from the code of its function.
+        """
+        if isinstance(version, bool) or not isinstance(version, str | int):
+            raise ValueError(
+                "The version of a case must be a text or an integer. "
+                f"Received: version={version!r}."
+            )
+        self._version = str(version)
 
     def exact(self, name: str, value: Scalar | Iterable[Scalar]) -> None:
         """Record a value that is the same in every run on every machine.
@@ -117,6 +158,19 @@ class Recorder:
         self._check_name(name)
         self._exact[name] = _exact(name, value)
 
+    def cost(self, name: str, value: Scalar | Iterable[Scalar]) -> None:
+        """Record a value that depends on the version of the framework only.
+
+        It is compared, and must be equal, with what was accepted for the same
+        versions; FLOPs, graph operations, traces and checkpoint bytes are such.
+
+        Args:
+            name: what the value is, unique in the case.
+            value: a bool, int, str or finite float, or a list or tuple of those.
+        """
+        self._check_name(name)
+        self._costs[name] = _exact(name, value)
+
     def metric(
         self,
         name: str,
@@ -125,18 +179,29 @@ class Recorder:
         n: int | None = None,
         value: float | None = None,
         seed: int | None = None,
+        better: Better | None = None,
     ) -> None:
         """Record a measured quality: either `correct` out of `n`, or a `value`.
 
+        The same quality of several seeds goes under one name.
+
         Args:
-            name: what the quality is, unique in the case.
+            name: what the quality is, unique in the case but for its seeds.
             correct: how many of `n` samples were right.
             n: how many samples were measured; optional beside `value`.
             value: a finite number, for a quality that is no proportion.
             seed: the seed of the measured run.
+            better: "higher" or "lower". A proportion is better higher; for a value the
+                default makes a change in either direction a finding.
         """
-        self._check_name(name)
-        self._metrics[name] = _metric(name, correct, n, value, seed)
+        entry = _metric(
+            name, correct=correct, n=n, value=value, seed=seed, better=better
+        )
+        others = self._metrics.get(name, ()) if isinstance(name, str) else ()
+        known = {other.seed for other in others}
+        if seed is None or None in known or seed in known or self._closed:
+            self._check_name(name)
+        self._metrics[name] = (*others, entry)
 
     def timing(self, name: str, seconds: Iterable[float], *, warmup: int = 1) -> None:
         """Record the wall-clock durations of repeats.
@@ -149,18 +214,36 @@ class Recorder:
         self._check_name(name)
         self._timings[name] = _timing(name, seconds, warmup)
 
+    def memory(self, name: str, nbytes: int) -> None:
+        """Record how much memory something took, such as the peak of a phase.
+
+        Args:
+            name: what took it, unique in the case.
+            nbytes: bytes, more than 0.
+        """
+        self._check_name(name)
+        self._memory[name] = _memory(name, nbytes)
+
     def close(self) -> None:
         """Refuse every later value: the case has ended and is about to be judged."""
         self._closed = True
+
+    @property
+    def has_timings(self) -> bool:
+        """Whether the case timed something itself."""
+        return bool(self._timings)
 
     def snapshot(self, outcome: Outcome) -> CaseRecord:
         """Give what was recorded so far as a value."""
         return CaseRecord(
             case=self.case,
             outcome=outcome,
+            version=self._version,
             exact=dict(self._exact),
+            costs=dict(self._costs),
             metrics=dict(self._metrics),
             timings=dict(self._timings),
+            memory=dict(self._memory),
         )
 
     def _check_name(self, name: str) -> None:
@@ -176,8 +259,10 @@ class Recorder:
             )
         kinds: dict[str, Mapping[str, object]] = {
             "exact": self._exact,
+            "cost": self._costs,
             "metric": self._metrics,
             "timing": self._timings,
+            "memory": self._memory,
         }
         for kind, values in kinds.items():
             if name in values:
@@ -185,92 +270,6 @@ class Recorder:
                     f"A case records each name once. Received: name={name!r}, already "
                     f"recorded with record.{kind}. Give the second value another name."
                 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The names of a case's exact values, by how they compare with accepted ones."""
-
-    equal: tuple[str, ...]
-    differing: tuple[str, ...]
-    new: tuple[str, ...]  # recorded, without a baseline
-    lost: tuple[str, ...]  # in the baseline, not recorded
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One reason why a case does not pass."""
-
-    verdict: Literal["regression", "missing"]
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.why}"
-
-
-def compare(
-    exact: Mapping[str, Exact], accepted: Mapping[str, Exact] | None
-) -> Comparison:
-    """Compare exact values with accepted ones: equal means the same type and value."""
-    known = accepted or {}
-    shared = [name for name in exact if name in known]
-    return Comparison(
-        equal=tuple(name for name in shared if _same(exact[name], known[name])),
-        differing=tuple(name for name in shared if not _same(exact[name], known[name])),
-        new=tuple(name for name in exact if name not in known),
-        lost=tuple(name for name in known if name not in exact),
-    )
-
-
-def differences(
-    exact: Mapping[str, Exact], accepted: Mapping[str, Exact] | None
-) -> tuple[str, ...]:
-    """Say, value by value, which exact values differ from the accepted ones."""
-    return tuple(
-        f"{name}: expected {(accepted or {})[name]!r}, received {exact[name]!r}"
-        for name in compare(exact, accepted).differing
-    )
-
-
-def findings(
-    record: CaseRecord, accepted: Mapping[str, Exact] | None
-) -> tuple[Finding, ...]:
-    """Judge one record against the accepted exact values of its case.
-
-    Args:
-        record: what the case left.
-        accepted: the accepted exact values; None if the case has no baseline.
-
-    Returns:
-        The findings, regressions first. None at all is the verdict `pass`: the case
-        passed, every exact value equals its baseline and nothing lacks one.
-    """
-    found = [
-        Finding("regression", sentence)
-        for sentence in differences(record.exact, accepted)
-    ]
-    if record.outcome in _WHY_NOT_JUDGED:
-        return (*found, Finding("missing", _WHY_NOT_JUDGED[record.outcome]))
-    names = compare(record.exact, accepted)
-    if not (record.exact or record.metrics or record.timings or names.lost):
-        found.append(Finding("missing", "nothing was recorded"))
-    if record.exact and accepted is None:
-        found.append(Finding("missing", "no baseline for this case"))
-    elif names.new:
-        found.append(Finding("missing", f"no baseline for {', '.join(names.new)}"))
-    if names.lost:
-        found.append(Finding("missing", f"not recorded: {', '.join(names.lost)}"))
-    if record.metrics or record.timings:
-        found.append(Finding("missing", "no baseline for this machine"))
-    return tuple(found)
-
-
-def verdict_of(found: Iterable[Finding]) -> Verdict:
-    """Give the gravest verdict of a case's findings; without any it is `pass`."""
-    verdicts = {finding.verdict for finding in found}
-    if "regression" in verdicts:
-        return "regression"
-    return "missing" if verdicts else "pass"
 
 
 def exact_from_json(data: Mapping[str, Any]) -> dict[str, Exact]:
@@ -282,17 +281,20 @@ def record_to_json(record: CaseRecord) -> dict[str, Any]:
     """Give the JSON form of a record, without the case it stands under."""
     return {
         "outcome": record.outcome,
+        "version": record.version,
         "exact": dict(record.exact),
-        "metrics": {name: _present(m) for name, m in record.metrics.items()},
-        "timings": {
-            name: {"seconds": timing.seconds, "warmup": timing.warmup}
-            for name, timing in record.timings.items()
+        "costs": dict(record.costs),
+        "metrics": {
+            name: [_present(entry) for entry in entries]
+            for name, entries in record.metrics.items()
         },
+        "timings": {name: vars(timing) for name, timing in record.timings.items()},
+        "memory": dict(record.memory),
     }
 
 
 def record_from_json(case: str, data: Mapping[str, Any]) -> CaseRecord:
-    """Read a record from its JSON form.
+    """Read a record from its JSON form, of this schema or an older one.
 
     Raises:
         ValueError: a value is not valid.
@@ -306,34 +308,51 @@ def record_from_json(case: str, data: Mapping[str, Any]) -> CaseRecord:
     return CaseRecord(
         case=case,
         outcome=data["outcome"],
+        version=str(data.get("version", "")),
         exact=exact_from_json(data["exact"]),
+        costs=exact_from_json(data.get("costs", {})),
         metrics={
-            name: _metric(
-                name,
-                metric.get("correct"),
-                metric.get("n"),
-                metric["value"] if "correct" not in metric else None,
-                metric.get("seed"),
-            )
-            for name, metric in data["metrics"].items()
+            name: metrics_from_json(name, entries)
+            for name, entries in data["metrics"].items()
         },
         timings={
-            name: _timing(
-                name, [*timing["warmup"], *timing["seconds"]], len(timing["warmup"])
-            )
+            name: timing_from_json(name, timing)
             for name, timing in data["timings"].items()
+        },
+        memory={
+            name: _memory(name, nbytes)
+            for name, nbytes in data.get("memory", {}).items()
         },
     )
 
 
-def _same(left: Exact, right: Exact) -> bool:
-    if isinstance(left, tuple) and isinstance(right, tuple):
-        return len(left) == len(right) and all(map(_same, left, right))
-    # True == 1 == 1.0 in Python, but a count that became a flag is a change.
-    return type(left) is type(right) and left == right
+def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
+    """Read the entries of one metric; before schema 2 there was one."""
+    return tuple(
+        _metric(
+            name,
+            correct=entry.get("correct"),
+            n=entry.get("n"),
+            value=entry["value"] if "correct" not in entry else None,
+            seed=entry.get("seed"),
+            better=entry.get("better"),
+        )
+        for entry in (data if isinstance(data, list) else [data])
+    )
 
 
-def _present(metric: Metric) -> dict[str, int | float]:
+def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
+    """Read a timing; before schema 2 all repeats were kept."""
+    warmup = len(data["warmup"])
+    timing = _timing(name, [*data["warmup"], *data["seconds"]], warmup)
+    if "median" not in data:
+        return timing
+    if not _is_number(data["median"]) or not _is_integer(data["count"]):
+        raise ValueError(f"{name}: median={data['median']!r}, count={data['count']!r}")
+    return replace(timing, median=float(data["median"]), count=int(data["count"]))
+
+
+def _present(metric: Metric) -> dict[str, int | float | str]:
     return {name: value for name, value in vars(metric).items() if value is not None}
 
 
@@ -365,11 +384,18 @@ def _scalar(value: object) -> Scalar | None:
 
 def _metric(
     name: str,
+    *,
     correct: int | None,
     n: int | None,
     value: float | None,
     seed: int | None,
+    better: Better | None,
 ) -> Metric:
+    if better is not None and better not in get_args(Better):
+        raise ValueError(
+            f"better must be one of {', '.join(get_args(Better))}, or None. "
+            f"Received: {name}: better={better!r}."
+        )
     given = f"{name}: correct={correct!r}, n={n!r}, value={value!r}, seed={seed!r}"
     if (correct is None) == (value is None) or (correct is not None and n is None):
         raise ValueError(
@@ -390,13 +416,15 @@ def _metric(
                 f"correct must lie between 0 and n. Received: {given}. "
                 "Count each sample once."
             )
-        return Metric(value=int(correct) / n, n=n, correct=int(correct), seed=seed)
+        better = better or "higher"
+        correct = int(correct)
+        return Metric(value=correct / n, n=n, correct=correct, seed=seed, better=better)
     if not _is_number(value):
         raise ValueError(
             f"The value of a metric must be a finite number. Received: {given}. "
             "A run that diverged is a failure of the case: let it fail."
         )
-    return Metric(value=float(value), n=n, seed=seed)
+    return Metric(value=float(value), n=n, seed=seed, better=better)
 
 
 def _timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
@@ -418,7 +446,31 @@ def _timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
             "Time more repeats or lower warmup."
         )
     plain = tuple(float(repeat) for repeat in repeats if repeat is not None)
-    return Timing(seconds=plain[warmup:], warmup=plain[:warmup])
+    timed = plain[warmup:]
+    return Timing(
+        seconds=_sample(timed),
+        median=statistics.median(timed),
+        count=len(timed),
+        warmup=_sample(plain[:warmup]),
+    )
+
+
+def _sample(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Give at most `SAMPLES` of the values, evenly by size, in their order."""
+    if len(values) <= SAMPLES:
+        return values
+    by_size = sorted(range(len(values)), key=values.__getitem__)
+    last = len(values) - 1
+    kept = {by_size[round(i * last / (SAMPLES - 1))] for i in range(SAMPLES)}
+    return tuple(values[i] for i in sorted(kept))
+
+
+def _memory(name: str, nbytes: object) -> int:
+    if not _is_integer(nbytes) or nbytes < 1:
+        raise ValueError(
+            f"Memory is a number of bytes, more than 0. Received: {name}={nbytes!r}."
+        )
+    return int(nbytes)
 
 
 def _is_integer(value: object) -> TypeGuard[int]:

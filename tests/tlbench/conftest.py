@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import jinja2  # noqa: F401 - as scipy
 import pytest
+import scipy.special  # noqa: F401 - sessions within load no extension twice
 
 from tlbench import store
 from tlbench.record import Exact
@@ -14,6 +16,14 @@ Baseline = Callable[[dict[str, dict[str, Exact]]], Path]
 def pytest_configure(config: pytest.Config) -> None:
     # pytest refuses `pytest_plugins` in a conftest below the top; this works anywhere.
     config.pluginmanager.import_plugin("pytester")
+
+
+@pytest.fixture(autouse=True)
+def _sessions_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    # They would import it anew, which takes longer than all the rest.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+    # In a worker of pytest-xdist pytest-benchmark would time nothing.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
 
 @pytest.fixture
@@ -33,7 +43,7 @@ def baseline(pytester: pytest.Pytester, acceptance: store.Acceptance) -> Baselin
             case: store.Baseline(exact=exact, accepted=acceptance)
             for case, exact in cases.items()
         }
-        store.write_accepted(results, baselines)
+        store.write_accepted(results, store.Baselines(cases=baselines))
         return results
 
     return write

@@ -12,6 +12,7 @@ import tlcore
 PACKAGE = Path(tlcore.__file__).parent
 
 FLOORS = {
+    "costs": 0,
     "determinism": 0,
     "estimates": 0,
     "files": 0,
@@ -50,7 +51,7 @@ FLOORS = {
 
 FRAMEWORK_FREE = ("catalogue", "recipes", "experiments", "estimates", "cli")
 
-MAY_IMPORT_TENSORFLOW = {"compilation", "datasets", "determinism"}
+MAY_IMPORT_TENSORFLOW = {"compilation", "costs", "datasets", "determinism"}
 
 
 def imports(module: str) -> set[str]:

@@ -1,0 +1,88 @@
+"""Costs: what forward passes, training steps and checkpoints take, counted.
+
+Nothing here depends on the machine; what depends on the versions of TensorFlow and
+Keras is a cost, and compared with what was accepted for the same versions. A layer
+that is frozen no more shows as a jump of the training step's operations.
+"""
+
+import keras
+import pytest
+
+import tlcore as tl
+from tlcore import costs
+
+RECIPES = {
+    "efficientnet_b0": {},
+    "mobilenet_v2_035": {},
+    "resnet50_v2": {},
+    "sample_net": {},
+    "vgg16": {"head": "dense"},
+}
+"""Backbones of the recipes, with the options their recipes give."""
+
+
+def compiled(name, *, last):
+    """Return a model of ten classes with its last layers unfrozen, compiled."""
+    model = tl.create_model(
+        name, 10, weights=None, input_shape=(96, 96, 3), **RECIPES[name]
+    )
+    tl.unfreeze(model, last=last) if last else tl.freeze(model)
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("last", [0, 10], ids=["frozen", "last_10"])
+@pytest.mark.parametrize("name", RECIPES)
+def bench_training_step(name, last, record):
+    """Operations of a step on one image, graph and optimizer of a recipe's model."""
+    model = compiled(name, last=last)
+    counts = tl.trainable_summary(model)
+    record.exact("total_params", counts.total_params)
+    record.exact("trainable_params", counts.trainable_params)
+    record.exact("trainable_tensors", counts.trainable_tensors)
+    record.exact("non_trainable_tensors", counts.non_trainable_tensors)
+    record.cost("forward_flops", costs.forward_flops(model))
+    record.cost("train_step_flops", costs.train_step_flops(model))
+    record.cost("graph_operations", costs.graph_operations(model))
+    record.cost("optimizer_slots", costs.optimizer_slots(model))
+
+
+@pytest.mark.parametrize("cache", ["off", "on"])
+def bench_traces(cache, sample_splits, tmp_path, record):
+    """A step is traced in the first epoch and never again; a retrace costs seconds."""
+    counter = costs.TraceCounter()
+    model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
+    tl.freeze(model)
+    model.compile("adam", "categorical_crossentropy", metrics=[counter])
+    train, validation = sample_splits.train, sample_splits.validation
+    options = {"validation": validation, "verbose": 0}
+    options["cache"] = "off" if cache == "off" else tmp_path
+    tl.fit(model, train, epochs=1, **options)
+    first = counter.traces
+    tl.fit(model, train, initial_epoch=1, epochs=4, **options)
+    record.cost("traces_of_one_epoch", first)
+    record.cost("traces_of_three_epochs", counter.traces - first)
+
+
+@pytest.mark.parametrize("last", [0, 10], ids=["frozen", "last_10"])
+def bench_checkpoint(last, sample_splits, tmp_path, record):
+    """A round trip of a checkpoint: the same bits, frozen state included."""
+    keras.utils.set_random_seed(1)
+    model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
+    train = sample_splits.train
+    history = tl.feature_extract(model, train, epochs=1, verbose=0)
+    if last:
+        tl.fine_tune(model, train, history=history, last=last, epochs=1, verbose=0)
+    frozen = tl.frozen_fingerprint(model)
+    path = tmp_path / "checkpoint.weights.h5"
+    model.save_weights(path)
+    before = [keras.ops.convert_to_numpy(v) for v in model.variables]
+    for variable in model.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    model.load_weights(path)
+    after = [keras.ops.convert_to_numpy(v) for v in model.variables]
+    same = all((a == b).all() for a, b in zip(before, after, strict=True))
+    record.exact("same_weights", same)
+    record.exact("same_frozen_state", tl.frozen_fingerprint(model) == frozen)
+    record.cost("optimizer_slots", costs.optimizer_slots(model))
+    record.cost("checkpoint_bytes", costs.checkpoint_bytes(model))

@@ -1,0 +1,42 @@
+"""Photographs: accuracy over seeds and epoch time on real images, where they are.
+
+They lie beside the project, in `../shared`, with real weights; elsewhere these cases
+are skipped. Nothing exact is recorded: what has no baseline on a machine is not missed.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import keras
+import pytest
+
+import tlcore as tl
+from tlcore.training import evaluate
+
+SHARED = Path(__file__).parents[3] / "shared"
+PHOTOGRAPHS = SHARED / "data/pizza_steak_sushi"
+WEIGHTS = SHARED / "weights/mobilenet_v2_035_224_notop.weights.h5"
+SEEDS = tuple(range(1, 6))
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """450 + 150 photographs of three classes at 224 pixels."""
+    if not PHOTOGRAPHS.is_dir() or not WEIGHTS.is_file():
+        pytest.skip("no photographs or no weights beside the project")
+    return tl.load_splits(
+        PHOTOGRAPHS, image_size=(224, 224), batch_size=32, label_mode="categorical"
+    )
+
+
+def bench_feature_extraction(photographs, time_epochs, record):
+    """MobileNetV2 0.35 with ImageNet weights: five epochs of the head."""
+    for seed in SEEDS:
+        keras.utils.set_random_seed(seed)
+        model = tl.create_model("mobilenet_v2_035", 3, weights=WEIGHTS)
+        tl.feature_extract(model, photographs.train, epochs=5, verbose=0)
+        score = evaluate(model, photographs.test)["accuracy"]
+        correct = round(score.value * score.n)
+        record.metric("test_accuracy", correct=correct, n=score.n, seed=seed)
+    fit = partial(tl.fit, model, photographs.train, verbose=0)
+    time_epochs(lambda i: fit(initial_epoch=5 + i, epochs=6 + i), epochs=16)

@@ -1,0 +1,305 @@
+"""Acceptance: how the values of runs become a baseline.
+
+Owns which cases and runs may be taken, which stay as they are, and when the anchor that
+drift is measured from moves. It reads no file and no clock: who, when and why are
+arguments, and without a reason nothing is accepted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tlbench import noise
+from tlbench.history import Entry, structure_of
+from tlbench.record import CaseRecord
+from tlbench.store import (
+    Acceptance,
+    Alias,
+    Baseline,
+    Baselines,
+    Figures,
+    LastRun,
+    SeedValue,
+)
+from tlbench.verdict import compare, proportions_of, series_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """The exact baselines after an acceptance, and what happened to each case."""
+
+    baselines: Baselines
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedFigures:
+    """The figures of a machine after an acceptance.
+
+    Attributes:
+        figures: by case.
+        runs: by case that was taken, from how many runs.
+        anchored: the cases whose anchor moved.
+    """
+
+    figures: Mapping[str, Figures]
+    runs: Mapping[str, int]
+    anchored: tuple[str, ...]
+
+
+def accept(
+    baselines: Baselines,
+    run: LastRun,
+    acceptance: Acceptance,
+    *,
+    cases: Iterable[str] = (),
+    prune: bool = False,
+) -> Accepted:
+    """Take the exact values and costs of a run as baseline.
+
+    A case whose values equal its baseline keeps the acceptance it has, and costs of
+    other framework versions stay. A case that now records neither loses its baseline. A
+    case that was skipped, and a case that is not in the run, stays as it is.
+
+    Args:
+        baselines: the baselines so far.
+        run: the run to take the values from.
+        acceptance: who, when, why and from which evidence.
+        cases: the cases to take; without any, all of the run.
+        prune: also drop the baseline cases which the files of the run no longer have.
+
+    Raises:
+        ValueError: the reason is blank, or a case is unknown or did not pass. The only
+            failure that can be accepted is a differing exact value or cost.
+    """
+    check_reason(acceptance)
+    taken = acceptable(run, tuple(cases))
+    after = dict(baselines.cases)
+    done: dict[str, list[str]] = {"new": [], "changed": [], "unchanged": []}
+    dropped: list[str] = []
+    for record in taken:
+        before = after.get(record.case)
+        if not record.exact and not record.costs:
+            if after.pop(record.case, None):
+                dropped.append(record.case)
+            continue
+        costs = dict(before.costs) if before else {}
+        costs.pop(run.frameworks, None)
+        if record.costs:
+            costs[run.frameworks] = record.costs
+        fresh = Baseline(exact=record.exact, accepted=acceptance, costs=costs)
+        if before and _equal(before, fresh):
+            done["unchanged"].append(record.case)
+            continue
+        done["changed" if before else "new"].append(record.case)
+        after[record.case] = fresh
+    if prune:
+        dropped += [case for case in run.gone if after.pop(case, None)]
+    return Accepted(
+        baselines=replace(baselines, cases=after),
+        new=tuple(done["new"]),
+        changed=tuple(done["changed"]),
+        unchanged=tuple(done["unchanged"]),
+        dropped=tuple(dropped),
+    )
+
+
+def accept_figures(
+    figures: Mapping[str, Figures],
+    run: LastRun,
+    entries: Sequence[Entry],
+    acceptance: Acceptance,
+    *,
+    cases: Iterable[str] = (),
+    last: int = noise.MOST_RUNS,
+    anchor: bool = False,
+    prune: bool = False,
+) -> AcceptedFigures:
+    """Take the figures of the newest saved runs as baseline of a machine.
+
+    Taken are runs of the version of the case, with the exact values and costs, that the
+    last run had. The anchor stays where it is, so that small steps add up, unless the
+    level was changed by more than noise: then who accepts it has seen it.
+
+    Args:
+        figures: the accepted figures so far, by case.
+        run: the last run.
+        entries: the history of the machine.
+        acceptance: who, when, why and from which evidence.
+        cases: the cases to take; without any, all of the run.
+        last: how many runs to take at most.
+        anchor: whether to move the anchor of the cases in any event.
+        prune: also drop the cases which the files of the run no longer have.
+
+    Raises:
+        ValueError: the reason is blank, or a case is unknown or did not pass.
+    """
+    check_reason(acceptance)
+    after, runs, anchored = dict(figures), {}, []
+    by_case: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_case.setdefault(entry.case, []).append(entry)
+    for record in acceptable(run, tuple(cases)):
+        alike = [
+            entry
+            for entry in by_case.get(record.case, [])
+            if entry.is_good
+            and entry.record.version == record.version
+            and entry.structure == structure_of(record)
+        ][-last:]
+        fresh = _figures(record, alike, acceptance)
+        if fresh is None:
+            continue
+        before = figures.get(record.case)
+        moves = anchor or before is None or _moved(before, fresh)
+        if before is not None and not moves:
+            kept = {n: before.anchor.get(n, x) for n, x in fresh.series.items()}
+            fresh = replace(fresh, anchor=kept, anchored=before.anchored)
+        elif before is not None:
+            anchored.append(record.case)
+        after[record.case] = fresh
+        runs[record.case] = len({entry.run for entry in alike})
+    if prune:
+        for case in run.gone:
+            after.pop(case, None)
+    return AcceptedFigures(figures=after, runs=runs, anchored=tuple(anchored))
+
+
+def rename(
+    baselines: Baselines,
+    figures: Mapping[str, Mapping[str, Figures]],
+    old: str,
+    new: str,
+    acceptance: Acceptance,
+) -> tuple[Baselines, dict[str, dict[str, Figures]]]:
+    """Give a case's baselines and its history another name.
+
+    Args:
+        baselines: the exact baselines.
+        figures: the accepted figures, by machine.
+        old: the name that has baselines.
+        new: the name that has none yet.
+        acceptance: who, when and why.
+
+    Raises:
+        ValueError: the reason is blank, there is nothing under the old name, or
+            something under the new.
+    """
+    check_reason(acceptance)
+    known = {*baselines.cases, *(case for cases in figures.values() for case in cases)}
+    if old not in known:
+        raise ValueError(
+            "The old name of a renamed case must have a baseline. "
+            f"Received: {old!r}. Accepted are: {', '.join(sorted(known)) or 'none'}."
+        )
+    if new in known or new == old:
+        raise ValueError(
+            "The new name of a renamed case must have no baseline yet. "
+            f"Received: {new!r}. Accept the case under that name instead."
+        )
+    moved = {new if case == old else case: x for case, x in baselines.cases.items()}
+    renamed = {k: v for k, v in baselines.renamed.items() if k != new} | {
+        old: Alias(to=new, accepted=acceptance)
+    }
+    machines = {
+        machine: {new if case == old else case: x for case, x in cases.items()}
+        for machine, cases in figures.items()
+    }
+    return Baselines(cases=moved, renamed=renamed), machines
+
+
+def check_reason(acceptance: Acceptance) -> None:
+    """Refuse an acceptance without a reason.
+
+    Raises:
+        ValueError: the reason is blank.
+    """
+    if not acceptance.reason.strip():
+        raise ValueError(
+            "Accepting a baseline needs a reason. "
+            f"Received: reason={acceptance.reason!r}. Say why the values are right."
+        )
+
+
+def acceptable(run: LastRun, cases: tuple[str, ...]) -> list[CaseRecord]:
+    """Return the records of the run that may become a baseline.
+
+    Raises:
+        ValueError: a case is unknown or did not pass.
+    """
+    unknown = sorted(set(cases) - set(run.cases))
+    if unknown:
+        raise ValueError(
+            "Every case to accept must be one of the last run. "
+            f"Received: {', '.join(unknown)}. "
+            f"The last run has: {', '.join(sorted(run.cases))}."
+        )
+    chosen = [run.cases[case] for case in sorted(set(cases) or run.cases)]
+    refused = ("failed", "skipped", "xfailed") if cases else ("failed",)
+    bad = [record for record in chosen if record.outcome in refused]
+    if bad:
+        listed = ", ".join(f"{record.case} ({record.outcome})" for record in bad)
+        raise ValueError(
+            "A case must pass, but for its exact values, to become a baseline. "
+            f"Received: {listed}. Mend it and run again, or name the cases to accept."
+        )
+    return [record for record in chosen if record.outcome in ("passed", "regression")]
+
+
+def _equal(before: Baseline, fresh: Baseline) -> bool:
+    def same(left: Mapping[str, object], right: Mapping[str, object]) -> bool:
+        names = compare(right, left)  # type: ignore[arg-type]
+        return not (names.differing or names.new or names.lost)
+
+    costs = before.costs.keys() == fresh.costs.keys() and all(
+        same(before.costs[key], fresh.costs[key]) for key in fresh.costs
+    )
+    return costs and same(before.exact, fresh.exact)
+
+
+def _figures(
+    record: CaseRecord, alike: Sequence[Entry], acceptance: Acceptance
+) -> Figures | None:
+    series: dict[str, dict[str, float]] = {}
+    units: dict[str, str] = {}
+    metrics: dict[str, list[SeedValue]] = {}
+    for entry in alike:
+        for name, one in series_of(entry.record).items():
+            series.setdefault(name, {})[entry.run] = one.value
+            units |= {name: one.unit} if one.unit else {}
+        for name, entries in proportions_of(entry.record).items():
+            metrics.setdefault(name, []).extend(
+                (entry.run if x.seed is None else f"seed {x.seed}", x.value, x.n or 1)
+                for x in entries
+            )
+    if not series and not metrics:
+        return None
+    return Figures(
+        version=record.version,
+        accepted=acceptance,
+        series=series,
+        metrics={name: tuple(values) for name, values in metrics.items()},
+        anchor=series,
+        anchored=acceptance,
+        units=units,
+    )
+
+
+def _moved(before: Figures, fresh: Figures) -> bool:
+    """Tell whether the level of any series changed by more than noise."""
+    if before.version != fresh.version:
+        return True
+    for name, runs in fresh.series.items():
+        known = before.series.get(name, {})
+        if len(known) >= noise.FEWEST_RUNS and runs:
+            scaled = {k: noise.scaled(v, known) for k, v in known.items()}
+            night = noise.night({name: scaled}, {}, shared=False)
+            expected = night.expectations[name]
+            values = [noise.scaled(value, known) for value in runs.values()]
+            change = abs(sum(values) / len(values) - expected.centre)
+            limit = expected.limit(noise.FALSE_ALARMS, fresh=len(values))
+            if change > max(limit, noise.PRACTICAL_SIZE):
+                return True
+    return False

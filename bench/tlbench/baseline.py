@@ -1,0 +1,88 @@
+"""Baseline: all that a run on one machine is compared with, read from `results/`.
+
+Owns putting together what `store` keeps in several files, for the machine at hand, with
+renamed cases under their new names, and finding the nearest other machine where this
+one has no figures. It judges nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlbench import machine, store, verdict
+from tlbench.machine import Identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine at hand.
+
+    Attributes:
+        identity: what must match.
+        name: of its folder.
+        versions: of the frameworks, as costs are accepted under.
+    """
+
+    identity: Identity
+    name: str
+    versions: str
+
+    @classmethod
+    def of(cls, identity: Identity) -> "Machine":
+        """Return the machine with an identity."""
+        versions = machine.framework_key(identity["frameworks"])
+        return cls(
+            identity=identity, name=machine.machine_id(identity), versions=versions
+        )
+
+
+def gather(
+    results: Path, here: Machine, baselines: store.Baselines
+) -> verdict.Accepted:
+    """Return what a run is compared with.
+
+    Args:
+        results: the folder of the baselines.
+        here: the machine at hand.
+        baselines: the exact baselines, as read.
+
+    Raises:
+        ValueError: a file is damaged or of a newer schema.
+        OSError: a file cannot be read.
+    """
+    figures = store.read_figures(results, here.name)
+    return verdict.Accepted(
+        exact={case: x.exact for case, x in baselines.cases.items()},
+        costs={case: x.costs for case, x in baselines.cases.items() if x.costs},
+        figures={
+            case: verdict.Figures(
+                version=x.version,
+                series=x.series,
+                metrics=x.metrics,
+                anchor=x.anchor,
+                units=x.units,
+            )
+            for case, x in figures.items()
+        },
+        versions=here.versions,
+        elsewhere=() if figures else _nearest(results, here),
+    )
+
+
+def judged(baselines: store.Baselines, versions: str) -> verdict.Accepted:
+    """Return what a case is compared with at its end, on any machine."""
+    return verdict.Accepted(
+        exact={case: x.exact for case, x in baselines.cases.items()},
+        costs={case: x.costs for case, x in baselines.cases.items() if x.costs},
+        versions=versions,
+    )
+
+
+def _nearest(results: Path, here: Machine) -> tuple[str, ...]:
+    """Say how the machine with figures that is most like this one differs from it."""
+    others = {
+        name: identity
+        for name, identity in store.read_machines(results).items()
+        if name != here.name and store.figures_path(results, name).exists()
+    }
+    told = [machine.differences(here.identity, other) for other in others.values()]
+    return min(told, key=len, default=())

@@ -1,0 +1,276 @@
+"""The machine that a run took place on.
+
+Owns the identity, which must match for two figures to be compared, and the context,
+which only explains them. Both are read from the system and from installed packages; no
+framework is imported, and what cannot be read is left out rather than guessed.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Identity: TypeAlias = dict[str, Any]
+Context: TypeAlias = dict[str, Any]
+Query: TypeAlias = Callable[[str, str], list[list[str]]]
+"""Asks `nvidia-smi` about one kind of thing; gives a list of fields for each."""
+
+FRAMEWORKS = (
+    "jax",
+    "jaxlib",
+    "keras",
+    "numpy",
+    "onnxruntime",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf-keras",
+    "tf-nightly",
+    "keras-nightly",
+    "torch",
+    "torchvision",
+)
+"""Distributions whose version decides what a program costs."""
+
+SETTINGS = (
+    "CUDA_VISIBLE_DEVICES",
+    "KERAS_BACKEND",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "TF_CUDNN_DETERMINISTIC",
+    "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_GPU_ALLOCATOR",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "XLA_FLAGS",
+)
+"""Environment variables that decide on devices, precision, threads, determinism."""
+
+_GIB = 2**30
+_ANSWER_SECONDS = 10
+
+
+def identity(
+    extra: Mapping[str, Any] | None = None, *, root: Path = Path("/"), ask: Query | None
+) -> Identity:
+    """Return what must match for figures to be compared.
+
+    Args:
+        extra: what a suite knows beside, such as its precision policy.
+        root: of the file system that is read.
+        ask: how `nvidia-smi` is asked; None where there is no GPU to ask about.
+
+    Returns:
+        Names to plain JSON values.
+    """
+    gpus = ask("gpu", "name,memory.total,driver_version") if ask else []
+    found: Identity = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(root),
+        "cpus": _cpus(root),
+        "memory_gib": round(_memory(root) / _GIB),
+        "gpus": [f"{name}, {memory}" for name, memory, *_ in gpus],
+        "driver": sorted({driver for *_, driver in gpus}),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "frameworks": frameworks(),
+        "settings": {key: os.environ[key] for key in SETTINGS if key in os.environ},
+    }
+    if gpus:
+        found["cuda"] = _versions(
+            ("nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cuda-runtime")
+        )
+    return found | _plain(extra or {})
+
+
+def frameworks() -> dict[str, str]:
+    """Return the installed frameworks with their versions."""
+    return _versions(FRAMEWORKS)
+
+
+def framework_key(versions: Mapping[str, str]) -> str:
+    """Return the key under which costs are compared."""
+    heavy = {k: v for k, v in versions.items() if k not in {"numpy", "torchvision"}}
+    return ", ".join(f"{k} {v}" for k, v in sorted(heavy.items())) or "no framework"
+
+
+def machine_id(found: Identity) -> str:
+    """Return the name of a machine's folder: readable, and unique by its identity."""
+    device = (found["gpus"] or [found["cpu"]])[0].partition(",")[0]
+    words = re.sub(r"\((r|tm)\)|cpu|processor|@.*", " ", device.lower())
+    slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "machine"
+    count = len(found["gpus"]) or found["cpus"]
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return f"{slug[:40]}-x{count}-{digest[:8]}"
+
+
+def differences(ours: Identity, theirs: Identity) -> tuple[str, ...]:
+    """Say in which fields two machines differ, ours last."""
+    said = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        old, new = theirs.get(key), ours.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            said += [
+                f"{name} {old.get(name, 'none')} -> {new.get(name, 'none')}"
+                for name in sorted(old.keys() | new.keys())
+                if old.get(name) != new.get(name)
+            ]
+        elif old != new:
+            said.append(f"{key} {_said(old)} -> {_said(new)}")
+    return tuple(said)
+
+
+def context(*, root: Path = Path("/"), ask: Query | None) -> Context:
+    """Return what may explain a figure: load, clocks, heat, limits, other programs."""
+    found: Context = {
+        "load": _load(),
+        "cpu_mhz": _mean(
+            re.findall(r"cpu MHz\s*: ([\d.]+)", _text(root, "proc/cpuinfo"))
+        ),
+        "governor": _text(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "celsius": _hottest(root),
+        "cpu_limit": _text(root, "sys/fs/cgroup/cpu.max"),
+        "memory_limit": _text(root, "sys/fs/cgroup/memory.max"),
+        "throttled": _throttled(root),
+        "pressure": _pressure(root),
+    }
+    if ask:
+        fields = (
+            "temperature.gpu,clocks.sm,clocks.max.sm,power.draw,"
+            "clocks_event_reasons.active,utilization.gpu"
+        )
+        found["gpus"] = [" ".join(gpu) for gpu in ask("gpu", fields)]
+        found["gpu_programs"] = _foreign(ask("compute-apps", "pid,used_memory"))
+    return {key: value for key, value in found.items() if value not in ("", None, [])}
+
+
+def commit(folder: Path) -> str:
+    """Return the commit that a folder is at, with a `+` if it was changed since."""
+    words = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--dirty=+",
+        "--abbrev=12",
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words
+            [*words, "--exclude=*"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def nvidia_smi() -> Query | None:
+    """Return how to ask `nvidia-smi`, None where there is none or it has no GPU."""
+
+    def ask(kind: str, fields: str) -> list[list[str]]:
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed words
+                ["nvidia-smi", f"--query-{kind}={fields}", "--format=csv,noheader"],  # noqa: S607
+                capture_output=True,
+                text=True,
+                timeout=_ANSWER_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return []
+        rows = [line.split(", ") for line in done.stdout.splitlines() if line.strip()]
+        return [row for row in rows if len(row) == fields.count(",") + 1]
+
+    return ask if ask("gpu", "name") else None
+
+
+def _versions(names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(extra: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(extra), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "What a suite adds to the machine's identity must be plain JSON. "
+            f"Received: {extra!r} ({error})."
+        ) from error
+    return plain
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return " + ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _text(root: Path, path: str) -> str:
+    try:
+        return (root / path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _cpu(root: Path) -> str:
+    text = _text(root, "proc/cpuinfo")
+    name = re.search(r"^(?:model name|Model|Hardware)\s*: (.+)$", text, re.MULTILINE)
+    return name[1].strip() if name else platform.processor() or platform.machine()
+
+
+def _cpus(root: Path) -> int:
+    """Return how many processors this process may use, by affinity and by cgroup."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = re.match(r"(\d+) (\d+)", _text(root, "sys/fs/cgroup/cpu.max"))
+    return min(count, -(-int(quota[1]) // int(quota[2]))) if quota else count
+
+
+def _memory(root: Path) -> int:
+    total = re.search(r"MemTotal:\s+(\d+) kB", _text(root, "proc/meminfo"))
+    nbytes = int(total[1]) * 1024 if total else 0
+    limit = _text(root, "sys/fs/cgroup/memory.max")
+    return min(nbytes or int(limit), int(limit)) if limit.isdigit() else nbytes
+
+
+def _load() -> float | None:
+    getloadavg = getattr(os, "getloadavg", None)
+    return round(getloadavg()[0], 2) if getloadavg else None
+
+
+def _mean(values: Sequence[str]) -> int | None:
+    return round(sum(map(float, values)) / len(values)) if values else None
+
+
+def _hottest(root: Path) -> int | None:
+    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
+    texts = [_text(zone.parent, zone.name) for zone in zones]
+    heat = [int(text) // 1000 for text in texts if text.isdigit()]
+    return max(heat, default=None)
+
+
+def _throttled(root: Path) -> int | None:
+    found = re.search(r"nr_throttled (\d+)", _text(root, "sys/fs/cgroup/cpu.stat"))
+    return int(found[1]) if found else None
+
+
+def _pressure(root: Path) -> float | None:
+    found = re.search(r"some avg10=([\d.]+)", _text(root, "proc/pressure/cpu"))
+    return float(found[1]) if found else None
+
+
+def _foreign(programs: Sequence[Sequence[str]]) -> list[str]:
+    """Return the programs on the GPUs but this one, as "pid memory"."""
+    return [" ".join(row) for row in programs if row[0] != str(os.getpid())]

@@ -1,0 +1,367 @@
+"""The report: one HTML page and a Markdown summary, built from the files alone.
+
+Owns what a page shows and in which order. It reads `results/` and no clock, so that the
+same files give the same bytes; it judges nothing: the verdicts are those that the last
+run was given. The page needs nothing from elsewhere, and no script.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlbench import charts, history, machine, noise, store, summary, verdict
+from tlbench.history import Entry
+from tlbench.verdict import Case
+
+PAGE, SUMMARY = "report.html", "report.md"
+
+_PARAMETERS = ("total_params", "params", "frozen.total_params")
+"""Exact values that say how large a model is, the first that is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """One series over the runs of its machine."""
+
+    case: str
+    name: str
+    runs: int
+    chart: str
+    told: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A figure that somebody published, to stand beside ours; never a gate."""
+
+    work: str
+    figure: str
+    theirs: str
+    ours: str
+    source: str
+
+
+def write(results: Path, folder: Path) -> Path:
+    """Write the page and the summary; return the path of the page.
+
+    Raises:
+        FileNotFoundError: there was no run yet.
+        ValueError: a file is damaged or of a newer schema.
+        OSError: a file cannot be read or written.
+    """
+    page, text = build(results)
+    store.write_text(folder / SUMMARY, text)
+    store.write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def build(results: Path) -> tuple[str, str]:
+    """Return the page and the summary.
+
+    Raises:
+        FileNotFoundError: there was no run yet.
+        ValueError: a file is damaged or of a newer schema.
+    """
+    import jinja2  # late: a session without a report needs no templates
+
+    run, _ = store.read_last_run(results)
+    cases = _cases(run)
+    machines = store.read_machines(results)
+    figures = store.read_figures(results, run.machine) if run.machine else {}
+    aliases = store.read_accepted(results).aliases
+    kept = history.read(store.history_path(results, run.machine or "none"))
+    kept = kept.renamed(aliases)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tlbench", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found = [
+        (case.case, finding)
+        for word in verdict.VERDICTS
+        for case in cases
+        for finding in case.findings
+        if finding.verdict == word
+    ]
+    page = environment.get_template("report.html.j2").render(
+        run=run,
+        counts=_counts(cases),
+        findings=found,
+        rows=[_row(case) for case in cases],
+        trends=list(_trends(kept.entries, figures)),
+        split=_split(cases),
+        accuracy=_accuracy(cases),
+        published=_published(results, cases),
+        machine=machines.get(run.machine, {}),
+        changes=_changes(kept.entries, machines, run.machine),
+        damage=kept.damage,
+    )
+    return page, _markdown(run, cases, found)
+
+
+def _cases(run: store.LastRun) -> list[Case]:
+    try:
+        return [
+            verdict.from_json(case, data, run.cases.get(case))
+            for case, data in sorted(run.verdicts.items())
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            "The last run must hold the verdicts of its cases. "
+            f"Received: {error}. Run pytest again."
+        ) from error
+
+
+def _counts(cases: Sequence[Case]) -> list[tuple[str, int]]:
+    verdicts = [case.verdict for case in cases if case.case != verdict.MACHINE]
+    words = ("pass", *verdict.VERDICTS[:-1])
+    return [(word, verdicts.count(word)) for word in words if word in verdicts]
+
+
+def _row(case: Case) -> dict[str, Any]:
+    record = case.record
+    figures = []
+    if record is not None:
+        seen = {x.name: x for x in case.judgements}
+        told = dict(_figures(case))
+        figures = [
+            {
+                "name": name,
+                "value": value,
+                "change": _signed(seen[name].change) if name in seen else "",
+                "detectable": _signed(seen[name].detectable).lstrip("+")
+                if name in seen
+                else "",
+                "verdict": seen[name].verdict if name in seen else "",
+            }
+            for name, value in told.items()
+        ]
+    comparison = case.comparison
+    return {
+        "case": case.case,
+        "verdict": case.verdict,
+        "figures": figures,
+        "equal": len(comparison.equal) if comparison else 0,
+        "differing": comparison.differing if comparison else (),
+        "values": sorted({**record.exact, **record.costs}.items()) if record else [],
+    }
+
+
+def _figures(case: Case) -> Iterator[tuple[str, str]]:
+    assert case.record is not None  # noqa: S101 - its caller looked
+    for name, one in verdict.series_of(case.record).items():
+        if one.unit == "s":
+            yield name, summary.seconds(one.value)
+        elif one.unit == "bytes":
+            yield name, f"{one.value / 1e6:.4g} MB"
+        else:
+            yield name, f"{one.value:.4g}"
+    for name, entries in verdict.proportions_of(case.record).items():
+        mean = sum(entry.value for entry in entries) / len(entries)
+        seeds = "" if len(entries) == 1 else f", {len(entries)} seeds"
+        yield name, f"{mean:.2%} (n={entries[0].n}{seeds})"
+
+
+def _trends(
+    entries: Sequence[Entry], figures: Mapping[str, store.Figures]
+) -> Iterator[Trend]:
+    """Yield a chart for every series of the history, in the order of its cases."""
+    points: dict[tuple[str, str], list[tuple[Entry, float, str]]] = {}
+    for entry in entries:
+        values = [
+            (name, one.value, one.unit)
+            for name, one in verdict.series_of(entry.record).items()
+        ]
+        for name, seeds in verdict.proportions_of(entry.record).items():
+            values.append((name, sum(x.value for x in seeds) / len(seeds), ""))
+        for name, value, unit in values:
+            points.setdefault((entry.case, name), []).append((entry, value, unit))
+    bands = _bands(figures)
+    for (case, name), runs in sorted(points.items()):
+        unit = runs[-1][2]
+        size = 1e6 if unit == "bytes" else 1.0
+        band = bands.get((case, name))
+        marks = [
+            charts.Point(
+                value=value / size,
+                words=(
+                    f"{entry.when} {entry.commit}: {value / size:.4g} ({entry.verdict})"
+                ),
+                verdict=entry.verdict,
+            )
+            for entry, value, _ in runs
+        ]
+        shown = {"s": "s", "bytes": "MB"}.get(unit, "")
+        scaled = band and charts.Band(
+            low=band.low / size,
+            centre=band.centre / size,
+            high=band.high / size,
+            anchor=None if band.anchor is None else band.anchor / size,
+        )
+        yield Trend(
+            case=case,
+            name=name,
+            runs=len(runs),
+            chart=charts.trend(marks, scaled, unit=shown, title=f"{case} {name}"),
+            told=_told(band, figures.get(case)),
+        )
+
+
+def _bands(
+    figures: Mapping[str, store.Figures],
+) -> dict[tuple[str, str], charts.Band]:
+    """Return where each series is expected, one of all that are judged together."""
+    accepted = {
+        (case, name): runs
+        for case, x in figures.items()
+        for name, runs in x.series.items()
+        if len(runs) >= noise.FEWEST_RUNS and noise.is_relative(runs)
+    }
+    if not accepted:
+        return {}
+    scaled = {
+        "\n".join(key): {run: noise.scaled(value, runs) for run, value in runs.items()}
+        for key, runs in accepted.items()
+    }
+    night = noise.night(scaled, {})
+    alpha = noise.FALSE_ALARMS / len(accepted)
+    bands = {}
+    for key, runs in accepted.items():
+        expected = night.expectations["\n".join(key)]
+        anchor = figures[key[0]].anchor.get(key[1], {})
+        limit = max(expected.limit(alpha), noise.PRACTICAL_SIZE)
+        level = [math.log(value) for value in anchor.values() if value > 0]
+        moved = bool(level) and dict(anchor) != dict(runs)
+        bands[key] = charts.Band(
+            low=math.exp(expected.centre - limit),
+            centre=math.exp(expected.centre),
+            high=math.exp(expected.centre + limit),
+            anchor=math.exp(sum(level) / len(level)) if moved else None,
+        )
+    return bands
+
+
+def _told(band: charts.Band | None, figures: store.Figures | None) -> str:
+    if figures is None:
+        return "no accepted runs"
+    accepted = figures.accepted
+    told = f"accepted {accepted.when[:10]} by {accepted.by}: {accepted.reason}"
+    if band is not None and band.anchor is not None:
+        drift = band.centre / band.anchor - 1
+        told += f"; {drift:+.1%} since the anchor of {figures.anchored.when[:10]}"
+    return told
+
+
+def _split(cases: Sequence[Case]) -> str:
+    """Return what epochs are made of.
+
+    Of the cases that recorded `epoch.first`, `epoch.PART` and, each with one thing more
+    in it than the one before, `epoch.+PART`.
+    """
+    rows = []
+    for case in cases:
+        timings = case.record.timings if case.record else {}
+        parts: list[tuple[str, float]] = []
+        before = 0.0
+        for name, timing in timings.items():
+            family, _, part = name.partition(".")
+            if family == "epoch" and part and part != "first":
+                more = timing.median - (before if part.startswith("+") else 0.0)
+                parts.append((part.lstrip("+"), max(0.0, more)))
+                before = timing.median
+        if parts and "epoch.first" in timings:
+            trace = timings["epoch.first"].median - parts[0][1]
+            parts.append(("trace, once", max(0.0, trace)))
+        if parts:
+            rows.append((case.case, parts))
+    return charts.shares(rows, title="What an epoch is made of") if rows else ""
+
+
+def _accuracy(cases: Sequence[Case]) -> str:
+    points = []
+    for case in cases:
+        if case.record is None:
+            continue
+        sizes = [case.record.exact.get(name) for name in _PARAMETERS]
+        size = next((x for x in sizes if isinstance(x, int) and x > 0), None)
+        for name, entries in verdict.proportions_of(case.record).items():
+            if size is not None:
+                mean = sum(entry.value for entry in entries) / len(entries)
+                words = f"{case.case} {name} {mean:.2%}, {size:,} parameters"
+                points.append((float(size), mean, words))
+    if not points:
+        return ""
+    return charts.scatter(
+        points, across="parameters", up="proportion", title="Accuracy and parameters"
+    )
+
+
+def _published(results: Path, cases: Sequence[Case]) -> list[Published]:
+    values = {
+        (case.case, name): value
+        for case in cases
+        if case.record is not None
+        for name, value in _figures(case)
+    }
+    return [
+        Published(
+            work=one["work"],
+            figure=one["figure"],
+            theirs=one["value"],
+            ours=values.get((one.get("case", ""), one.get("name", "")), ""),
+            source=one["source"],
+        )
+        for one in store.read_published(results)
+    ]
+
+
+def _changes(
+    entries: Sequence[Entry], machines: Mapping[str, machine.Identity], here: str
+) -> list[str]:
+    """Say what changed in the machine, and how it differs from the others."""
+    told = []
+    before: Mapping[str, Any] = {}
+    seen = ""
+    for entry in entries:
+        if entry.run == seen or not entry.context:
+            continue
+        for key in ("governor", "cpu_limit", "memory_limit", "gpu_programs"):
+            old, new = before.get(key), entry.context.get(key)
+            if before and old != new:
+                told.append(f"{entry.when} {key}: {old or 'none'} -> {new or 'none'}")
+        before, seen = entry.context, entry.run
+    for name, identity in machines.items():
+        if name != here and here in machines:
+            differing = machine.differences(machines[here], identity)
+            told.append(f"{name} -> {here}: {'; '.join(differing)}")
+    return told
+
+
+def _signed(change: float | None) -> str:
+    return "" if change is None else f"{change:+.1%}"
+
+
+def _markdown(
+    run: store.LastRun,
+    cases: Sequence[Case],
+    found: Sequence[tuple[str, verdict.Finding]],
+) -> str:
+    lines = [f"## tlbench: {summary.count(cases)}", ""]
+    lines += [f"Run {run.run} on `{run.machine}`, {run.when}.", ""]
+    if found:
+        lines += ["| case | verdict | why |", "| --- | --- | --- |"]
+        lines += [
+            f"| {_cell(case)} | {finding.verdict} | {_cell(finding.why)} |"
+            for case, finding in found
+        ]
+    else:
+        lines.append("Nothing was found.")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

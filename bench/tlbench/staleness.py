@@ -1,0 +1,86 @@
+"""Staleness: which cases have had no good run for too long.
+
+A pure function of a machine's history and a moment, so that a nightly job that died is
+seen from the files alone, by whoever looks. It reads no clock.
+"""
+
+import itertools
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tlbench.history import Entry
+
+NIGHT = timedelta(hours=24)
+"""The shortest interval that is taken for the rhythm of a job."""
+
+MISSED = 1.75
+"""Intervals without a good run that are too many: the second night was missed."""
+
+_RECENT = 20
+"""Runs that the rhythm of a job is read from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stale:
+    """A case without a good run, and since when."""
+
+    case: str
+    why: str
+
+
+def stale(
+    cases: Iterable[str],
+    entries: Sequence[Entry],
+    now: datetime,
+    *,
+    every: timedelta | None = None,
+) -> tuple[Stale, ...]:
+    """Return the cases that have had no good run for too long.
+
+    Args:
+        cases: those that should run.
+        entries: the history of one machine, the oldest first.
+        now: the moment it is looked at, with its time zone.
+        every: how often the job should run; by default it is read from the history,
+            and at least a night.
+    """
+    moments = [(entry, _moment(entry.when)) for entry in entries]
+    rhythm = every or _rhythm(moments)
+    found = []
+    future = [entry for entry, when in moments if when is not None and when > now]
+    good: dict[str, datetime] = {}
+    for entry, when in moments:
+        if entry.is_good and when is not None and when <= now:
+            good[entry.case] = max(when, good.get(entry.case, when))
+    for case in sorted(set(cases)):
+        last = good.get(case)
+        if last is None:
+            found.append(Stale(case=case, why=f"no good run of {case} at all"))
+        elif now - last >= MISSED * rhythm:
+            why = f"no good run of {case} since {last:%Y-%m-%d %H:%M} UTC"
+            found.append(Stale(case=case, why=why))
+    if future:
+        newest = future[-1]
+        why = (
+            f"run {newest.run} says it was at {newest.when}, which is after now: "
+            "a clock went backwards"
+        )
+        found.append(Stale(case=newest.case, why=why))
+    return tuple(found)
+
+
+def _moment(when: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _rhythm(moments: Sequence[tuple[Entry, datetime | None]]) -> timedelta:
+    runs = {entry.run: when for entry, when in moments if when is not None}
+    times = sorted(runs.values())[-_RECENT:]
+    gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(times)]
+    return max(NIGHT, timedelta(seconds=statistics.median(gaps))) if gaps else NIGHT

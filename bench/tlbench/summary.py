@@ -1,0 +1,129 @@
+"""The words of a session's end: a table of the cases, a line for every finding.
+
+Owns how figures and verdicts are written for a terminal. It judges nothing and knows no
+pytest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+
+from tlbench.record import Metric, Timing
+from tlbench.verdict import MACHINE, VERDICTS, Case, Comparison, Judgement, Verdict
+
+HEADINGS = ("case", "exact", "metrics", "median", "verdict")
+
+COLOURS: Mapping[Verdict, dict[str, bool]] = {
+    "pass": {"green": True},
+    "improvement": {"green": True},
+    "machine_shift": {"yellow": True},
+    "inconclusive": {"yellow": True},
+    "not_comparable": {"yellow": True},
+    "missing": {"yellow": True},
+    "regression": {"red": True},
+}
+
+Line = tuple[str, dict[str, bool]]
+"""A line and its colours."""
+
+
+def table(cases: Sequence[Case]) -> Iterator[Line]:
+    """Yield the lines of the table."""
+    cells = [_cells(case) for case in cases]
+    widths = [
+        max(len(line) for line in (heading, *(one for row in cells for one in row[i])))
+        for i, heading in enumerate(HEADINGS)
+    ]
+
+    def aligned(texts: Sequence[str]) -> str:
+        padded = [text.ljust(width) for text, width in zip(texts, widths, strict=True)]
+        return "  ".join(padded).rstrip()
+
+    yield aligned(HEADINGS), {"bold": True}
+    for case, columns in zip(cases, cells, strict=True):
+        for texts in zip_longest(*columns, fillvalue=""):
+            yield aligned(texts), COLOURS[case.verdict]
+
+
+def findings(cases: Sequence[Case]) -> Iterator[Line]:
+    """Yield a line for every finding, the gravest first."""
+    found = [(case.case, x) for case in cases for x in case.findings]
+    for case, finding in sorted(found, key=lambda x: VERDICTS.index(x[1].verdict)):
+        yield f"{case}: {finding}", COLOURS[finding.verdict]
+
+
+def count(cases: Sequence[Case]) -> str:
+    """Return how many cases there are of each verdict."""
+    verdicts = [case.verdict for case in cases if case.case != MACHINE]
+    order = ("pass", *VERDICTS[:-1])
+    counts = [f"{verdicts.count(v)} {v}" for v in order if v in verdicts]
+    word = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
+    shift = any(case.case == MACHINE for case in cases)
+    return f"{word}: {', '.join(counts)}" + ("; machine_shift" if shift else "")
+
+
+def seconds(value: float) -> str:
+    """Return a duration with its unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3f} {unit}"
+    return f"{value / 1e-6:.3f} us"
+
+
+def _cells(case: Case) -> tuple[list[str], ...]:
+    """Return the lines of each cell, in the order of the headings."""
+    verdicts = [str(case.verdict)]
+    record = case.record
+    if record is None or case.comparison is None:
+        return [case.case], [], [], [], verdicts
+    seen = {x.name: _seen(x) for x in case.judgements}
+    metrics = [
+        f"{name} {_metric(entries)}{seen.get(name, '')}"
+        for name, entries in record.metrics.items()
+    ]
+    figures = [
+        f"{name} {_timing(timing)}{seen.get(name, '')}"
+        for name, timing in record.timings.items()
+    ]
+    figures += [
+        f"{name} {nbytes / 1e6:.4g} MB{seen.get(name, '')}"
+        for name, nbytes in record.memory.items()
+    ]
+    return [case.case], _counts(case.comparison), metrics, figures, verdicts
+
+
+def _counts(comparison: Comparison) -> list[str]:
+    counts = {
+        "equal": comparison.equal,
+        "differs": comparison.differing,
+        "new": comparison.new,
+        "lost": comparison.lost,
+    }
+    told = [f"{len(names)} {word}" for word, names in counts.items() if names]
+    return [", ".join(told)] if told else []
+
+
+def _metric(entries: Sequence[Metric]) -> str:
+    if len(entries) > 1:
+        mean = sum(entry.value for entry in entries) / len(entries)
+        text = f"{mean:.4g} of {len(entries)} seeds"
+        return text if entries[0].n is None else f"{text} n={entries[0].n}"
+    (metric,) = entries
+    text = f"{metric.value:.4g}"
+    if metric.interval:
+        low, high = metric.interval
+        text += f" [{low:.4f}, {high:.4f}]"
+    return text if metric.n is None else f"{text} n={metric.n}"
+
+
+def _timing(timing: Timing) -> str:
+    return seconds(timing.median)
+
+
+def _seen(judgement: Judgement) -> str:
+    """Return by how much a figure changed, and what change would have been seen."""
+    if judgement.change is None:
+        return ""
+    told = f" {judgement.change:+.1%}"
+    if judgement.detectable is not None:
+        told += f" (sees {judgement.detectable:.1%})"
+    return told

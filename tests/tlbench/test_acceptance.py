@@ -1,0 +1,289 @@
+"""Acceptance: which runs become a baseline, and what stays as it was."""
+
+from dataclasses import replace
+
+import pytest
+
+from tlbench import acceptance as accepting
+from tlbench import history, store
+from tlbench.record import CaseRecord, Recorder
+
+
+@pytest.fixture
+def later(acceptance):
+    return replace(acceptance, by="Grace", reason="another head")
+
+
+def run_of(*records, gone=()):
+    return store.LastRun(
+        when="2025-01-02T12:00:00+00:00",
+        versions={"python": "3.11"},
+        cases={record.case: record for record in records},
+        gone=gone,
+    )
+
+
+def case(name, outcome="passed", **exact):
+    return CaseRecord(case=name, outcome=outcome, exact=exact)
+
+
+def accept(before, run, how, **options):
+    return accepting.accept(store.Baselines(cases=before), run, how, **options)
+
+
+def test_accepting_takes_new_and_changed_values_and_leaves_the_rest(acceptance, later):
+    before = {
+        name: store.Baseline(exact={"n": 1}, accepted=acceptance)
+        for name in ("same", "changed", "absent", "skipped")
+    }
+    run = run_of(
+        case("same", n=1),
+        case("changed", "regression", n=2),
+        case("new", n=3),
+        case("skipped", "skipped", n=9),
+        case("timed only"),
+    )
+    done = accept(before, run, later)
+    assert done.new == ("new",)
+    assert done.changed == ("changed",)
+    assert done.unchanged == ("same",)
+    assert done.dropped == ()
+    assert done.baselines.cases == {
+        "same": before["same"],
+        "changed": store.Baseline(exact={"n": 2}, accepted=later),
+        "absent": before["absent"],
+        "skipped": before["skipped"],
+        "new": store.Baseline(exact={"n": 3}, accepted=later),
+    }
+
+
+@pytest.mark.parametrize("exact", [{"n": 1, "m": 1}, {"m": 1}, {"n": True}])
+def test_a_value_gained_lost_or_of_another_type_is_a_change(acceptance, later, exact):
+    before = {"a": store.Baseline(exact={"n": 1}, accepted=acceptance)}
+    done = accept(before, run_of(case("a", **exact)), later)
+    assert done.changed == ("a",)
+    assert done.baselines.cases["a"] == store.Baseline(exact=exact, accepted=later)
+
+
+def test_a_case_that_records_no_exact_value_loses_its_baseline(acceptance, later):
+    before = {"a": store.Baseline(exact={"n": 1}, accepted=acceptance)}
+    done = accept(before, run_of(case("a")), later)
+    assert (done.dropped, done.baselines.cases) == (("a",), {})
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_only_prune_drops_the_cases_that_are_gone(acceptance, later, prune):
+    before = {
+        name: store.Baseline(exact={"n": 1}, accepted=acceptance)
+        for name in ("gone", "elsewhere")
+    }
+    run = run_of(case("new", n=1), gone=("gone", "never accepted"))
+    done = accept(before, run, later, prune=prune)
+    assert done.dropped == (("gone",) if prune else ())
+    kept = {"elsewhere", "new"} if prune else {"gone", "elsewhere", "new"}
+    assert set(done.baselines.cases) == kept
+
+
+def test_named_cases_alone_are_accepted(later):
+    run = run_of(case("a", n=1), case("b", n=2), case("c", "failed", n=3))
+    done = accept({}, run, later, cases=["b"])
+    assert set(done.baselines.cases) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("cases", "message"),
+    [
+        ([], r"must pass.*Received: broken \(failed\)\. Mend it and run again"),
+        (["broken"], r"must pass.*Received: broken \(failed\)"),
+        (["idle"], r"must pass.*Received: idle \(skipped\)"),
+        (["awaited"], r"must pass.*Received: awaited \(xfailed\)"),
+        (["fien"], r"one of the last run\. Received: fien\. .*has: awaited, .*, fine"),
+    ],
+)
+def test_a_case_that_did_not_pass_cannot_become_a_baseline(later, cases, message):
+    run = run_of(
+        case("fine", n=1),
+        case("broken", "failed", n=1),
+        case("idle", "skipped", n=1),
+        case("awaited", "xfailed", n=1),
+    )
+    with pytest.raises(ValueError, match=message):
+        accept({}, run, later, cases=cases)
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_accepting_without_a_reason_is_refused(acceptance, reason):
+    with pytest.raises(ValueError, match=r"needs a reason\. Received: reason='"):
+        accept({}, run_of(), replace(acceptance, reason=reason))
+
+
+# Costs
+
+
+def run_with(record, frameworks="keras 3.15.1", **options):
+    return replace(run_of(record, **options), frameworks=frameworks)
+
+
+def test_costs_are_accepted_beside_those_of_other_versions(acceptance, later):
+    recorder = Recorder("a")
+    recorder.exact("n", 1)
+    recorder.cost("flops", 10)
+    old = accept({}, run_with(recorder.snapshot("passed"), "keras 3.12.0"), acceptance)
+    done = accept(old.baselines.cases, run_with(recorder.snapshot("passed")), later)
+    assert done.changed == ("a",)
+    costs = done.baselines.cases["a"].costs
+    assert costs == {"keras 3.12.0": {"flops": 10}, "keras 3.15.1": {"flops": 10}}
+    again = accept(done.baselines.cases, run_with(recorder.snapshot("passed")), later)
+    assert again.unchanged == ("a",)
+
+
+# Figures
+
+
+def entries(values, *, version="1", outcome="passed", exact=1, first=0):
+    """A history of one case, a run for each value."""
+    found = []
+    for i, value in enumerate(values, first):
+        recorder = Recorder("a", version)
+        recorder.exact("n", exact)
+        recorder.timing("epoch", [value], warmup=0)
+        recorder.metric("accuracy", correct=80 + i % 5, n=100, seed=i % 3)
+        record = recorder.snapshot(outcome)
+        found.append(
+            history.Entry(
+                run=f"r{i}",
+                when="",
+                record=record,
+                verdict="pass",
+                structure=history.structure_of(record),
+            )
+        )
+    return found
+
+
+def take(before, found, how, **options):
+    last = run_of(found[-1].record)
+    return accepting.accept_figures(before, last, found, how, **options)
+
+
+def test_the_newest_runs_become_the_figures(acceptance):
+    found = entries([1.0 + i / 1000 for i in range(30)])
+    done = take({}, found, acceptance)
+    figures = done.figures["a"]
+    assert list(figures.series["epoch"]) == [f"r{i}" for i in range(10, 30)]
+    assert figures.metrics["accuracy"][0] == ("seed 1", 0.8, 100)
+    assert len(figures.metrics["accuracy"]) == 20
+    assert (figures.anchor, figures.anchored) == (figures.series, acceptance)
+    assert done.runs == {"a": 20}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"version": "0"}, {"outcome": "failed"}, {"exact": 2}]
+)
+def test_runs_of_something_else_are_left_out(acceptance, changes):
+    found = [*entries([9.0] * 4, **changes), *entries([1.0] * 6, first=4)]
+    figures = take({}, found, acceptance).figures["a"]
+    assert list(figures.series["epoch"]) == [f"r{i}" for i in range(4, 10)]
+
+
+def test_fewer_runs_are_taken_where_fewer_are_asked_for(acceptance):
+    done = take({}, entries([1.0] * 10), acceptance, last=3)
+    assert done.runs == {"a": 3}
+
+
+def test_without_saved_runs_nothing_is_taken(acceptance):
+    run = run_of(entries([1.0])[0].record)
+    done = accepting.accept_figures({}, run, [], acceptance)
+    assert (done.figures, done.runs) == ({}, {})
+
+
+def test_a_metric_without_a_seed_goes_by_its_run(acceptance):
+    recorder = Recorder("a", "1")
+    recorder.metric("accuracy", correct=8, n=10)
+    record = recorder.snapshot("passed")
+    entry = replace(
+        entries([1.0])[0], record=record, structure=history.structure_of(record)
+    )
+    figures = take({}, [entry], acceptance).figures["a"]
+    assert figures.metrics["accuracy"] == (("r0", 0.8, 10),)
+
+
+def test_small_steps_leave_the_anchor_where_it_is(acceptance, later):
+    wiggle = [0.99, 1.01, 1.0, 0.995, 1.005] * 4
+    before = take({}, entries(wiggle), acceptance)
+    steps = entries([x * 1.003 for x in wiggle], first=20)
+    after = take(before.figures, steps, later)
+    figures = after.figures["a"]
+    assert figures.accepted == later
+    assert figures.anchor == before.figures["a"].series
+    assert figures.anchored == acceptance
+    assert after.anchored == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "options"), [(1.2, {}), (0.8, {}), (1.003, {"anchor": True})]
+)
+def test_a_level_that_was_changed_or_told_moves_the_anchor(
+    acceptance, later, factor, options
+):
+    wiggle = [0.99, 1.01, 1.0, 0.995, 1.005] * 4
+    before = take({}, entries(wiggle), acceptance)
+    steps = entries([x * factor for x in wiggle], first=20)
+    after = take(before.figures, steps, later, **options)
+    figures = after.figures["a"]
+    assert (figures.anchor, figures.anchored) == (figures.series, later)
+    assert after.anchored == ("a",)
+
+
+def test_another_version_moves_the_anchor(acceptance, later):
+    before = take({}, entries([1.0] * 6), acceptance)
+    after = take(before.figures, entries([1.0] * 6, version="2", first=6), later)
+    assert after.anchored == ("a",)
+
+
+def test_cases_that_are_not_named_keep_their_figures(acceptance, later):
+    before = take({}, entries([1.0] * 6), acceptance)
+    other = Recorder("b", "1").snapshot("passed")
+    run = run_of(entries([2.0])[0].record, other, gone=("a",))
+    done = accepting.accept_figures(
+        before.figures, run, entries([2.0] * 6), later, cases=["b"]
+    )
+    assert done.figures == before.figures
+    pruned = accepting.accept_figures(
+        before.figures, run, [], later, cases=["b"], prune=True
+    )
+    assert pruned.figures == {}
+
+
+# Renaming
+
+
+def test_a_renamed_case_keeps_what_was_accepted(acceptance, later):
+    figures = take({}, entries([1.0] * 6), acceptance).figures
+    baselines = accept({}, run_of(case("a", n=1)), acceptance).baselines
+    moved, machines = accepting.rename(baselines, {"m": figures}, "a", "b", later)
+    assert moved.cases == {"b": baselines.cases["a"]}
+    assert machines == {"m": {"b": figures["a"]}}
+    assert moved.aliases == {"a": "b"}
+    back, _ = accepting.rename(moved, machines, "b", "a", later)
+    assert back.aliases == {"b": "a"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("x", "y", r"old name .* must have a baseline. Received: 'x'. Accepted are: a"),
+        ("a", "b", r"new name .* must have no baseline yet. Received: 'b'"),
+        ("a", "a", r"must have no baseline yet"),
+    ],
+)
+def test_a_rename_that_makes_no_sense_is_refused(acceptance, old, new, message):
+    baselines = accept({}, run_of(case("a", n=1), case("b", n=1)), acceptance).baselines
+    with pytest.raises(ValueError, match=message):
+        accepting.rename(baselines, {}, old, new, acceptance)
+
+
+def test_renaming_needs_a_reason_too(acceptance):
+    baselines = accept({}, run_of(case("a", n=1)), acceptance).baselines
+    with pytest.raises(ValueError, match="needs a reason"):
+        accepting.rename(baselines, {}, "a", "b", replace(acceptance, reason=" "))

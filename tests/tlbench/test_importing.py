@@ -1,0 +1,64 @@
+"""Importing what pytest-benchmark itself saved."""
+
+import json
+
+import pytest
+
+from tlbench import history, importing
+
+SAVED = {
+    "machine_info": {
+        "system": "Linux",
+        "machine": "x86_64",
+        "processor": "x86_64",
+        "python_version": "3.11.7",
+        "cpu": {"brand_raw": "AMD EPYC", "count": 2},
+    },
+    "commit_info": {"id": "0123456789abcdef"},
+    "datetime": "2026-01-01T00:00:00+00:00",
+    "benchmarks": [
+        {"fullname": "test_a.py::test_b", "stats": {"data": [1.0, 3.0], "median": 2.0}},
+        {"fullname": "test_a.py::test_c", "stats": {"median": 5.0}},
+    ],
+}
+
+
+def write(path, document):
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def test_a_file_becomes_a_run_of_a_machine_of_its_own(tmp_path):
+    found = importing.read(write(tmp_path / "saved.json", SAVED))
+    assert found.machine.startswith("amd-epyc-x2-")
+    medians = [x.record.timings["benchmark"].median for x in found.entries]
+    assert medians == [2.0, 5.0]
+    assert {x.commit for x in found.entries} == {"0123456789ab"}
+    history.append(tmp_path / "history.jsonl", found.entries)
+    assert history.read(tmp_path / "history.jsonl").entries == found.entries
+
+
+def test_what_pytest_benchmark_writes_today_is_read(pytester):
+    pytester.makepyfile("def test_a(benchmark):\n    benchmark(sum, [1, 2])\n")
+    pytester.runpytest("--benchmark-json", "saved.json")
+    (entry,) = importing.read(pytester.path / "saved.json").entries
+    assert entry.case.endswith("::test_a")
+    assert entry.record.timings["benchmark"].count > 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        '{"benchmarks": [1]}',
+        json.dumps({**SAVED, "benchmarks": [{}]}),
+    ],
+)
+def test_another_file_is_refused(tmp_path, text):
+    path = tmp_path / "saved.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="must be what `pytest --benchmark-json FILE`"):
+        importing.read(path)

@@ -1,0 +1,377 @@
+"""Nights from end to end: saved, accepted, judged, run again, reported."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tlbench import history, store
+from tlbench.cli import main
+
+CASE = "test_epochs.py::test_epoch"
+EPOCHS = """
+    import json
+    from pathlib import Path
+
+    # How long an epoch takes is told from outside: run number by run number.
+    script = Path(__file__).with_name("script.json")
+
+    def seconds():
+        told = json.loads(script.read_text())
+        value = told.pop(0) if len(told) > 1 else told[0]
+        script.write_text(json.dumps(told))
+        return value
+
+    def test_epoch(record):
+        record.exact("trainable", 4)
+        record.timing("epoch", [9.0, *[seconds()] * 5])
+"""
+FIVE = [1.0, 1.01, 0.99, 1.005, 0.995]
+
+
+@pytest.fixture
+def nights(pytester, monkeypatch):
+    """A suite of one timed case whose epochs last what a script says."""
+    pytester.makepyfile(test_epochs=EPOCHS)
+    for name, value in {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "user.name",
+        "GIT_CONFIG_VALUE_0": "Ada",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    def night(*seconds, options=("--tl-save",)):
+        (pytester.path / "script.json").write_text(json.dumps(list(seconds)))
+        return pytester.runpytest(*options)
+
+    return night
+
+
+@pytest.fixture
+def command(pytester, monkeypatch):
+    def run(*words):
+        monkeypatch.chdir(pytester.path)
+        done = CliRunner().invoke(main, words)
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+        return done.exit_code, done.output
+
+    return run
+
+
+@pytest.fixture
+def accepted(nights, command):
+    """Five nights, accepted."""
+    for value in FIVE:
+        assert nights(value).ret == 0
+    code, told = command("accept", "--reason", "first nights")
+    assert code == 0, told
+    assert "figures of 1 cases, 5 runs each, on " in told
+    return nights
+
+
+def told(result):
+    return [
+        line for line in result.outlines if line.startswith((CASE + ":", "tlbench:"))
+    ]
+
+
+def machine_of(pytester):
+    return next(store.read_machines(pytester.path / "results").keys().__iter__())
+
+
+def test_the_first_night_says_that_there_is_no_baseline(nights, pytester):
+    result = nights(1.0)
+    assert result.ret == 0
+    assert told(result) == [
+        f"{CASE}: missing: no baseline for this case",
+        f"{CASE}: missing: no baseline for this machine",
+    ]
+    assert nights(1.0, options=("--tl-gate",)).ret == 1
+    results = pytester.path / "results"
+    entries = history.read(store.history_path(results, machine_of(pytester))).entries
+    assert [x.record.timings["epoch"].median for x in entries] == [1.0]
+
+
+def test_without_being_told_nothing_is_saved(nights, pytester):
+    nights(1.0, options=())
+    assert store.read_machines(pytester.path / "results") == {}
+
+
+def test_a_night_as_ever_passes_the_gate(accepted):
+    result = accepted(1.0, options=("--tl-gate", "--tl-save"))
+    assert result.ret == 0
+    assert told(result) == []
+    (line,) = [x for x in result.outlines if x.startswith(CASE)]
+    assert re.search(r"epoch 1.000 s \+0.0% \(sees \d+\.\d%\) +pass", line)
+
+
+def test_an_epoch_that_is_a_third_slower_fails_the_gate_in_one_line(accepted):
+    result = accepted(1.3, options=("--tl-gate",))
+    assert result.ret == 1
+    (line,) = told(result)
+    assert line.startswith(
+        f"{CASE}: regression: epoch 1.3 s is 30.0% slower than the 5 accepted runs"
+    )
+    assert accepted(1.3, options=()).ret == 0  # found, but nothing is gated
+
+
+def test_fresh_processes_clear_a_case_of_a_bad_moment(accepted):
+    options = ("--tl-gate", "--tl-confirm", "2")
+    result = accepted(1.3, 1.0, 1.0, options=options)
+    assert result.ret == 0
+    assert told(result) == [
+        f"tlbench: again, 1 of 2: {CASE}",
+        f"tlbench: again, 2 of 2: {CASE}",
+    ]
+
+
+def test_fresh_processes_confirm_what_is_slower(accepted, pytester):
+    options = ("--tl-gate", "--tl-confirm", "2")
+    result = accepted(1.3, 1.29, 1.31, options=options)
+    assert result.ret == 1
+    assert "mean of 2 fresh runs" in told(result)[-1]
+    # Runs again are no runs of the suite.
+    run, _ = store.read_last_run(pytester.path / "results")
+    assert run.cases[CASE].timings["epoch"].median == 1.3
+
+
+def test_a_case_that_fails_when_it_is_run_again_is_not_cleared(accepted, pytester):
+    text = (pytester.path / "test_epochs.py").read_text()
+    once = text.replace(
+        "def test_epoch(record):",
+        "def test_epoch(record, request):\n"
+        "    assert not request.config.getoption('--tl-records')",
+    )
+    # The version of the case is told, so that it is the same case.
+    pytester.makepyfile(test_epochs=once)
+    result = accepted(1.3, options=("--tl-gate", "--tl-confirm", "1"))
+    assert result.ret == 1
+    assert any("it did not pass" in line or "changed" in line for line in told(result))
+
+
+@pytest.mark.parametrize("times", ["-1", "x", "1.5"])
+def test_a_number_of_times_that_is_none_is_refused(nights, times):
+    result = nights(1.0, options=(f"--tl-confirm={times}",))
+    assert result.ret == 4
+
+
+def test_another_case_under_the_name_is_not_compared(accepted, pytester):
+    text = (pytester.path / "test_epochs.py").read_text()
+    pytester.makepyfile(test_epochs=text.replace("* 5", "* 6"))
+    result = accepted(1.3, options=("--tl-gate",))
+    assert told(result) == [
+        f"{CASE}: not_comparable: the case changed since its figures were accepted"
+    ]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace("record.exact", "# a remark\n    record.exact"),
+        lambda text: text.replace(
+            "def test_epoch(record):", 'def test_epoch(record):\n    """A docstring."""'
+        ),
+        lambda text: (
+            "import pytest\n"
+            + text.replace("def test_epoch", "@pytest.mark.timeout(99)\ndef test_epoch")
+        ),
+    ],
+)
+def test_remarks_docstrings_and_marks_make_no_other_case(accepted, pytester, edit):
+    text = (pytester.path / "test_epochs.py").read_text()
+    pytester.makepyfile(test_epochs=edit(text))
+    assert accepted(1.0, options=("--tl-gate",)).ret == 0
+
+
+def test_a_case_may_say_its_version_itself(nights, command, pytester):
+    text = (pytester.path / "test_epochs.py").read_text()
+    said = text.replace('record.exact("tr', 'record.version(2)\n    record.exact("tr')
+    pytester.makepyfile(test_epochs=said)
+    for value in FIVE:
+        nights(value)
+    assert command("accept", "--reason", "x")[0] == 0
+    pytester.makepyfile(test_epochs=said.replace("* 5", "* 6"))
+    assert nights(1.0, options=("--tl-gate",)).ret == 0
+
+
+def test_another_machine_is_not_compared_and_its_difference_told(accepted, pytester):
+    pytester.makeconftest(
+        "def pytest_tlbench_identity(config):\n    return {'precision': 'mixed'}\n"
+    )
+    result = accepted(1.3, options=("--tl-gate",))
+    assert result.ret == 1
+    assert told(result) == [
+        f"{CASE}: not_comparable: the baseline is of another machine: "
+        "precision none -> mixed"
+    ]
+
+
+def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, monkeypatch):
+    """The example of pytest-benchmark's own documentation."""
+    pytester.makepyfile(
+        test_example="""
+        import time
+
+        def something(duration=0.000001):
+            time.sleep(duration)
+            return 123
+
+        def test_my_stuff(benchmark):
+            result = benchmark(something)
+            assert result == 123
+
+        def test_with_its_class(benchmark):
+            assert benchmark.pedantic(something, rounds=5, iterations=2) == 123
+
+        def test_without(): pass
+        """
+    )
+    words = ("--tl-results", "kept", "--benchmark-max-time=0.05")
+    first = pytester.runpytest(*words, "--tl-save")
+    assert first.ret == 0
+    case = "test_example.py::test_my_stuff"
+    assert f"{case}: missing: no baseline for this machine" in first.outlines
+    assert not any("test_without" in line for line in first.outlines)
+    for _ in range(4):
+        pytester.runpytest(*words, "--tl-save")
+    code, text = command("accept", "--reason", "x", "--results", "kept")
+    assert code == 0, text
+    file = pytester.path / "test_example.py"
+    file.write_text(file.read_text().replace("0.000001", "0.01"))
+    slow = pytester.runpytest(*words, "--tl-gate")
+    assert slow.ret == 1
+    assert f"{case}: regression: benchmark " in slow.stdout.str()
+    assert not (pytester.path / "results").exists()
+
+
+def test_a_history_that_is_damaged_is_said_and_cannot_be_accepted(
+    accepted, command, pytester
+):
+    path = store.history_path(pytester.path / "results", machine_of(pytester))
+    path.write_bytes(path.read_bytes().replace(b'"median":1.01', b'"median":0.01'))
+    code, text = command("status")
+    assert code == 1
+    assert "line 2 is damaged (its checksum does not match)" in text
+    code, text = command("accept", "--reason", "x")
+    assert code == 2
+    assert "line 2 is damaged" in text
+    assert "Traceback" not in text
+
+
+def test_figures_that_are_damaged_refuse_the_session(accepted, pytester):
+    path = store.figures_path(pytester.path / "results", machine_of(pytester))
+    path.write_text(path.read_text().replace('"r', "<<<"), encoding="utf-8")
+    path.write_text(path.read_text()[:-50], encoding="utf-8")
+    result = accepted(1.0, options=("--tl-gate",))
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: *accepted.json must be a whole tlbench file*"])
+
+
+@pytest.mark.skipif("os.geteuid() == 0", reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(accepted, pytester):
+    results = pytester.path / "results"
+    results.chmod(0o500)
+    result = accepted(1.0)
+    results.chmod(0o700)
+    assert result.ret == 4
+    assert any("could not be written" in line for line in result.outlines)
+
+
+def test_two_sessions_at_once_are_both_kept(nights, pytester):
+    words = [sys.executable, "-m", "pytest", "-q", "--tl-save"]
+    (pytester.path / "script.json").write_text("[1.0]")
+    both = [
+        subprocess.Popen(words, cwd=pytester.path, stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    results = pytester.path / "results"
+    kept = history.read(store.history_path(results, machine_of(pytester)))
+    assert len(kept.entries) == 2
+    assert len({entry.run for entry in kept.entries}) == 2
+
+
+@pytest.mark.parametrize("name", ["a/b", "Ü ñ 😀", "A", "a", "x" * 300, "tab\there"])
+def test_cases_of_any_name_are_kept_apart(nights, command, pytester, name):
+    ids = [name, f"{name.swapcase()}_"]
+    pytester.makepyfile(
+        test_epochs="import pytest\n"
+        f"@pytest.mark.parametrize('p', [1, 2], ids={ids!r})\n"
+        "def test_epoch(record, p):\n"
+        "    record.exact('n', p)\n"
+        "    record.timing('epoch', [1.0 * p], warmup=0)\n"
+    )
+    nights(1.0)
+    assert command("accept", "--reason", "x")[0] == 0
+    result = nights(1.0)
+    assert "2 cases: 2 inconclusive" in result.outlines
+
+
+def test_a_renamed_case_goes_on_where_it_was(accepted, command, pytester):
+    text = (pytester.path / "test_epochs.py").read_text()
+    pytester.makepyfile(test_epochs=text.replace("def test_epoch(", "def test_again("))
+    result = accepted(1.0, options=("--tl-gate",))
+    new = "test_epochs.py::test_again"
+    assert f"--alias {CASE} {new}" in result.stdout.str()
+    code, text = command("accept", "--reason", "renamed", "--alias", CASE, new)
+    assert (code, text) == (0, f"{CASE} is {new} now\n")
+    assert accepted(1.0, options=("--tl-gate", "--tl-save")).ret == 0
+    code, text = command("accept", "--reason", "newer")
+    assert "figures of 1 cases, 6 runs each" in text
+
+
+def test_the_last_run_can_be_judged_again(accepted, command):
+    accepted(1.3)
+    code, text = command("compare")
+    assert code == 1
+    assert f"{CASE}: regression: epoch 1.3 s" in text
+    code, text = command("compare", "--json")
+    assert json.loads(text)[CASE]["findings"][0][0] == "regression"
+    accepted(1.0)
+    assert command("compare")[0] == 0
+
+
+def test_the_machine_is_shown(accepted, command, pytester):
+    code, text = command("machine")
+    assert code == 0
+    assert text.startswith(machine_of(pytester))
+    code, text = command("machine", "--json")
+    assert json.loads(text)["name"] == machine_of(pytester)
+
+
+def test_what_pytest_benchmark_saved_can_be_imported(nights, command, pytester):
+    pytester.makepyfile(test_b="def test_b(benchmark):\n    benchmark(sum, [1])\n")
+    pytester.runpytest("test_b.py", "--benchmark-json=saved.json")
+    code, text = command("import", "saved.json")
+    assert code == 0
+    assert text.startswith("1 case -> ")
+    (pytester.path / "saved.json").write_text("{}")
+    code, text = command("import", "saved.json")
+    assert code == 2
+    assert "must be what" in text
+
+
+def test_collecting_five_hundred_cases_is_quick_and_loads_no_framework(pytester):
+    pytester.makepyfile(
+        test_many="import pytest\n"
+        "@pytest.mark.parametrize('n', range(500))\n"
+        "def test_n(record, n):\n    record.exact('n', n)\n"
+    )
+    pytester.makeconftest(
+        """
+        import sys, time
+        start = time.perf_counter()
+
+        def pytest_unconfigure():
+            heavy = {"tensorflow", "keras", "scipy", "jinja2"} & set(sys.modules)
+            print(f"took {time.perf_counter() - start:.3f} s, loaded {sorted(heavy)}")
+        """
+    )
+    result = pytester.runpytest_subprocess(
+        "--collect-only", "-q", "-p", "no:hypothesispytest"
+    )
+    took = re.search(r"took [\d.]+ s, loaded \[\]", result.stdout.str())
+    assert took is not None, result.stdout.str()[-300:]

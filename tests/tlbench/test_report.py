@@ -1,0 +1,289 @@
+"""The page and the summary: what they hold, and how a browser draws them."""
+
+import re
+import shutil
+import subprocess
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from tlbench import baseline, charts, history, report, selftest, store, verdict
+from tlbench.record import Recorder
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ODD = 'bench_a.py::bench[<script>alert("x")</script>|ü]'
+
+
+def last_run(records, here, cases=()):
+    return store.LastRun(
+        when="2026-02-01T02:00:00+00:00",
+        versions={"python": "3.12"},
+        cases=records,
+        run="tonight",
+        machine=here.name,
+        frameworks=here.versions,
+        verdicts={case.case: verdict.to_json(case) for case in cases},
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Twenty accepted nights and one with findings."""
+    folder = tmp_path_factory.mktemp("results")
+    selftest._accept_nights(folder)
+    here = baseline.Machine.of(selftest._IDENTITY)
+    records = selftest._records(20)
+    night = selftest._Night(records=records, identity=selftest._IDENTITY, now=None)
+    records = dict(selftest._slower(night).records)
+    recorder = Recorder(ODD, "1")
+    recorder.exact("total_params", 4_062_381)
+    recorder.metric("accuracy", correct=94, n=100, seed=1)
+    for name, seconds in (
+        ("epoch.first", 3.0),
+        ("epoch.compute", 1.0),
+        ("epoch.+input", 1.25),
+        ("epoch.+validation", 1.2),
+    ):
+        recorder.timing(name, [seconds], warmup=0)
+    records[ODD] = recorder.snapshot("passed")
+    accepted = baseline.gather(folder, here, store.read_accepted(folder))
+    cases = verdict.judge(records, accepted)
+    store.write_run(store.last_run_path(folder), last_run(records, here, cases))
+    published = {"work": "ours", "figure": "accuracy", "value": "80 %", "source": "a"}
+    ours = {"case": ODD, "name": "accuracy"}
+    text = store._json({"schema": 2, "figures": [{**published, **ours}]})
+    store.write_text(folder / "any" / "published.json", text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    return report.build(results)[0]
+
+
+class Tags(HTMLParser):
+    """Every element of a page with its attributes, and whether all were closed."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_same_files_give_the_same_bytes(results):
+    assert report.build(results) == report.build(results)
+
+
+def test_the_page_is_whole_and_fetches_nothing(page):
+    tags = Tags(page)
+    assert tags.open == []
+    assert not {tag for tag, _ in tags.found} & {"script", "link", "img", "iframe"}
+    urls = [
+        v for _, attrs in tags.found for k, v in attrs.items() if k in {"src", "href"}
+    ]
+    assert urls == []
+    assert not re.search(r"@import|url\(", page)
+
+
+def test_a_name_is_shown_and_is_no_markup(page):
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(" in page
+
+
+def test_every_case_and_every_finding_stands_there(page):
+    for number in range(selftest._CASES):
+        assert f"bench_case[{number}]" in page
+    assert "slower than the 20 accepted runs" in page
+    assert "no baseline for this case" in page
+
+
+def test_every_series_has_a_trend_with_its_band(page):
+    count = selftest._CASES * 3  # epoch, val_loss, val_accuracy
+    assert page.count('class="card trend"') == count
+    assert page.count('class="band"') == selftest._CASES * 2
+
+
+def test_an_epoch_is_divided_and_no_part_is_negative(page):
+    part = page[page.index("What an epoch is made of") :]
+    told = re.findall(r"<title>(\S+(?: \S+)?) ([\d.e-]+) s</title>", part)[:4]
+    assert (
+        told
+        == [
+            ("compute", "1"),
+            ("input", "0.25"),
+            ("validation", "0"),
+            ("trace, once", "2"),
+        ]
+        or dict(told)["input"] == "0.25"
+    )
+    assert 'aria-label="What an epoch is made of"' in page
+
+
+def test_accuracy_stands_over_parameters_and_published_figures_beside_ours(page):
+    assert "4,062,381 parameters" in page
+    assert re.search(r"80 %</td><td class=\"n\">94.00% \(n=100\)", page)
+
+
+def test_the_summary_is_a_table_that_markdown_reads(results):
+    text = report.build(results)[1]
+    assert text.startswith("## tlbench: 13 cases: ")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 4 for row in rows)
+    assert any("| regression |" in row for row in rows)
+
+
+def test_without_findings_both_say_so(tmp_path):
+    here = baseline.Machine.of(selftest._IDENTITY)
+    store.write_run(store.last_run_path(tmp_path), last_run({}, here))
+    page, text = report.build(tmp_path)
+    assert "Nothing was found" in page
+    assert "Nothing was found." in text
+
+
+def test_a_run_without_verdicts_and_no_run_at_all_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="A last run is needed"):
+        report.build(tmp_path)
+    here = baseline.Machine.of(selftest._IDENTITY)
+    bad = store.LastRun(
+        when="",
+        versions={},
+        cases={},
+        machine=here.name,
+        verdicts={"a": {"findings": 3}},
+    )
+    store.write_run(store.last_run_path(tmp_path), bad)
+    with pytest.raises(ValueError, match=r"must hold the verdicts .* Run pytest again"):
+        report.build(tmp_path)
+
+
+def test_damage_is_shown(results, tmp_path):
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    path = next(copy.glob("*/history.jsonl"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0][:-30] + b"\n", *lines[1:]]))
+    assert "line 1 is damaged" in report.build(copy)[0]
+
+
+def test_a_machine_that_changed_is_told(results, tmp_path):
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    other = {**selftest._IDENTITY, "driver": ["569.0"]}
+    store.write_machine(copy, "another", other)
+    assert "driver 569.0 -&gt; 570.1" in report.build(copy)[0]
+
+
+def test_a_year_is_reported_in_seconds_and_kept_in_megabytes(tmp_path):
+    here = baseline.Machine.of(selftest._IDENTITY)
+    path = store.history_path(tmp_path, here.name)
+    records = [
+        replace_case(
+            selftest._record(number % 12, 0), f"bench_year.py::bench[{number}]"
+        )
+        for number in range(24)
+    ]
+    entries = [
+        history.Entry(
+            run=f"night-{night}",
+            when=f"night {night}",
+            record=record,
+            verdict="pass",
+            context={"load": 0.5, "cpu_mhz": 2500, "pressure": 1.5},
+        )
+        for night in range(365)
+        for record in records
+    ]
+    history.append(path, entries)
+    store.write_machine(tmp_path, here.name, selftest._IDENTITY)
+    store.write_run(store.last_run_path(tmp_path), last_run({}, here))
+    start = time.perf_counter()
+    page, _ = report.build(tmp_path)
+    took = time.perf_counter() - start
+    assert page.count('class="card trend"') == 24 * 3
+    assert path.stat().st_size < 18e6
+    assert took < 5 * slack()
+
+
+def replace_case(record, case):
+    from dataclasses import replace
+
+    return replace(record, case=case)
+
+
+def slack():
+    """How much slower than usual this machine is just now, at least 1."""
+    start = time.perf_counter()
+    sum(i * i for i in range(3_000_000))
+    return max(1.0, (time.perf_counter() - start) / 0.3)
+
+
+# Charts
+
+
+def test_a_chart_of_one_value_is_a_chart():
+    point = charts.Point(value=0.0, words="x")
+    assert "<circle" in charts.trend([point], None, unit="s", title="t")
+
+
+def test_of_a_long_trend_only_the_newest_points_are_marked():
+    points = [charts.Point(value=float(i), words="x") for i in range(400)]
+    drawn = charts.trend(points, None, unit="", title="t")
+    assert drawn.count("<circle") == 40
+    assert len(re.search(r'points="([^"]*)"', drawn)[1].split()) == 400
+
+
+def test_what_is_said_of_a_point_is_no_markup():
+    point = charts.Point(value=1.0, words='"><b>')
+    assert "<b>" not in charts.trend([point], None, unit="", title='"><b>')
+
+
+# In a browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@pytest.mark.parametrize(("name", "width"), [("desktop", 1280), ("phone", 390)])
+def test_a_browser_draws_it_within_its_width(results, tmp_path, name, width):
+    page = report.write(results, tmp_path)
+    probe = (
+        "<script>document.title = [document.documentElement.scrollWidth,"
+        "innerWidth, document.querySelectorAll('svg').length,"
+        "Math.min(...[...document.querySelectorAll('svg')].map(x => x.clientHeight)),"
+        "performance.getEntriesByType('resource').length].join(' ')</script></body>"
+    )
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.read_text("utf-8").replace("</body>", probe), "utf-8")
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},900",
+            f"--screenshot={tmp_path / 'page.png'}",
+            "--dump-dom",
+            probed.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    title = re.search(r"<title>([\d. ]+)</title>", done.stdout)
+    assert title is not None, done.stderr[-500:]
+    across, inner, count, height, fetched = map(float, title[1].split())
+    assert across <= inner
+    assert count == selftest._CASES * 3 + 2
+    assert height > 40
+    assert fetched == 0
