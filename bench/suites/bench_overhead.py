@@ -7,8 +7,10 @@ compared block by block: what slows the machine slows both.
 from statistics import median
 
 import keras
+import tensorflow as tf
 
 import tlcore as tl
+from tlcore import costs
 from tlcore.callbacks import EpochClock
 
 BLOCKS, EPOCHS = 7, 5
@@ -58,6 +60,31 @@ def warm_epochs(block):
     clock = EpochClock()
     block(clock)
     return clock.seconds[1:]
+
+
+def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
+    """The harness waits for the device at the edges of epochs only."""
+    seen = {"within": 0, "edges": 0}
+    within = []
+
+    def counted():
+        seen["within" if within else "edges"] += 1
+
+    monkeypatch.setattr(costs, "synchronize", counted)
+    monkeypatch.setattr(tf.test.experimental, "sync_devices", counted)
+    monkeypatch.setattr(tf.experimental, "async_clear_error", counted)
+    model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
+    tl.feature_extract(model, sample_splits.train, epochs=1, verbose=0)
+
+    def epoch(index):
+        within.append(index)
+        fit_on = {"initial_epoch": 1 + index, "epochs": 2 + index, "verbose": 0}
+        tl.fit(model, sample_splits.train, **fit_on)
+        within.clear()
+
+    time_epochs(epoch, epochs=4)
+    record.exact("within_epochs", seen["within"])
+    record.exact("at_their_edges", seen["edges"])
 
 
 def bench_warm_epoch_beside_plain_keras(sample_splits, record):

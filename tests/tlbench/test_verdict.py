@@ -557,3 +557,266 @@ def test_all_but_a_pass_and_an_improvement_are_findings(word):
 
 def test_a_baseline_without_a_case_is_missing():
     assert said(verdict.absent(CASE, "gone")) == ["missing: gone"]
+
+
+# Every word and figure of the sentences
+
+
+def limit_of(name, known, *, fresh=1, series=1):
+    """The limit and the error of a series whose runs are compared alone."""
+    scaled = {run: math.log(value) for run, value in known.items()}
+    expected = noise.night({name: scaled}, {}).expectations[name]
+    alpha = noise.FALSE_ALARMS / series
+    return expected, expected.limit(alpha, fresh=fresh)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "words"), [([1.3], "mean of 1 fresh run)"), ([1.3, 1.2], "2 fresh runs)")]
+)
+def test_the_sentence_on_fresh_runs(fresh, words):
+    again = {CASE: [left(timings={"epoch": x}) for x in fresh]}
+    (finding,) = judge(
+        left(timings={"epoch": 1.5}), again, figures=figures(epoch=1.0)
+    ).findings
+    _, limit = limit_of("epoch", runs(1.0), fresh=len(fresh))
+    change = math.prod(fresh) ** (1 / len(fresh)) - 1
+    assert finding.why.startswith(f"epoch 1.5 s is {change:.1%} slower than the 10")
+    assert f"(limit {math.expm1(limit):.1%}, " in finding.why
+    assert finding.why.endswith(words)
+
+
+def test_what_could_be_seen_narrows_with_fresh_runs():
+    again = {CASE: [left(timings={"epoch": 1.3})] * 3}
+    record, known = left(timings={"epoch": 1.3}), figures(epoch=1.0)
+    (alone,) = judge(record, figures=known).judgements
+    (confirmed,) = judge(record, again, figures=known).judgements
+    expected, _ = limit_of("epoch", runs(1.0))
+    alpha, size = noise.FALSE_ALARMS, noise.PRACTICAL_SIZE
+    for judgement, fresh in ((alone, 1), (confirmed, 3)):
+        seen = expected.detectable(alpha, smallest=size, fresh=fresh)
+        assert judgement.detectable == pytest.approx(math.expm1(seen))
+        assert (judgement.case, judgement.name) == (CASE, "epoch")
+    still = figures(epoch=runs(1.0, wiggle=[0.0]))
+    (judgement,) = judge(left(timings={"epoch": 1.0}), figures=still).judgements
+    assert judgement.detectable > noise.PRACTICAL_SIZE
+
+
+@pytest.mark.parametrize("suspect", [False, True])
+def test_the_screen_is_the_one_sided_tenth(suspect):
+    known = runs(1.0)
+    expected, _ = limit_of("epoch", known)
+    screen = expected.limit(0.2)
+    factor = math.exp(screen * (1.02 if suspect else 0.98))
+    record = left(timings={"epoch": math.exp(expected.centre) * factor})
+    (judgement,) = judge(record, figures=figures(epoch=known)).judgements
+    assert judgement.suspect is suspect
+
+
+@pytest.mark.parametrize("away", [0.99, 1.01])
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_the_limit_is_where_a_pass_ends(better, away):
+    known = runs(2.0)
+    expected, limit = limit_of("x", known)
+    sign = 1 if better == "lower" else -1
+    for way, word in ((sign, "regression"), (-sign, "improvement")):
+        value = math.exp(expected.centre + way * limit * away)
+        record = left(metrics={"x": [{"value": value, "better": better}]})
+        found = judge(record, figures=figures(x=known)).verdict
+        assert found == (word if away > 1 else "pass")
+
+
+def test_the_sentence_on_a_value():
+    record = left(metrics={"x": [{"value": 1.0, "better": "higher"}]})
+    (finding,) = judge(record, figures=figures(x=2.0)).findings
+    assert finding.why.startswith("x 1 is 50.0% less than the 10 accepted runs (limit ")
+    record = left(metrics={"x": [{"value": 3.0, "better": "higher"}]})
+    (finding,) = judge(record, figures=figures(x=2.0)).findings
+    assert finding.why.startswith("x 3 is 50.0% more than the 10 accepted runs (limit ")
+    (finding,) = judge(left(memory={"m": 2 * 10**9}), figures=figures(m=1e9)).findings
+    assert finding.why.startswith("m 2000 MB is 100.0% more than the 10 accepted runs")
+    (finding,) = judge(left(timings={"t": 50.0}), figures=figures(t=1.0)).findings
+    assert finding.why.startswith("t 50 s is 4900% slower than the 10 accepted runs")
+
+
+def test_a_value_of_several_seeds_is_their_mean():
+    entries = [{"value": v, "seed": i} for i, v in enumerate((1.0, 2.0, 6.0))]
+    (judgement,) = judge(
+        left(metrics={"x": entries}), figures=figures(x=3.0)
+    ).judgements
+    assert judgement.change == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_sentence_on_too_few_runs(count):
+    known = runs(1.0, count)
+    (judgement,) = judge(
+        left(timings={"epoch": 1.1}), figures=figures(epoch=known)
+    ).judgements
+    values = [math.log(x) for x in known.values()]
+    spread, freedom = noise.moderated({"x": values})["x"]
+    expected = noise.Expectation(
+        centre=0.0, spread=spread, freedom=freedom, runs=count
+    ).detectable(noise.FALSE_ALARMS, smallest=noise.PRACTICAL_SIZE)
+    assert judgement.detectable == pytest.approx(math.expm1(min(expected, 50)))
+    change = math.exp(math.log(1.1) - sum(values) / count) - 1
+    assert judgement.change == pytest.approx(change)
+    assert (judgement.case, judgement.name) == (CASE, "epoch")
+    (judgement,) = judge(
+        left(timings={"epoch": 1.1}), figures=figures(epoch=runs(1.0, 4, [0.0]))
+    ).judgements
+    assert judgement.detectable > noise.PRACTICAL_SIZE
+
+
+def drifted(
+    value, again=None, *, better="lower", level=1.04, anchor=1.0, spread=WIGGLE
+):
+    known = figures(x=runs(level), anchor={"x": runs(anchor, wiggle=spread)})
+    record = left(metrics={"x": [{"value": value, "better": better}]})
+    fresh = again and {
+        CASE: [left(metrics={"x": [{"value": v, "better": better}]}) for v in again]
+    }
+    return judge(record, fresh, figures=known)
+
+
+def test_the_sentence_on_drift():
+    case = drifted(1.05)
+    _, limit = limit_of("x", runs(1.0))
+    assert said(case) == [
+        "regression: x 1.05 has drifted: it is 5.0% more than its anchor, the oldest "
+        f"accepted runs (limit {math.expm1(max(limit, verdict.DRIFT_SIZE)):.1%})"
+    ]
+    (judgement,) = case.judgements
+    expected, _ = limit_of("x", runs(1.0))
+    seen = expected.detectable(noise.FALSE_ALARMS, smallest=verdict.DRIFT_SIZE)
+    assert judgement.detectable == pytest.approx(math.expm1(seen))
+    assert judgement.change == pytest.approx(0.05, abs=1e-3)
+    assert (judgement.case, judgement.name, judgement.suspect) == (CASE, "x", True)
+
+
+def test_drift_for_the_better_is_none():
+    assert drifted(0.95, level=0.96).verdict == "pass"
+    assert drifted(1.05, better="higher").verdict == "pass"
+    assert drifted(0.95, level=0.96, better="higher").verdict == "regression"
+
+
+def test_drift_is_judged_by_the_mean_of_fresh_runs():
+    assert drifted(1.05, [1.05, 1.04, 1.06]).verdict == "regression"
+    assert drifted(1.05, [1.0, 1.0, 1.0]).verdict == "improvement"
+    assert drifted(1.05, [1.019] * 3, level=1.03).verdict == "pass"
+    case = drifted(1.05, [1.06, 1.04])
+    (judgement,) = case.judgements
+    assert judgement.change == pytest.approx(math.sqrt(1.06 * 1.04) - 1, abs=1e-3)
+    _, limit = limit_of("x", runs(1.0), fresh=2)
+    told = math.expm1(max(limit, verdict.DRIFT_SIZE))
+    assert f"(limit {told:.1%})" in case.findings[0].why
+
+
+def test_a_drift_within_its_noise_is_a_suspect_and_no_finding():
+    wide = [x * 2.5 for x in WIGGLE]
+    case = drifted(1.045, spread=wide)
+    (judgement,) = case.judgements
+    assert (case.verdict, judgement.verdict, judgement.suspect) == (
+        "pass",
+        "pass",
+        True,
+    )
+    assert verdict.suspects([case]) == (CASE,)
+    assert drifted(1.045, [1.045], spread=wide).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sentence"),
+    [
+        ({}, "missing: no baseline for this machine"),
+        (
+            {"elsewhere": ("cpu A -> B",)},
+            "not_comparable: the baseline is of another machine: cpu A -> B",
+        ),
+        (
+            {"figures": figures(version="0", metrics={"accuracy": seeds(9, 0.85)})},
+            "not_comparable: the case changed since its figures were accepted",
+        ),
+        ({"figures": figures()}, "missing: no baseline for accuracy on this machine"),
+        (
+            {"figures": figures(metrics={"accuracy": seeds(3, 0.85)})},
+            "inconclusive: accuracy: 3 of 5 accepted seeds",
+        ),
+    ],
+)
+def test_a_proportion_that_cannot_be_compared_is_said(accepted, sentence):
+    case = judge(left(metrics={"accuracy": entries(0.85)}), **accepted)
+    assert said(case) == [sentence]
+    (judgement,) = case.judgements
+    assert (judgement.case, judgement.name) == (CASE, "accuracy")
+    known = "seeds" in sentence
+    assert judgement.change == (pytest.approx(0, abs=5e-3) if known else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "words"),
+    [
+        (0.80, 3, "accuracy 80.00% of 3 seeds is 5.00 points below the 20 accepted"),
+        (0.90, 3, "accuracy 90.00% of 3 seeds is 5.00 points above the 20 accepted"),
+        (0.80, 1, "accuracy 80.00% of 1 seed is 5.00 points below the 20 accepted"),
+    ],
+)
+def test_the_sentence_on_a_proportion(value, count, words):
+    known = [
+        (f"seed {i}", 0.85 + (0.004 if i % 2 else -0.004), 2500) for i in range(20)
+    ]
+    record = left(metrics={"accuracy": entries(value, count)})
+    case = judge(record, figures=figures(metrics={"accuracy": known}))
+    expected, _ = noise.seeds(known, [(value, 2500)] * count)
+    error = expected.error(count)
+    limit = noise.quantile(1 - noise.FALSE_ALARMS / 2, 19) * error
+    assert case.findings[0].why == f"{words} seeds (limit {100 * limit:.2f} points)"
+    (judgement,) = case.judgements
+    seen = limit + noise.quantile(noise.POWER, math.inf) * error
+    assert judgement.detectable == pytest.approx(seen)
+    assert (judgement.case, judgement.name) == (CASE, "accuracy")
+
+
+def test_two_cases_alike_are_judged_each_for_itself():
+    other = "bench_a.py::bench_c"
+    records = {
+        CASE: left(exact={"n": 1}, timings={"epoch": 1.3}),
+        other: left(other, exact={"n": 1}, timings={"epoch": 1.0}),
+    }
+    accepted = Accepted(
+        exact={CASE: {"n": 1}, other: {"n": 1}},
+        figures=figures(epoch=1.0) | figures(other, epoch=1.0),
+    )
+    first, second = verdict.judge(records, accepted)
+    assert (first.case, first.verdict) == (CASE, "regression")
+    assert (second.case, second.verdict) == (other, "pass")
+    assert first.comparison.equal == ("n",)
+    assert first.record is records[CASE]
+
+
+def test_costs_are_counted_with_the_exact_values():
+    case = judge(
+        left(exact={"n": 1, "new": 1}, costs={"f": 2, "g": 1}),
+        exact={CASE: {"n": 1, "lost": 1}},
+        costs={CASE: {VERSIONS: {"f": 1, "g": 1}}},
+    )
+    names = case.comparison
+    assert (set(names.equal), names.differing) == ({"n", "g"}, ("f",))
+    assert (names.new, names.lost) == (("new",), ("lost",))
+
+
+def test_cases_that_are_not_judged_tonight_lend_their_spread():
+    """A part of the suite is judged as the whole would judge it."""
+    records, accepted = suite(10)
+    units = {
+        case: replace(x, units={"epoch": "s"}) for case, x in accepted.figures.items()
+    }
+    whole = verdict.judge(records, replace(accepted, figures=units))
+    name = "bench_a.py::bench[3]"
+    (part,) = verdict.judge({name: records[name]}, replace(accepted, figures=units))
+    (alone,) = verdict.judge(
+        {name: records[name]}, replace(accepted, figures={name: accepted.figures[name]})
+    )
+    seen = {x.case: x.judgements[0].detectable for x in whole}
+    # Alone it has all the false alarms of a night to itself.
+    assert part.judgements[0].detectable < seen[name]
+    assert part.judgements[0].detectable < alone.judgements[0].detectable
