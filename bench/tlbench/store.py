@@ -185,6 +185,7 @@ def parse_accepted(data: bytes, path: Path) -> Baselines:
     """
 
     def baselines(document: Mapping[str, Any]) -> Baselines:
+        _check_digests(document)
         return Baselines(
             cases={
                 case: Baseline(
@@ -210,7 +211,8 @@ def parse_accepted(data: bytes, path: Path) -> Baselines:
 
 def accepted_json(baselines: Baselines) -> str:
     """Give the content of the file of exact baselines."""
-    return _json({"schema": SCHEMA, **asdict(baselines)})
+    document = asdict(baselines)
+    return _json({"schema": SCHEMA, **document, "cases": _signed(document["cases"])})
 
 
 def write_accepted(results: Path, baselines: Baselines) -> None:
@@ -231,6 +233,7 @@ def read_figures(results: Path, machine: str) -> dict[str, Figures]:
         return {}
 
     def figures(document: Mapping[str, Any]) -> dict[str, Figures]:
+        _check_digests(document)
         return {
             case: Figures(
                 version=_text(entry["version"]),
@@ -252,7 +255,7 @@ def read_figures(results: Path, machine: str) -> dict[str, Figures]:
 
 def write_figures(results: Path, machine: str, figures: Mapping[str, Figures]) -> None:
     """Write the accepted figures of a machine, whole or not at all."""
-    cases = {case: asdict(entry) for case, entry in figures.items()}
+    cases = _signed({case: asdict(entry) for case, entry in figures.items()})
     write_text(
         figures_path(results, machine), _json({"schema": SCHEMA, "cases": cases})
     )
@@ -364,6 +367,26 @@ def read_published(results: Path) -> list[dict[str, str]]:
     except FileNotFoundError:
         return []
     return _parse(data, path, published)
+
+
+def _signed(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give every case a digest of what was accepted of it."""
+    return {
+        case: {**entry, "digest": _digest(case, entry)} for case, entry in cases.items()
+    }
+
+
+def _check_digests(document: Mapping[str, Any]) -> None:
+    """Refuse a case that was edited by hand; before schema 2 there were no digests."""
+    for case, entry in document["cases"].items():
+        content = {key: value for key, value in entry.items() if key != "digest"}
+        if document["schema"] > 1 and entry["digest"] != _digest(case, content):
+            raise ValueError(f"{case!r} was changed by hand")
+
+
+def _digest(case: str, entry: Mapping[str, Any]) -> str:
+    content = json.dumps([case, entry], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _acceptance(data: Mapping[str, Any]) -> Acceptance:

@@ -174,3 +174,107 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path, monkeypatch, acceptanc
     ((old, new),) = at_the_move
     assert old == before
     assert new["cases"]["a.py::t"]["exact"] == {"n": 1}
+
+
+# Hand-edited baselines
+
+
+@pytest.fixture
+def figures(acceptance):
+    return store.Figures(
+        version="1",
+        accepted=acceptance,
+        series={"epoch": {"r1": 1.0, "r2": 1.25}},
+        metrics={"accuracy": (("seed 1", 0.5, 10),)},
+        anchor={"epoch": {"r1": 1.0}},
+        anchored=acceptance,
+        units={"epoch": "s"},
+    )
+
+
+def test_figures_survive_writing_and_reading(tmp_path, figures):
+    assert store.read_figures(tmp_path, "m") == {}
+    store.write_figures(tmp_path, "m", {"a.py::t": figures})
+    assert store.read_figures(tmp_path, "m") == {"a.py::t": figures}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("1.25", "1.75"),
+        ('"seed 1"', '"seed 2"'),
+        ("a.py::t", "b.py::t"),
+        ('"version": "1"', '"version": "2"'),
+        ("Ada", "Eve"),
+    ],
+)
+def test_figures_that_were_changed_by_hand_are_refused(tmp_path, figures, old, new):
+    store.write_figures(tmp_path, "m", {"a.py::t": figures})
+    path = store.figures_path(tmp_path, "m")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a damaged one \('.*' was changed by hand\)"):
+        store.read_figures(tmp_path, "m")
+
+
+@pytest.mark.parametrize(("old", "new"), [('"n": 1', '"n": 2'), ("first", "fine")])
+def test_baselines_that_were_changed_by_hand_are_refused(
+    tmp_path, acceptance, old, new
+):
+    baseline = store.Baseline(exact={"n": 1}, accepted=acceptance)
+    store.write_accepted(tmp_path, store.Baselines(cases={"a.py::t": baseline}))
+    path = store.accepted_path(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"'a.py::t' was changed by hand"):
+        store.read_accepted(tmp_path)
+    path.write_text(text, encoding="utf-8")
+    assert store.read_accepted(tmp_path).cases == {"a.py::t": baseline}
+
+
+def test_white_space_and_order_are_no_change(tmp_path, figures):
+    store.write_figures(tmp_path, "m", {"a.py::t": figures, "b.py::t": figures})
+    path = store.figures_path(tmp_path, "m")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    turned = {"cases": dict(reversed(document["cases"].items())), "schema": SCHEMA}
+    path.write_text(json.dumps(turned), encoding="utf-8")
+    assert len(store.read_figures(tmp_path, "m")) == 2
+
+
+def test_baselines_of_the_first_schema_are_read(tmp_path, acceptance):
+    accepted = {"by": "Ada", "when": "w", "reason": "r", "evidence": "e"}
+    cases = {"a.py::t": {"exact": {"n": 1}, "accepted": accepted}}
+    store.write_text(
+        store.accepted_path(tmp_path), json.dumps({"schema": 1, "cases": cases})
+    )
+    assert store.read_accepted(tmp_path).cases["a.py::t"].exact == {"n": 1}
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "true", '"1"', "null"])
+def test_figures_that_are_no_numbers_are_refused(tmp_path, figures, value, monkeypatch):
+    store.write_figures(tmp_path, "m", {"a.py::t": figures})
+    path = store.figures_path(tmp_path, "m")
+    text = path.read_text(encoding="utf-8").replace("1.25", value)
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(store, "_check_digests", lambda _: None)
+    with pytest.raises(ValueError, match="must be a whole tlbench file"):
+        store.read_figures(tmp_path, "m")
+
+
+def test_machines_survive_and_are_written_once(tmp_path):
+    store.write_machine(tmp_path, "m", {"cpu": "A"})
+    store.write_machine(tmp_path, "m", {"cpu": "B"})
+    assert store.read_machines(tmp_path) == {"m": {"cpu": "A"}}
+
+
+def test_published_figures_need_their_source(tmp_path):
+    assert store.read_published(tmp_path) == []
+    figure = {"work": "w", "figure": "f", "value": "v"}
+    path = tmp_path / "any" / "published.json"
+    text = json.dumps({"schema": 2, "figures": [{**figure, "source": "s"}]})
+    store.write_text(path, text)
+    assert store.read_published(tmp_path)[0]["source"] == "s"
+    store.write_text(path, json.dumps({"schema": 2, "figures": [figure]}))
+    with pytest.raises(ValueError, match="no 'source'"):
+        store.read_published(tmp_path)
