@@ -438,7 +438,7 @@ def test_three_tenths_of_a_percent_a_night_are_found_by_four_percent():
         values = [math.exp(chance.gauss(0, 0.0055)) for _ in range(20)]
         anchor = {f"r{i}": x for i, x in enumerate(values)}
         level = 1.0
-        while True:
+        while level < 1.1:
             level *= 1.003
             tonight = level * math.exp(chance.gauss(0, 0.0055))
             recent = {f"r{i}": x for i, x in enumerate(values[-20:])}
