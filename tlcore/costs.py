@@ -6,6 +6,7 @@ frozen no more shows as a jump of the training step's operations.
 """
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,28 @@ def forward_flops(model: keras.Model) -> int:
     return _flops(_forward_operations(model)) // _BATCH
 
 
-def train_step_flops(model: keras.Model) -> int:
-    """Return the floating-point operations of a training step on one image.
+@dataclass(frozen=True)
+class StepCosts:
+    """What a training step takes.
 
-    Forward, backward to the lowest trainable layer, and the optimizer's share of a
-    batch of two.
+    Attributes:
+        flops: floating-point operations for one image: forward, backward to the lowest
+            trainable layer, and its share of the optimizer's.
+        operations: of the graph, those that run.
+    """
+
+    flops: int
+    operations: int
+
+
+def training_step(model: keras.Model) -> StepCosts:
+    """Return what a training step of a compiled model takes, by one trace.
 
     Raises:
         ValueError: the model is not compiled, or the size of its inputs is not fixed.
     """
-    return _flops(_train_operations(model)) // _BATCH
-
-
-def graph_operations(model: keras.Model) -> int:
-    """Return how many operations the graph of a compiled model's training step has.
-
-    Raises:
-        ValueError: the model is not compiled, or the size of its inputs is not fixed.
-    """
-    return len(_train_operations(model))
+    operations = _train_operations(model)
+    return StepCosts(_flops(operations) // _BATCH, len(operations))
 
 
 def optimizer_slots(model: keras.Model) -> int:

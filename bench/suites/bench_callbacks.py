@@ -2,11 +2,9 @@
 
 from statistics import median
 
-import keras
 import pytest
 
 import tlcore as tl
-from tlcore.callbacks import EpochClock
 
 BLOCKS, EPOCHS = 7, 4
 
@@ -23,6 +21,10 @@ def callbacks(tmp_path):
 @pytest.mark.parametrize("name", ["tensorboard", "checkpoint"])
 def bench_epoch_with(name, callbacks, sample_splits, record):
     """The ratio of both epochs, in blocks that take turns."""
+    import keras
+
+    from tlcore.callbacks import EpochClock
+
     keras.utils.set_random_seed(1)
     model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
     train, validation = sample_splits.train, sample_splits.validation

@@ -13,17 +13,13 @@ import time
 from pathlib import Path
 from statistics import median
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import tlcore as tl
-from tlcore.caching import CacheOptions, training_feed
-from tlcore.callbacks import EpochClock
 from tlcore.datasets import load_splits
 from tlcore.feature_cache import BLOCK_ROWS, Builder, FeatureCache, Key
-from tlcore.splitting import split
 from tlcore.tensors import Tensor
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/pizza_steak_sushi"
@@ -35,21 +31,23 @@ TRAIN_IMAGES, VALIDATION_IMAGES = 750, 2500
 """Of the tutorials' Model 2: 10 % of ten classes of food, and all of their test."""
 
 
-class Moments(keras.callbacks.Callback):
-    """Seconds from its making to the beginning and the end of every epoch."""
+def moments():
+    """Return a callback with the seconds from its making to each epoch's ends."""
+    import keras
 
-    def __init__(self):
-        super().__init__()
-        self.start = time.perf_counter()
-        self.begins, self.ends = [], []
+    class Moments(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.start = time.perf_counter()
+            self.begins, self.ends = [], []
 
-    def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
-        """Keep the moment."""
-        self.begins.append(time.perf_counter() - self.start)
+        def on_epoch_begin(self, epoch, logs=None):  # noqa: ARG002
+            self.begins.append(time.perf_counter() - self.start)
 
-    def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
-        """Keep the moment."""
-        self.ends.append(time.perf_counter() - self.start)
+        def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002
+            self.ends.append(time.perf_counter() - self.start)
+
+    return Moments()
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +81,8 @@ def model_2_images(tmp_path_factory):
 
 def keras_folder(folder):
     """Return the same images as Keras's own loader reads them."""
+    import keras
+
     return keras.utils.image_dataset_from_directory(
         folder.directory,
         image_size=folder.image_size,
@@ -96,6 +96,8 @@ def keras_folder(folder):
 
 def plain_model(classes, *, last=0, augmented=False):
     """Return what the tutorials write: a network inside a functional model."""
+    import keras
+
     network = keras.applications.EfficientNetB0(include_top=False, weights=None)
     network.trainable = last > 0
     for layer in network.layers[: len(network.layers) - last]:
@@ -127,27 +129,25 @@ def our_model(classes, **options):
 def plain_fit(model, train, validation, epochs):
     """Fit with Keras; return the moments of the epochs."""
     data, held_out = keras_folder(train), keras_folder(validation)
-    moments = Moments()
-    model.fit(
-        data, validation_data=held_out, epochs=epochs, callbacks=[moments], **PLAIN
-    )
-    return moments
+    clock = moments()
+    model.fit(data, validation_data=held_out, epochs=epochs, callbacks=[clock], **PLAIN)
+    return clock
 
 
 def our_fit(model, train, validation, epochs, cache, **options):
     """Extract features with this package; return the moments of the epochs."""
-    moments = Moments()
+    clock = moments()
     tl.feature_extract(
         model,
         train,
         validation,
         epochs=epochs,
-        callbacks=[moments],
+        callbacks=[clock],
         cache=cache,
         **options,
         **QUIET,
     )
-    return moments
+    return clock
 
 
 def plain_predict(train, validation):
@@ -167,6 +167,10 @@ def resident_bytes():
 
 def bench_cached_beside_end_to_end(sample_splits, tmp_path, record):
     """The same weights to the bit, on sample images; how much faster is recorded."""
+    import keras
+
+    from tlcore.callbacks import EpochClock
+
     sides = {}
     for cache in ("off", tmp_path):
         keras.utils.set_random_seed(1)
@@ -201,8 +205,8 @@ def bench_feature_extraction(photographs, tmp_path, table):
         for epochs, seconds in cached.items():
             folder = tmp_path / f"{turn}-{epochs}"
             model = our_model(3)
-            moments = our_fit(model, train, validation, epochs, folder)
-            seconds.append(moments.ends[-1])
+            clock = our_fit(model, train, validation, epochs, folder)
+            seconds.append(clock.ends[-1])
         if turn == 1:
             plain = plain_fit(plain_model(3), train, validation, 15)
     ours = {epochs: median(seconds) for epochs, seconds in cached.items()}
@@ -216,6 +220,8 @@ def bench_feature_extraction(photographs, tmp_path, table):
 @pytest.mark.timeout(3000)
 def bench_last_10_warm_epoch(photographs, tmp_path, table):
     """A warm epoch with the last 10 layers unfrozen, beside plain Keras."""
+    from tlcore.callbacks import EpochClock
+
     train, validation = photographs
     plain, ours = [], []
     sides = plain_model(3, last=10), our_model(3)
@@ -248,7 +254,7 @@ def bench_last_10_warm_epoch(photographs, tmp_path, table):
 def bench_model_2(model_2_images, tmp_path, table):
     """Augmented: 750 + 2,500 images, validation cached; then two views as well."""
     train, validation = model_2_images
-    ours: list[Moments] = []
+    ours = []
 
     def augmented(turn, **options):
         model = our_model(10, augmentation="tutorial")
@@ -260,7 +266,7 @@ def bench_model_2(model_2_images, tmp_path, table):
     ours.append(augmented(2))
     views = augmented(3, views=2)
     ours.append(augmented(4))
-    five, ten = (median(moments.ends[n - 1] for moments in ours) for n in (5, 10))
+    five, ten = (median(clock.ends[n - 1] for clock in ours) for n in (5, 10))
     table("model_2, 5 epochs, cold", plain.ends[4], five, at_least=2.2)
     table("model_2, 10 epochs, cold", plain.ends[9], ten, at_least=2.8)
     table("model_2, views=2, 10 epochs", plain.ends[9], views.ends[9], at_least=5)
@@ -270,6 +276,8 @@ def bench_model_2(model_2_images, tmp_path, table):
 @pytest.mark.timeout(3000)
 def bench_warm_start(photographs, tmp_path, table):
     """How long after the model is built the first epoch begins, cache warm."""
+    import keras
+
     train, validation = photographs
     our_fit(our_model(3), train, validation, 1, tmp_path)
     keras.utils.set_random_seed(1)
@@ -286,6 +294,8 @@ def bench_warm_start(photographs, tmp_path, table):
 @pytest.mark.timeout(3000)
 def bench_20_000_images(tmp_path, table):
     """Memory and cost per image from 2,000 to 20,000 images at 37 KiB."""
+    from tlcore.caching import CacheOptions, training_feed
+
     random = np.random.default_rng(1)
     for name in ("a", "b"):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -327,6 +337,8 @@ def bench_20_000_images(tmp_path, table):
 @pytest.mark.timeout(3000)
 def bench_cache_input_and_output(photographs, tmp_path, table):
     """Writing beside the bare pass, and reading from the page cache."""
+    from tlcore.splitting import split
+
     train, _ = photographs
     model = our_model(3)
     tl.unfreeze(model, last=10)

@@ -6,12 +6,7 @@ compared block by block: what slows the machine slows both.
 
 from statistics import median
 
-import keras
-import tensorflow as tf
-
 import tlcore as tl
-from tlcore import costs
-from tlcore.callbacks import EpochClock
 
 BLOCKS, EPOCHS = 7, 5
 """Pairs of blocks, and epochs in each; the first epoch of a block warms up."""
@@ -21,6 +16,8 @@ LIMIT = 1.05
 
 def plain_keras(directory):
     """Return what a tutorial would write: Keras's own loader, model and `fit`."""
+    import keras
+
     size = (96, 96)
     train = keras.utils.image_dataset_from_directory(
         directory,
@@ -57,6 +54,8 @@ def ours(train):
 
 def warm_epochs(block):
     """Return the seconds of a block's epochs but the first."""
+    from tlcore.callbacks import EpochClock
+
     clock = EpochClock()
     block(clock)
     return clock.seconds[1:]
@@ -64,6 +63,10 @@ def warm_epochs(block):
 
 def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
     """The harness waits for the device at the edges of epochs only."""
+    import tensorflow as tf
+
+    from tlcore import costs
+
     seen = {"within": 0, "edges": 0}
     within = []
 

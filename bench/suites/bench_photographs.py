@@ -7,11 +7,9 @@ are skipped. Nothing exact is recorded: what has no baseline on a machine is not
 from functools import partial
 from pathlib import Path
 
-import keras
 import pytest
 
 import tlcore as tl
-from tlcore.training import evaluate
 
 SHARED = Path(__file__).parents[3] / "shared"
 PHOTOGRAPHS = SHARED / "data/pizza_steak_sushi"
@@ -29,14 +27,22 @@ def photographs():
     )
 
 
-def bench_feature_extraction(photographs, time_epochs, record):
-    """MobileNetV2 0.35 with ImageNet weights: five epochs of the head."""
+@pytest.mark.parametrize("phase", ["feature_extraction", "fine_tuning"])
+def bench_photographs(phase, photographs, time_epochs, record):
+    """MobileNetV2 0.35 with ImageNet weights: the head, then the last 10 layers."""
+    import keras
+
+    from tlcore.training import evaluate
+
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)
         model = tl.create_model("mobilenet_v2_035", 3, weights=WEIGHTS)
-        tl.feature_extract(model, photographs.train, epochs=5, verbose=0)
+        train, epochs = photographs.train, 5
+        first = tl.feature_extract(model, train, epochs=epochs, verbose=0)
+        if phase == "fine_tuning":
+            tl.fine_tune(model, train, history=first, epochs=epochs, verbose=0)
         score = evaluate(model, photographs.test)["accuracy"]
         correct = round(score.value * score.n)
         record.metric("test_accuracy", correct=correct, n=score.n, seed=seed)
-    fit = partial(tl.fit, model, photographs.train, verbose=0)
-    time_epochs(lambda i: fit(initial_epoch=5 + i, epochs=6 + i), epochs=16)
+    fit = partial(tl.fit, model, train, cache="off", verbose=0)
+    time_epochs(lambda i: fit(initial_epoch=10 + i, epochs=11 + i), epochs=6)

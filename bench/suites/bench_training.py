@@ -2,13 +2,9 @@
 
 from functools import partial
 
-import keras
 import pytest
 
 import tlcore as tl
-from tlcore import costs
-from tlcore.callbacks import EpochClock
-from tlcore.training import evaluate
 
 SEEDS = tuple(range(1, 9))
 EPOCHS, REPEATS = 5, 16
@@ -18,6 +14,8 @@ QUIET = {"verbose": 0}
 
 def trained(phase, splits, *, seed):
     """Return sample_net after a phase on ten classes, and its epochs so far."""
+    import keras
+
     keras.utils.set_random_seed(seed)
     model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
     train, validation = splits.train, splits.validation
@@ -32,6 +30,8 @@ def trained(phase, splits, *, seed):
 @pytest.mark.parametrize("phase", PHASES)
 def bench_accuracy(phase, sample_splits, record):
     """Accuracy on the test images over seeds, and what did not change on the way."""
+    from tlcore.training import evaluate
+
     for seed in SEEDS:
         model, _ = trained(phase, sample_splits, seed=seed)
         score = evaluate(model, sample_splits.test)["accuracy"]
@@ -67,6 +67,11 @@ def bench_epoch_split(sample_splits, tmp_path, record):
     Nothing is measured within an epoch: a clock beside every batch would wait for the
     device, or not wait and tell of the input what belongs to the device.
     """
+    import keras
+
+    from tlcore import costs
+    from tlcore.callbacks import EpochClock
+
     keras.utils.set_random_seed(1)
     model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
     tl.freeze(model)

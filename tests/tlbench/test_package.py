@@ -68,3 +68,20 @@ def test_importing_loads_nothing_heavy(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not heavy & set(done.stdout.split())
+
+
+def test_collecting_the_suites_loads_no_framework(tmp_path):
+    suites = Path(__file__).parents[2] / "bench" / "suites"
+    code = (
+        "import sys, pytest\n"
+        f"code = pytest.main(['--collect-only', '-q', r'{suites}'])\n"
+        "print('loaded', *({'tensorflow', 'keras'} & set(sys.modules)), int(code))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=suites.parents[1],
+    )
+    assert done.stdout.splitlines()[-1] == "loaded 0", done.stdout[-500:]
