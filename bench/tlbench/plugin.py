@@ -303,9 +303,8 @@ class _Bench:
         case = _case(item)
         recorder = item.stash.get(_RECORDER, None)
         if recorder is None and self.has_baseline(case):
-            recorder = Recorder(
-                case, _version(item)
-            )  # a case with a baseline that records nothing
+            # A case with a baseline that records nothing.
+            recorder = Recorder(case, _version(item))
         if recorder and (report.when == "call" or not report.passed):
             # Failed until the finished report says otherwise.
             regression = item.stash.get(_REGRESSION, None)

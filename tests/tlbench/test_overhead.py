@@ -84,8 +84,13 @@ def test_recording_takes_microseconds_of_a_batch():
         return time.perf_counter() - start
 
     seconds = [epoch(1000) for _ in range(21)]
-    recorder = Recorder("c")
-    start = time.perf_counter()
-    recorder.timing("epoch", seconds, warmup=1)
-    recorder.snapshot("passed")
-    assert time.perf_counter() - start < 0.005 * 21 * median(seconds)
+
+    def recording():
+        recorder = Recorder("c")
+        start = time.perf_counter()
+        recorder.timing("epoch", seconds, warmup=1)
+        recorder.snapshot("passed")
+        return time.perf_counter() - start
+
+    # Half a percent of the epochs; the best of some, as others may use the machine.
+    assert min(recording() for _ in range(5)) < 0.005 * 21 * median(seconds)
