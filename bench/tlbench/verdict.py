@@ -774,9 +774,11 @@ def _way(series: Series, change: float) -> str:
 
 
 def _value(series: Series) -> str:
-    if series.unit == "bytes":
-        return f"{series.value / 1e6:.4g} MB"
-    return f"{series.value:.4g}{' s' if series.unit else ''}"
+    sizes = {"bytes": (("MB", 1e6),), "s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6))}
+    for unit, size in sizes.get(series.unit, ()):
+        if series.value >= size or unit in {"MB", "us"}:
+            return f"{series.value / size:.4g} {unit}"
+    return f"{series.value:.4g}"
 
 
 def _fraction(change: float, runs: noise.Runs) -> float:

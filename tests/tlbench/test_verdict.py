@@ -219,7 +219,7 @@ def test_a_figure_that_is_recorded_no_more_is_missing():
         (1.0, "pass", ""),
         (1.02, "pass", ""),
         (1.10, "regression", "epoch 1.1 s is 10.0% slower than the 10 accepted runs"),
-        (0.90, "improvement", "epoch 0.9 s is 10.0% faster than the 10 accepted runs"),
+        (0.90, "improvement", "epoch 900 ms is 10.0% faster than the 10 accepted runs"),
         (math.inf, None, None),
     ],
 )
@@ -636,6 +636,17 @@ def test_the_sentence_on_a_value():
     assert finding.why.startswith("m 2000 MB is 100.0% more than the 10 accepted runs")
     (finding,) = judge(left(timings={"t": 50.0}), figures=figures(t=1.0)).findings
     assert finding.why.startswith("t 50 s is 4900% slower than the 10 accepted runs")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(2.5, "2.5 s"), (0.25, "250 ms"), (2.5e-4, "250 us"), (2.5e-8, "0.025 us")],
+)
+def test_a_duration_is_told_in_its_unit(seconds, words):
+    (finding,) = judge(
+        left(timings={"t": seconds}), figures=figures(t=seconds / 2)
+    ).findings
+    assert finding.why.startswith(f"t {words} is 100.0% slower than the 10 ")
 
 
 def test_a_value_of_several_seeds_is_their_mean():
