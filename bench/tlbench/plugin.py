@@ -500,7 +500,7 @@ class _Bench:
             terminalreporter.write_sep("=", "tlbench")
             for line, colour in summary.table(self.cases):
                 terminalreporter.write_line(line, **colour)
-            found = list(summary.findings(self.cases))
+            found = [*summary.findings(self.cases), *summary.blind(self.cases)]
             if found:
                 terminalreporter.write_line("")
             for line, colour in found:

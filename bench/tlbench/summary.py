@@ -22,6 +22,9 @@ COLOURS: Mapping[Verdict, dict[str, bool]] = {
     "regression": {"red": True},
 }
 
+BLIND = 0.5
+"""A pass that could not have seen a change of this size is remarked upon."""
+
 Line = tuple[str, dict[str, bool]]
 """A line and its colours."""
 
@@ -49,6 +52,16 @@ def findings(cases: Sequence[Case]) -> Iterator[Line]:
     found = [(case.case, x) for case in cases for x in case.findings]
     for case, finding in sorted(found, key=lambda x: VERDICTS.index(x[1].verdict)):
         yield f"{case}: {finding}", COLOURS[finding.verdict]
+
+
+def blind(cases: Sequence[Case]) -> Iterator[Line]:
+    """Yield a line for every figure that would have passed with a half more too."""
+    for case in cases:
+        for one in case.judgements:
+            seen = one.detectable
+            if one.verdict == "pass" and seen is not None and seen > BLIND:
+                why = f"{one.name} varies so much that only {seen:.0%} could be seen"
+                yield f"{case.case}: {why}", COLOURS["inconclusive"]
 
 
 def count(cases: Sequence[Case]) -> str:

@@ -118,6 +118,21 @@ def test_an_epoch_that_is_a_third_slower_fails_the_gate_in_one_line(accepted):
     assert accepted(1.3, options=()).ret == 0  # found, but nothing is gated
 
 
+def test_a_figure_that_varies_too_much_to_be_judged_is_remarked_upon(nights, command):
+    for value in (1.0, 1.5, 0.7, 1.2, 0.9):
+        nights(value)
+    command("accept", "--reason", "x")
+    result = nights(1.0, options=("--tl-gate",))
+    assert result.ret == 0
+    (line,) = told(result)
+    assert re.fullmatch(
+        f"{CASE}: epoch varies so much that only \\d+% could be seen".replace(
+            ".", "[.]"
+        ),
+        line,
+    )
+
+
 def test_fresh_processes_clear_a_case_of_a_bad_moment(accepted):
     options = ("--tl-gate", "--tl-confirm", "2")
     result = accepted(1.3, 1.0, 1.0, options=options)
