@@ -192,9 +192,7 @@ def moderated(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, f
     prior, weight = _prior(known)
     found = {}
     for name, (variance, freedom) in own.items():
-        if math.isinf(weight):
-            found[name] = math.sqrt(prior), math.inf
-        elif freedom + weight > 0:
+        if freedom + weight > 0:
             total = freedom + weight
             pooled = (freedom * variance + weight * prior) / total
             found[name] = math.sqrt(pooled), total

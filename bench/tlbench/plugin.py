@@ -163,12 +163,16 @@ class _Bench:
         return getattr(self.config, "workerinput", None)
 
     @cached_property
+    def _ask(self) -> machine.Query | None:
+        return machine.nvidia_smi()
+
+    @cached_property
     def here(self) -> baseline.Machine:
         """The machine, with what the suites know of it."""
         extra: dict[str, Any] = {}
         for told in self.config.hook.pytest_tlbench_identity(config=self.config):
             extra |= told
-        found = machine.identity(extra, ask=machine.nvidia_smi())
+        found = machine.identity(extra, ask=self._ask)
         return baseline.Machine.of(found)
 
     def load(self) -> None:
@@ -179,7 +183,7 @@ class _Bench:
             if self.worker is None:
                 self.baselines = store.read_accepted(self.results)
                 self.accepted = baseline.gather(self.results, self.here, self.baselines)
-                self.context = machine.context(ask=machine.nvidia_smi())
+                self.context = machine.context(ask=self._ask)
             else:
                 path = store.accepted_path(self.results)
                 parcel = json.loads(self.worker[_PARCEL])

@@ -9,7 +9,8 @@ failed or not comparable reads as a pass.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, get_args
 
 from tlbench import noise
 from tlbench.record import Better, CaseRecord, Exact, Metric, Outcome
@@ -23,15 +24,7 @@ Verdict: TypeAlias = Literal[
     "improvement",
     "pass",
 ]
-VERDICTS: tuple[Verdict, ...] = (
-    "regression",
-    "missing",
-    "not_comparable",
-    "inconclusive",
-    "machine_shift",
-    "improvement",
-    "pass",
-)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """The gravest first."""
 
 DRIFT_SIZE = 0.02
@@ -507,7 +500,7 @@ class _Family:
     def judge(
         self, again: Mapping[str, Sequence[CaseRecord]] | None
     ) -> Iterator[Judgement]:
-        night = self._night(self._accepted)
+        night = self._tonight
         anchors = {
             key: runs
             for key in self.series
@@ -526,7 +519,7 @@ class _Family:
         """Yield the verdict on the machine, if it shifted."""
         if not self.shared:
             return
-        night = self._night(self._accepted)
+        night = self._tonight
         mode, limit = night.common_mode, night.common_limit
         if abs(mode) > max(limit, noise.PRACTICAL_SIZE):
             way = "slower" if mode > 0 else "faster"
@@ -552,6 +545,10 @@ class _Family:
                 if timed and self.shared and len(runs) >= noise.FEWEST_RUNS:
                     found.setdefault((case, name), runs)
         return found
+
+    @cached_property
+    def _tonight(self) -> noise.Night:
+        return self._night(self._accepted)
 
     def _night(self, accepted: Mapping[tuple[str, str], noise.Runs]) -> noise.Night:
         runs = {
