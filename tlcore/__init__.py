@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tlcore.freezing import frozen_fingerprint as frozen_fingerprint
     from tlcore.freezing import trainable_summary as trainable_summary
     from tlcore.freezing import unfreeze as unfreeze
+    from tlcore.hub import HubLayer as HubLayer
     from tlcore.models import create_model as create_model
     from tlcore.models import load_model as load_model
     from tlcore.plots import compare_histories as compare_histories
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ARCHIVES": "archives",
+    "HubLayer": "hub",
     "RECIPES": "recipes",
     "checkpoint_callback": "callbacks",
     "compare_histories": "plots",

@@ -38,6 +38,9 @@ from urllib.request import Request, url2pathname, urlopen
 MAX_UNPACKED_BYTES = 20 * 2**30
 """The most an archive may unpack to, whatever the disk has free."""
 
+TIMEOUT_SECONDS = 30.0
+"""How long a server may leave a download without an answer."""
+
 _CHUNK_BYTES = 2**18
 _MAX_PADDING_BYTES = 16 * 2**20  # tar pads its end to a record: 10 kB as a rule
 _MAX_DEPTH = 64  # folders; removing a tree is recursive and would fail far deeper
@@ -145,7 +148,7 @@ def fetch(
     *,
     sha256: str | None = None,
     progress: bool = True,
-    timeout: float = 30.0,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Path:
     """Download an archive, check it, unpack it into `directory`, and return the folder.
 
@@ -197,7 +200,13 @@ def fetch(
     with _workspace(directory) as aside:
         if path is None:
             path = aside / "download"
-            received = _download(archive, path, progress=progress, timeout=timeout)
+            received = download(
+                archive.url,
+                path,
+                title=archive.name,
+                progress=progress,
+                timeout=timeout,
+            )
         else:
             size = path.stat().st_size
             _say(f"Unpacking {label}: {size:,} bytes.", progress=progress)
@@ -337,9 +346,30 @@ def _make_folder(aside: Path) -> None:
     aside.mkdir(mode=0o700)
 
 
-def _download(archive: Archive, path: Path, *, progress: bool, timeout: float) -> str:
-    """Download to `path` and return the SHA-256 of what came."""
-    url = archive.url
+def download(
+    url: str,
+    path: Path,
+    *,
+    title: str,
+    progress: bool = True,
+    timeout: float = TIMEOUT_SECONDS,
+) -> str:
+    """Download the archive at `url` to `path` and return the SHA-256 of what came.
+
+    It is whole if it has the size the server announced; nothing else is checked.
+
+    Args:
+        url: an http or https address.
+        path: the file to write; what is there of one that failed is left.
+        title: what it is, for the bar.
+        progress: show a bar where stderr is a terminal, and a line at the start.
+        timeout: seconds without an answer after which the server is given up.
+
+    Raises:
+        ValueError: the address is none, or the disk has no room.
+        ConnectionError: the server cannot be reached, answers with an error, or ends
+            the download early.
+    """
     parts = _split(url)
     address = parts._replace(
         path=quote(parts.path, safe=string.punctuation),
@@ -357,7 +387,7 @@ def _download(archive: Archive, path: Path, *, progress: bool, timeout: float) -
         _check_room_for_download(size, path.parent, url)
         told = "size unknown" if size is None else f"{size:,} bytes"
         _say(f"Downloading {url}: {told}.", progress=progress)
-        with _bar(f"Downloading {archive.name}", size, progress=progress) as advance:
+        with _bar(f"Downloading {title}", size, progress=progress) as advance:
             while chunk := _read(response, url):
                 file.write(chunk)
                 digest.update(chunk)

@@ -59,12 +59,12 @@ class Backbone(keras.layers.Layer):
     unfrozen: inference mode is about behaviour, not about gradients.
 
     Args:
-        network: the network to run; images in, features out.
+        network: the network to run, a model or one layer; images in, features out.
         name: the layer's name; by default the network's.
     """
 
     def __init__(
-        self, network: keras.Model, *, name: str | None = None, **kwargs: Any
+        self, network: keras.Layer, *, name: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(name=name or network.name, **kwargs)
         self.network = network

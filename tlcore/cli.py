@@ -142,7 +142,7 @@ def recipes(as_json: bool) -> None:
                 "name": recipe.name,
                 "title": recipe.title,
                 "epochs": f"{recipe.epochs} + {recipe.fine_tune_epochs}",
-                "available": "needs TF Hub" if recipe.hub else "yes",
+                "backbone": recipe.backbone,
             }
             for recipe in RECIPES.values()
         ],
@@ -194,6 +194,9 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
     help="Folder with train and validation and/or test, one folder per class in each.",
 )
 @click.option("--backbone", help="Another backbone of the catalogue.")
+@click.option(
+    "--handle", help="A SavedModel instead: a folder, .tar.gz, address, Kaggle handle."
+)
 @click.option("--weights", help='"imagenet", "none" or the path of a weights file.')
 @click.option("--image-size", type=int, help="Height and width in pixels.")
 @click.option("--percent", type=float, help="Percent of the training images used.")
@@ -237,10 +240,13 @@ def run(
     views: int | None,
     workers: int,
     as_json: bool,
+    handle: str | None,
     **changes: Any,
 ) -> None:
     """Train RECIPE on a data folder and leave a run folder."""
     from tlcore.recipes import find_recipe
+
+    changes |= _backbone_of(changes["backbone"], handle)
     from tlcore.runner import RunOptions, run_recipe
 
     def callbacks() -> list[Any]:
@@ -275,6 +281,20 @@ def run(
 
     _show_comparison(compare_runs([finished.path]))
     click.echo(f"run folder: {finished.path}")
+
+
+def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
+    """Return what --handle changes of a recipe."""
+    if handle is None:
+        return {}
+    from tlcore.handles import absolute
+
+    if backbone is not None:
+        raise ValueError(
+            "A recipe has one backbone. Received: --backbone "
+            f"{backbone} with --handle {handle}. Leave one of them out."
+        )
+    return {"backbone": absolute(handle)}
 
 
 @tlcore.command()

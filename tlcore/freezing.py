@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from tlcore.backbones import Backbone
+from tlcore.hub import HubLayer
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def unfreeze(
 ) -> FreezePlan:
     """Unfreeze the last layers of the backbone inside `model`, or of a bare backbone.
 
-    Layers count as `Model.layers` lists them, with and without weights, as the
+    A SavedModel of TF Hub is one layer: any `last` above 0 unfreezes all of it. Layers
+    count as `Model.layers` lists them, with and without weights, as the
     tutorials count. BatchNorm statistics never move: the backbone runs in inference
     mode either way. A model that was compiled before must be compiled again.
 
@@ -111,17 +113,20 @@ def unfreeze(
         The plan, with the unfrozen layers and the counts of the model.
 
     Raises:
-        ValueError: `last` is negative or larger than the number of layers, or the
-            model holds more than one backbone.
+        ValueError: `last` is negative or larger than the number of layers, the model
+            holds more than one backbone, or a SavedModel has nothing that trains or
+            layers that cannot be told apart.
     """
     return _apply(model, last=last, batch_norm=batch_norm)
 
 
 def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
     holder, network = find_backbone(model)
-    layers = network.layers
+    layers = _layers(network)
     if isinstance(last, bool) or not isinstance(last, int | np.integer):
         raise ValueError(f"last must be a number of layers. Received: last={last!r}.")
+    if isinstance(network, HubLayer):
+        last = _last_of_one(network, last, batch_norm=batch_norm)
     if not 0 <= last <= len(layers):
         raise ValueError(
             f"last must be from 0 to {len(layers)}, the number of layers of "
@@ -152,10 +157,32 @@ def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
     return FreezePlan(network.name, len(layers), last, batch_norm, plans, counts)
 
 
-def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Model]:
+def _layers(network: keras.Layer) -> list[keras.Layer]:
+    return list(network.layers) if isinstance(network, keras.Model) else [network]
+
+
+def _last_of_one(network: HubLayer, last: int, *, batch_norm: bool) -> int:
+    """Return how many layers of a SavedModel to unfreeze: it is one."""
+    if last > 0 and not batch_norm:
+        raise ValueError(
+            "The layers of a SavedModel cannot be told apart. Received: "
+            f"batch_norm=False for {network.name!r}. Leave batch_norm out; the "
+            "statistics never move, either way."
+        )
+    if last > 0 and not network.can_train:
+        raise ValueError(
+            "A SavedModel must list trainable variables to be unfrozen. Received: "
+            f"last={last} for {network.name!r}, which lists none, or is called by a "
+            "signature. Train the head alone."
+        )
+    return min(last, 1)
+
+
+def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
     """Return the layer that holds the backbone of `model`, and the backbone.
 
-    A bare backbone is its own holder.
+    The backbone is a network, or the `HubLayer` of a SavedModel. A bare backbone is
+    its own holder.
 
     Raises:
         ValueError: the model holds more than one backbone.

@@ -21,7 +21,10 @@ from tlcore.backbones import (
     scheme_of,
 )
 from tlcore.catalogue import CATALOGUE, find_entry
+from tlcore.handles import FORMS, is_handle
+from tlcore.hub import HubLayer
 from tlcore.names import did_you_mean
+from tlcore.saved_models import TEXT, Form
 
 HEADS = ("pool", "dense")
 STYLES = ("functional", "sequential")
@@ -30,7 +33,7 @@ DENSE_UNITS = 256
 
 
 def create_model(
-    backbone: str | keras.Model,
+    backbone: str | Path | keras.Model | HubLayer,
     num_classes: int,
     *,
     weights: str | Path | None = "imagenet",
@@ -44,10 +47,12 @@ def create_model(
     """Return a model with a frozen backbone in inference mode and a new head.
 
     Args:
-        backbone: a name of the catalogue, or a network of your own whose output is
-            (n, h, w, channels) or (n, features).
+        backbone: a name of the catalogue; a handle of TF Hub or the folder of a
+            SavedModel, as `HubLayer` takes it, or such a layer; or a network of your
+            own whose output is (n, h, w, channels) or (n, features).
         num_classes: outputs; 1 is binary (one sigmoid), else softmax over them.
         weights: for a name: "imagenet", None or a file, as `load_backbone` takes it.
+            A SavedModel brings its own.
         input_shape: (height, width, 3) of the images; a network of your own brings
             its own where that is fixed.
         augmentation: None, "tutorial", "photometric", "generator" or a layer; active
@@ -59,7 +64,8 @@ def create_model(
         input_contract: what a network of your own expects: "raw", "signed", "unit",
             "caffe" or "torch", as `InputContract` explains them. None goes by its
             name, as this package and `keras.applications` give it; under any other
-            name it sees [0, 255] RGB.
+            name it sees [0, 255] RGB. A SavedModel sees [0, 1], as TF Hub's image
+            models expect.
 
     Returns:
         The model: (n, height, width, 3) in [0, 255] in, float32 probabilities
@@ -67,8 +73,8 @@ def create_model(
 
     Raises:
         ValueError: a name, number or shape that is none of the above.
-        FileNotFoundError: there is no such weights file.
-        ConnectionError: "imagenet" was asked for and could not be downloaded.
+        FileNotFoundError: there is no such weights file or SavedModel.
+        ConnectionError: weights or a SavedModel could not be downloaded.
     """
     _check(num_classes, head, dropout, style)
     stack = _augmentation(augmentation)  # first, as in the model: seeds count on it
@@ -77,9 +83,9 @@ def create_model(
 
     layers = [
         stack,
-        contract_layer(input_contract or scheme_of(network) or "raw"),
+        contract_layer(input_contract or _scheme(network)),
         _frozen(network),
-        *_head(network, num_classes, head, dropout),
+        *_head(_features(network, shape), num_classes, head, dropout),
     ]
     stages = [layer for layer in layers if layer is not None]
 
@@ -156,11 +162,13 @@ def _augmentation(augmentation: str | keras.Layer | None) -> keras.Layer | None:
 
 
 def _resolve(
-    backbone: str | keras.Model,
+    backbone: str | Path | keras.Model | HubLayer,
     weights: str | Path | None,
     input_shape: ImageShape,
     input_contract: str | None,
-) -> keras.Model:
+) -> keras.Model | HubLayer:
+    if isinstance(backbone, HubLayer):
+        return backbone
     if isinstance(backbone, keras.Model):
         if not backbone.built or not hasattr(backbone, "output_shape"):
             raise ValueError(
@@ -169,17 +177,19 @@ def _resolve(
                 "it with keras.Input((height, width, 3))."
             )
         return backbone
-    if not isinstance(backbone, str):
+    if not isinstance(backbone, str | Path):
         raise ValueError(
-            "backbone must be a name of the catalogue or a keras.Model. "
-            f"Received: backbone={backbone!r}."
+            f"backbone must be a name of the catalogue, {FORMS}, a HubLayer or a "
+            f"keras.Model. Received: backbone={backbone!r}."
         )
-    if backbone not in CATALOGUE and ("/" in backbone or Path(backbone).is_dir()):
-        raise ValueError(
-            "TF Hub models cannot be loaded in this version. "
-            f"Received: backbone={backbone!r}. Use a backbone of the catalogue: "
-            f"{', '.join(CATALOGUE)}."
-        )
+    backbone = str(backbone)
+    if backbone not in CATALOGUE and is_handle(backbone):
+        if weights != "imagenet":
+            raise ValueError(
+                "A SavedModel brings its own weights. Received: "
+                f"weights={weights!r} for backbone={backbone!r}. Leave weights out."
+            )
+        return HubLayer(backbone)
     entry = find_entry(backbone)
     if input_contract is not None:
         raise ValueError(
@@ -190,14 +200,57 @@ def _resolve(
     return load_backbone(entry.name, weights=weights, input_shape=input_shape)
 
 
-def _image_shape(network: keras.Model, input_shape: ImageShape) -> tuple[Any, ...]:
-    """Return (height, width, channels); what the network fixes must agree."""
-    own: Any = network.input_shape[1:]
-    if len(network.inputs) != 1 or len(own) != 3:
+def _scheme(network: keras.Model | HubLayer) -> str:
+    if isinstance(network, HubLayer):
+        return "unit"
+    return scheme_of(network) or "raw"
+
+
+def _own_shape(network: keras.Model | HubLayer) -> tuple[Any, ...]:
+    """Return the (height, width, channels) that a network says, None where free."""
+    if isinstance(network, HubLayer):
+        forms = [x for x in network.input_forms if isinstance(x, Form)]
+        given = next((x.shape for x in forms if x.dtype != TEXT), ())
+        if not network.input_forms or given is None:
+            return (None, None, 3)
+    else:
+        given = network.input_shape if len(network.inputs) == 1 else ()
+    if len(given) != 4:
+        takes = getattr(network, "input_forms", None) or network.input_shape
+        described = ", ".join(map(str, takes))
         raise ValueError(
             "A backbone must take images, (n, height, width, channels). Received: "
-            f"backbone {network.name!r} with input shape {network.input_shape}."
+            f"backbone {network.name!r} with input shape ({described})."
         )
+    return tuple(given[1:])
+
+
+def _features(
+    network: keras.Model | HubLayer, shape: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """Return the shape of a backbone's output; it must be one, of known channels."""
+    if not isinstance(network, HubLayer):
+        return tuple(network.output_shape)
+    features = network.compute_output_shape((None, *shape))
+    if isinstance(features, dict):
+        raise ValueError(
+            "A backbone must have one output. Received: backbone "
+            f"{network.name!r} with outputs {', '.join(features)}. Choose one: "
+            "HubLayer(handle, output_key=...)."
+        )
+    if len(features) not in {2, 4} or features[-1] is None:
+        raise ValueError(
+            "A backbone must give (n, features) or (n, h, w, channels). Received: "
+            f"backbone {network.name!r} with output shape {features}."
+        )
+    return tuple(features)
+
+
+def _image_shape(
+    network: keras.Model | HubLayer, input_shape: ImageShape
+) -> tuple[Any, ...]:
+    """Return (height, width, channels); what the network fixes must agree."""
+    own = _own_shape(network)
     given = tuple(input_shape) if isinstance(input_shape, Sequence) else input_shape
     if None not in own and given in {own, (224, 224, 3)}:
         return tuple(own)
@@ -212,7 +265,7 @@ def _image_shape(network: keras.Model, input_shape: ImageShape) -> tuple[Any, ..
     return given
 
 
-def _frozen(network: keras.Model) -> Backbone:
+def _frozen(network: keras.Model | HubLayer) -> Backbone:
     network.trainable = False
     layer = Backbone(network)
     layer.trainable = False
@@ -220,10 +273,10 @@ def _frozen(network: keras.Model) -> Backbone:
 
 
 def _head(
-    network: keras.Model, num_classes: int, head: str, dropout: float
+    features: tuple[Any, ...], num_classes: int, head: str, dropout: float
 ) -> list[keras.Layer]:
     layers = keras.layers
-    pooled = len(network.output_shape) == 2
+    pooled = len(features) == 2
     stages: list[keras.Layer] = []
     if head == "pool" and not pooled:
         stages.append(layers.GlobalAveragePooling2D(name="pool"))

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from tlcore.catalogue import find_entry
+from tlcore.catalogue import CATALOGUE, find_entry
+from tlcore.handles import KAGGLE, is_handle
 from tlcore.names import did_you_mean
 
 TENTH = 0.1
@@ -23,8 +24,9 @@ class Recipe:
     Attributes:
         name: what to ask for it by.
         title: one line on what it shows.
-        backbone: a name of the catalogue.
-        weights: "imagenet", "none" or the path of a weights file.
+        backbone: a name of the catalogue, or the handle of a SavedModel.
+        weights: "imagenet", "none" or the path of a weights file; a SavedModel brings
+            its own.
         image_size: height and width of the images, in pixels.
         style: "functional" or "sequential".
         augmentation: the name of a stack, or None.
@@ -38,8 +40,7 @@ class Recipe:
         learning_rate: of feature extraction; fine-tuning takes a tenth.
         epochs: epochs of feature extraction.
         fine_tune_epochs: epochs of fine-tuning after them; 0 is none.
-        last: layers of the backbone that fine-tuning unfreezes.
-        hub: whether the backbone is a TF Hub model.
+        last: layers of the backbone that fine-tuning unfreezes; of a SavedModel all.
     """
 
     name: str
@@ -60,7 +61,11 @@ class Recipe:
     epochs: int = 5
     fine_tune_epochs: int = 0
     last: int = 10
-    hub: bool = False
+
+    @property
+    def from_hub(self) -> bool:
+        """Return whether the backbone is a SavedModel."""
+        return self.backbone not in CATALOGUE and is_handle(self.backbone)
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as a mapping, for a JSON file."""
@@ -82,25 +87,25 @@ def find_recipe(name: str) -> Recipe:
     """Return the recipe of this name.
 
     Raises:
-        ValueError: there is none, or it needs TF Hub.
+        ValueError: there is none.
     """
     if name not in RECIPES:
         raise ValueError(
             f"A recipe must be one of: {', '.join(RECIPES)}. "
             f"Received: recipe={name!r}.{did_you_mean(name, RECIPES)}"
         )
-    recipe = RECIPES[name]
-    if recipe.hub:
-        raise ValueError(
-            "This version cannot load TF Hub models, which the recipe needs. "
-            f"Received: recipe={name!r}. Run model_0 with --backbone "
-            f"{recipe.backbone}, the same network from keras.applications."
-        )
-    return recipe
+    return RECIPES[name]
 
 
 def _check(recipe: Recipe) -> None:
-    if not recipe.hub:
+    if recipe.from_hub:
+        _require(
+            recipe.weights == "imagenet",
+            "A SavedModel brings its own weights: leave weights out",
+            "weights",
+            recipe.weights,
+        )
+    else:
         entry = find_entry(recipe.backbone)
         least = entry.contract.min_size
         _require(
@@ -187,19 +192,30 @@ _ALL = (
     ),
     *(
         Recipe(
-            f"hub_{backbone}",
+            f"hub_{name}",
             f"{title} feature vector of TF Hub in a Sequential model, 10 %",
-            backbone=backbone,
+            backbone=f"{KAGGLE}{handle}",
             percent=10,
             style="sequential",
             epochs=15,
             batch_size=16,
-            hub=True,
         )
-        for backbone, title in (
-            ("resnet50_v2", "ResNet50V2"),
-            ("efficientnet_b0", "EfficientNetB0"),
-            ("efficientnet_b4", "EfficientNetB4"),
+        for name, title, handle in (
+            (
+                "resnet50_v2",
+                "ResNet50V2",
+                "google/resnet-v2/TensorFlow2/50-feature-vector/2",
+            ),
+            (
+                "efficientnet_b0",
+                "EfficientNetB0",
+                "tensorflow/efficientnet/TensorFlow2/b0-feature-vector/1",
+            ),
+            (
+                "efficientnet_b4",
+                "EfficientNetB4",
+                "tensorflow/efficientnet/TensorFlow2/b4-feature-vector/1",
+            ),
         )
     ),
     _VGG16_FEATURES,

@@ -402,6 +402,8 @@ def _document(
 
 
 def _weights_source(recipe: Recipe) -> str:
+    if recipe.from_hub:
+        return "the SavedModel's own"
     if recipe.weights == "imagenet":
         return find_entry(recipe.backbone).pretrained
     return "random" if recipe.weights == "none" else recipe.weights

@@ -43,7 +43,7 @@ again better than 220 KiB and none.
 IMAGE_FLOPS = 33_000_000
 """What reading an image instead of features costs: 1,500 are decoded a second."""
 
-_UNHEARD = {"name", "trainable", "seed", "build_config", "shared_object_id"}
+_UNHEARD = {"name", "trainable", "seed", "build_config", "shared_object_id", "handle"}
 _UNHEARD_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 """What of a layer's configuration says nothing about what it makes of an image."""
 

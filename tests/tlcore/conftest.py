@@ -1,14 +1,16 @@
-"""What the tests share: a feature cache of their own, and modes of Keras."""
+"""What the tests share: caches of their own, modes of Keras, and SavedModels."""
 
 import pytest
 
+from tlcore import handles
 from tlcore.feature_cache import FOLDER_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _feature_cache_of_its_own(tmp_path_factory):
+def _caches_of_their_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("features")))
+        patch.setenv(handles.CACHE_VARIABLE, str(tmp_path_factory.mktemp("hub")))
         yield
 
 
@@ -29,3 +31,71 @@ def mixed_float16():
     keras.config.set_dtype_policy("mixed_float16")
     yield
     keras.config.set_dtype_policy("float32")
+
+
+def export_reusable(folder, network, *, modes=(False, True), penalty=0.0):
+    """Save a network in TF Hub's reusable form, as its publishers do.
+
+    Args:
+        folder: where to.
+        network: a functional model.
+        modes: the values of `training` it can be called with later.
+        penalty: of the squares of its first variable, as a regularization loss.
+    """
+    import tensorflow as tf
+
+    class Reusable(tf.train.Checkpoint):
+        @tf.function
+        def __call__(self, inputs, training=False):
+            return network(inputs, training=training)
+
+    module = Reusable()
+    module.variables = [v.value for v in network.weights]
+    module.trainable_variables = [v.value for v in network.trainable_weights]
+    module.states = [v.value for v in network.variables]  # of Dropout, too
+    spec = tf.TensorSpec(network.inputs[0].shape, network.inputs[0].dtype)
+
+    @tf.function(input_signature=())
+    def loss():
+        return penalty * tf.reduce_sum(tf.square(module.variables[0]))
+
+    module.regularization_losses = [loss] if penalty else []
+    for mode in modes:
+        module.__call__.get_concrete_function(spec, training=mode)
+
+    @tf.function(input_signature=[spec])
+    def serve(inputs):
+        features = network(inputs, training=False)
+        return {"features": features, "doubled": 2 * features}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+    return folder
+
+
+def small_network():
+    """Return a network with BatchNorm and Dropout on 32 pixels, its features random."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input((32, 32, 3))
+    features = inputs
+    for filters in (8, 16):
+        features = keras.layers.Conv2D(filters, 3, strides=2)(features)
+        features = keras.layers.BatchNormalization(momentum=0.5)(features)
+        features = keras.layers.ReLU()(features)
+        features = keras.layers.Dropout(0.3, seed=1)(features)
+    outputs = keras.layers.GlobalAveragePooling2D()(features)
+    return keras.Model(inputs, outputs, name="small")
+
+
+@pytest.fixture(scope="session")
+def export():
+    """Return the function that saves a network in TF Hub's reusable form."""
+    return export_reusable
+
+
+@pytest.fixture(scope="session")
+def small_saved_model(tmp_path_factory):
+    """Return the folder of a SavedModel of 1,512 parameters on 32 pixels."""
+    folder = tmp_path_factory.mktemp("saved") / "small"
+    return export_reusable(folder, small_network(), penalty=0.01)

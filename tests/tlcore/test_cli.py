@@ -90,7 +90,7 @@ class TestLists:
         code, out, _ = tlcore("recipes")
         assert code == 0
         assert "vgg16_augmented" in out
-        assert "needs TF Hub" in out
+        assert "www.kaggle.com/models/google/resnet-v2" in out
 
     def test_recipes_as_json(self, tlcore):
         _, out, _ = tlcore("recipes", "--json")
@@ -124,6 +124,32 @@ class TestRun:
         assert "s/epoch" in out
         rows = json.loads(tlcore("compare", run_path, "--json")[1])
         assert rows[0]["final"]["val_accuracy"]["n"] == 12
+
+
+class TestSavedModels:
+    @pytest.fixture
+    def image(self, data):
+        return next(iter((data / "test").glob("*/*")))
+
+    def test_a_recipe_of_tf_hub_runs_from_a_folder(
+        self, tlcore, data, small_saved_model, tmp_path, image
+    ):
+        code, _, err = tlcore(
+            "run",
+            "hub_efficientnet_b0",
+            "--handle",
+            small_saved_model,
+            *("--image-size=32", "--epochs=2", "--percent=100", "--fine-tune-epochs=1"),
+            *("--data", data, "--out", tmp_path),
+        )
+        assert code == 0
+        assert "cached at hub_layer" in err
+        (path,) = (tmp_path / "hub_efficientnet_b0").iterdir()
+        document = json.loads((path / "run.json").read_text())
+        assert document["recipe"]["backbone"] == str(small_saved_model)
+        assert document["weights"]["source"] == "the SavedModel's own"
+        assert [x["counts"]["trainable_tensors"] for x in document["phases"]] == [2, 10]
+        assert tlcore("predict", image, "--run", path)[0] == 0
 
 
 class TestTables:
@@ -295,7 +321,12 @@ class TestWrongInput:
         ("arguments", "message"),
         [
             (["run", "model_9"], "A recipe must be one of"),
-            (["run", "hub_resnet50_v2"], "cannot load TF Hub models"),
+            (["run", "hub_resnet50_v2", "--handle=no/model"], "no such folder or file"),
+            (
+                ["run", "model_0", "--handle=m", "--backbone=vgg16"],
+                "--backbone vgg16 with --handle m",
+            ),
+            (["run", "model_0", "--handle=a/b", "--weights=none"], "brings its own"),
             (["run", "model_3", "--backbone=vgg61"], "must be one of the catalogue"),
             (["run", "model_3", "--percent=0"], "above 0 and at most 100"),
             (["run", "model_3", "--percent=x"], "is not a valid float"),

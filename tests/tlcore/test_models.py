@@ -243,8 +243,8 @@ def test_a_model_survives_saving(tmp_path, style):
     ("arguments", "message"),
     [
         (("vgg61", 3), "must be one of the catalogue"),
-        ((42, 3), "name of the catalogue or a keras.Model. Received: backbone=42"),
-        (("https://tfhub.dev/google/x/1", 3), "TF Hub models cannot be loaded"),
+        ((42, 3), "a HubLayer or a keras.Model. Received: backbone=42"),
+        (("my/model", 3), "brings its own weights. Received: weights=None"),
         (("vgg16", 0), r"at least 1 \(binary\). Received: num_classes=0"),
         (("vgg16", 2.5), "must be a whole number"),
         (("vgg16", True), "must be a whole number"),

@@ -84,11 +84,18 @@ def test_an_unknown_recipe_is_answered_with_the_valid_ones():
         find_recipe("model3")
 
 
-def test_a_recipe_of_tf_hub_is_named_as_such():
-    with pytest.raises(
-        ValueError, match="cannot load TF Hub models.*--backbone resnet5"
-    ):
-        find_recipe("hub_resnet50_v2")
+def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
+    names = [name for name in RECIPES if name.startswith("hub_")]
+    assert len(names) == 3
+    for name in names:
+        recipe = find_recipe(name)
+        assert recipe.from_hub
+        assert recipe.backbone.startswith("https://www.kaggle.com/models/")
+        assert recipe.changed(backbone="my/folder").from_hub
+        assert not recipe.changed(backbone="vgg16").from_hub
+        with pytest.raises(ValueError, match="brings its own weights.*weights='none'"):
+            recipe.changed(weights="none")
+    assert find_recipe("model_0").changed(backbone="my/folder").from_hub
 
 
 @pytest.mark.parametrize(

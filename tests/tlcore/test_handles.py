@@ -1,0 +1,316 @@
+"""Handles: folders, archives, addresses, and what happens when one is not whole."""
+
+import gzip
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tlcore import handles
+from tlcore.handles import FORMS, absolute, fingerprint, is_handle, resolve
+
+
+def packed(files, *, mode="w:gz"):
+    """Return an archive of files by name."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+# What cannot be compressed, so that half of the archive is half of the files.
+GRAPH = os.urandom(60_000)
+FILES = {
+    "saved_model.pb": GRAPH,
+    "variables/variables.index": b"index",
+    "assets/vocabulary.txt": b"a b c",
+}
+
+
+class Server:
+    """Archives by path on the loopback; what was asked for is counted."""
+
+    def __init__(self):
+        self.answers, self.asked = {}, []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.asked.append(self.path)
+                path = self.path.partition("?")[0]
+                if path not in server.answers:
+                    self.send_error(404)
+                    return
+                data, announced = server.answers[path]
+                self.send_response(200)
+                if announced is not None:
+                    self.send_header("Content-Length", str(announced))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = False  # server_close waits for them
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def serve(self, path, data, *, announced=-1):
+        size = len(data) if announced == -1 else announced
+        self.answers[path] = data, size
+        return f"http://127.0.0.1:{self.http.server_port}{path}"
+
+    def stop(self):
+        if self.thread.is_alive():
+            self.http.shutdown()
+            self.thread.join()
+            self.http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    running = Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv(handles.CACHE_VARIABLE, str(folder))
+    return folder
+
+
+def left_in(cache):
+    """Return the entries of the cache; what says where from is none."""
+    return [x for x in cache.iterdir() if x.suffix != ".txt"] if cache.exists() else []
+
+
+def write_model(folder, files=FILES):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("efficientnet_b0", False),
+            ("https://tfhub.dev/google/x/1", True),
+            ("google/resnet-v2/tensorFlow2/50-feature-vector/2", True),
+            ("models/mine", True),
+            ("mine.tar.gz", True),
+            (".", True),
+        ],
+    )
+    def test_a_handle_is_told_from_a_name(self, text, told):
+        assert is_handle(text) is told
+
+    def test_paths_become_absolute_and_addresses_stay(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "mine").mkdir()
+        assert absolute("mine") == absolute(Path("mine")) == str(tmp_path / "mine")
+        for text in ("https://a.b/c", "gs://a/b", "a/b/tensorFlow2/c/1", "a/b/TF/c"):
+            kept = text if "TF/" not in text else str(tmp_path / text)
+            assert absolute(text) == kept
+
+
+class TestFolders:
+    def test_a_folder_is_itself(self, tmp_path):
+        assert resolve(write_model(tmp_path / "m")) == tmp_path / "m"
+
+    def test_a_folder_around_the_only_one_is_opened(self, tmp_path):
+        write_model(tmp_path / "around/inner")
+        assert resolve(tmp_path / "around") == tmp_path / "around/inner"
+
+    def test_a_text_graph_will_do(self, tmp_path):
+        write_model(tmp_path, {"saved_model.pbtxt": b"x"})
+        assert resolve(tmp_path) == tmp_path
+
+    def test_what_is_not_there_is_answered_with_the_forms(self):
+        with pytest.raises(FileNotFoundError) as caught:
+            resolve("no/such")
+        assert FORMS in str(caught.value)
+        assert "Received: handle='no/such', and there is no such" in str(caught.value)
+
+    def test_a_folder_without_a_saved_model_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"there is no saved_model\.pb in .*Give"):
+            resolve(tmp_path)
+
+    def test_a_module_of_tensorflow_1_is_refused(self, tmp_path):
+        write_model(tmp_path, {**FILES, "tfhub_module.pb": b"x"})
+        with pytest.raises(ValueError, match="TensorFlow 1.*Take the TensorFlow2 var"):
+            resolve(tmp_path)
+
+
+class TestFingerprint:
+    def test_it_is_of_graph_and_assets_and_not_of_weights(self, tmp_path):
+        folder = write_model(tmp_path)
+        first = fingerprint(folder)
+        (folder / "variables/variables.index").write_bytes(b"others")
+        assert fingerprint(folder) == first
+        (folder / "assets/vocabulary.txt").write_bytes(b"a b d")
+        assert fingerprint(folder) != first
+        (folder / "assets/vocabulary.txt").write_bytes(b"a b c")
+        assert fingerprint(folder) == first
+        (folder / "saved_model.pb").write_bytes(GRAPH[:-1])
+        assert fingerprint(folder) != first
+
+
+class TestArchivesOnDisk:
+    @pytest.mark.parametrize("top", ["", "model/"])
+    def test_it_is_unpacked_once_into_the_cache(self, tmp_path, cache, top):
+        path = tmp_path / "model.tar.gz"
+        path.write_bytes(packed({top + name: data for name, data in FILES.items()}))
+        folder = resolve(path)
+        assert cache in folder.parents
+        assert (folder / "saved_model.pb").read_bytes() == GRAPH
+        (folder / "mark").touch()
+        assert resolve(path) == folder
+        assert (folder / "mark").exists()
+
+    def test_another_archive_of_that_name_is_another_model(self, tmp_path, cache):
+        path = tmp_path / "model.tar.gz"
+        path.write_bytes(packed(FILES))
+        first = resolve(path)
+        path.write_bytes(packed({**FILES, "saved_model.pb": b"other"}))
+        assert resolve(path) != first
+
+    def test_half_an_archive_leaves_nothing(self, tmp_path, cache):
+        path = tmp_path / "model.tar.gz"
+        whole = packed(FILES)
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match="whole and of a known compression"):
+            resolve(path)
+        assert not left_in(cache)
+
+
+class TestAddresses:
+    def test_it_is_asked_for_once_and_then_found_without_a_server(self, server, cache):
+        url = server.serve("/google/model/1", packed(FILES))
+        folder = resolve(url)
+        assert folder.parent == cache
+        assert (folder / "saved_model.pb").read_bytes() == GRAPH
+        server.stop()
+        assert resolve(url) == folder
+        assert server.asked == ["/google/model/1?tf-hub-format=compressed"]
+
+    def test_the_cache_is_that_of_tf_hub(self, server, cache, monkeypatch):
+        url = server.serve("/google/model/1", packed(FILES))
+        folder = resolve(url)
+        import tensorflow_hub
+
+        assert tensorflow_hub.resolve(url) == str(folder)
+        assert os.environ[handles.CACHE_VARIABLE] == str(cache)
+
+    def test_a_cache_that_is_not_named_outlives_a_reboot(self, monkeypatch, tmp_path):
+        monkeypatch.delenv(handles.CACHE_VARIABLE)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        with handles._cache_variable(handles._cache_folder()):
+            assert os.environ[handles.CACHE_VARIABLE] == str(tmp_path / "tlcore/hub")
+        assert handles.CACHE_VARIABLE not in os.environ
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+    @pytest.mark.parametrize("told", [True, False], ids=["size told", "size unknown"])
+    def test_a_download_cut_short_leaves_no_entry(self, server, cache, share, told):
+        whole = packed(FILES)
+        half = whole[: int(len(whole) * share)]
+        url = server.serve("/m/1", half, announced=len(whole) if told else None)
+        with pytest.raises(ConnectionError, match=r"download must be whole.*(F|T)"):
+            resolve(url)
+        assert not left_in(cache)
+        server.serve("/m/1", whole)
+        assert (resolve(url) / "saved_model.pb").read_bytes() == GRAPH
+
+    def test_what_is_no_archive_leaves_no_entry(self, server, cache):
+        for data in (b"<html>no model</html>" * 99, gzip.compress(b"no archive" * 99)):
+            url = server.serve("/page", data)
+            with pytest.raises(ValueError, match="what came is no tar archive. Check"):
+                resolve(url)
+            assert not left_in(cache)
+
+    def test_an_archive_without_a_model_says_so(self, server, cache):
+        url = server.serve("/other", packed({"notes.txt": b"x"}))
+        with pytest.raises(ValueError, match=r"there is no saved_model\.pb"):
+            resolve(url)
+
+    def test_a_missing_page_and_a_missing_network_get_a_sentence(self, server, cache):
+        url = server.serve("/there", b"")
+        with pytest.raises(ConnectionError, match="answered by 404"):
+            resolve(url.replace("there", "nowhere"))
+        server.stop()
+        with pytest.raises(ConnectionError, match="connection failed.*Connect to a ne"):
+            resolve(url)
+        assert not left_in(cache)
+
+    def test_a_kaggle_handle_is_an_address_of_kaggle(self, server, cache, monkeypatch):
+        path = "/owner/model/tensorFlow2/vector/1"
+        url = server.serve(path, packed(FILES))
+        monkeypatch.setattr(handles, "KAGGLE", url.removesuffix(path[1:]))
+        folder = resolve("owner/model/tensorFlow2/vector/1")
+        assert (folder / "saved_model.pb").is_file()
+        assert server.asked == [f"{path}?tf-hub-format=compressed"]
+
+    def test_a_lock_left_by_a_dead_process_is_not_waited_for_long(self):
+        # TF Hub itself waits ten minutes.
+        assert handles.LOCK_SECONDS <= 60
+
+
+IMPORT = """
+import sys
+if sys.argv[1] == "without":
+    class Gone:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == "pkg_resources":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    sys.meta_path.insert(0, Gone())
+from tlcore import handles
+hub = handles._tensorflow_hub()
+print(hub.__version__, "pkg_resources" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("setuptools", ["with", "without"])
+def test_tf_hub_is_imported_with_and_without_pkg_resources(setuptools):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, setuptools],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[1] == "False"
+
+
+def test_the_plain_import_needs_what_newer_setuptools_lack():
+    plain = IMPORT.replace("handles._tensorflow_hub()", "__import__('tensorflow_hub')")
+    done = subprocess.run(
+        [sys.executable, "-c", plain, "without"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No module named 'pkg_resources'" in done.stderr
+
+
+def test_a_copy_of_a_cleaned_cache_is_named(server, cache):
+    url = server.serve("/m/1", packed(FILES))
+    folder = resolve(url)
+    shutil.rmtree(folder / "variables")
+    (folder / "saved_model.pb").unlink()
+    with pytest.raises(ValueError, match="cleaned in part, delete this folder there"):
+        resolve(url)

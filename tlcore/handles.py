@@ -1,0 +1,243 @@
+"""Handles: where a SavedModel comes from, made a folder on this disk.
+
+Owns the forms a handle can have (a folder, an archive, an address, a Kaggle handle)
+and what is checked of what they lead to. Downloads go to TF Hub's own cache, by its own
+names, so that what either has fetched the other finds. It loads no model (that is
+`hub`).
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+import tarfile
+import tempfile
+import types
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from packaging.version import parse
+
+from tlcore import archives
+
+CACHE_VARIABLE = "TFHUB_CACHE_DIR"
+"""Names the folder of TF Hub's cache; `tlcore/hub` where caches are kept, by default.
+
+TF Hub's own default is a folder of temporary files, which does not outlive a reboot.
+"""
+
+KAGGLE = "https://www.kaggle.com/models/"
+"""Where the models of tfhub.dev have been since 2023-11-15."""
+
+LOCK_SECONDS = 60
+"""How long another process may download nothing before it is taken for dead."""
+
+_KAGGLE_HANDLE = re.compile(
+    r"[\w.-]+/[\w.-]+/tensorflow2/[\w.-]+(/\d+)?", re.IGNORECASE
+)
+_ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_TF1_FILE = "tfhub_module.pb"
+
+FORMS = (
+    "the folder of a SavedModel, its .tar.gz, an https:// address of one, or a Kaggle "
+    "handle such as tensorflow/efficientnet/tensorFlow2/b0-feature-vector/1"
+)
+"""What a handle can be, for people."""
+
+
+def is_handle(text: str) -> bool:
+    """Tell whether `text` has the form of a handle rather than of a name."""
+    return "/" in text or text.endswith(_ARCHIVE_SUFFIXES) or Path(text).is_dir()
+
+
+def absolute(handle: str | Path) -> str:
+    """Return a handle that means the same wherever it is read: paths are absolute."""
+    text = os.fspath(handle)
+    if "://" in text:
+        return text
+    path = Path(text).expanduser()
+    if not path.exists() and _KAGGLE_HANDLE.fullmatch(text):
+        return text
+    return str(path.resolve())
+
+
+def resolve(handle: str | Path) -> Path:
+    """Return the folder of the SavedModel behind a handle, downloaded at most once.
+
+    Args:
+        handle: a folder; a `.tar.gz`, `.tgz`, `.tar` or `.zip` file of one; an
+            https://, http:// or gs:// address of an archive (TF Hub's
+            `?tf-hub-format=compressed` is added); or a Kaggle handle, as
+            `owner/model/tensorFlow2/variation/version`.
+
+    Raises:
+        ValueError: what is there is no SavedModel of TensorFlow 2, or damaged.
+        FileNotFoundError: the handle is a path and nothing is there.
+        ConnectionError: it must be downloaded, and the download failed.
+    """
+    text = absolute(handle)
+    path = Path(text)
+    if "://" in text:
+        folder = _downloaded(text)
+    elif path.is_dir():
+        folder = path
+    elif path.is_file():
+        folder = _unpacked(path)
+    elif _KAGGLE_HANDLE.fullmatch(text):
+        folder = _downloaded(KAGGLE + text)
+    else:
+        raise FileNotFoundError(
+            f"A handle must be {FORMS}. Received: handle={str(handle)!r}, and there is "
+            "no such folder or file."
+        )
+    return _model_folder(folder, text)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the sha256 of a SavedModel's graph and assets, whatever its weights are.
+
+    Args:
+        folder: as `resolve` returns it.
+    """
+    assets = sorted(path for path in (folder / "assets").rglob("*") if path.is_file())
+    graphs = [folder / name for name in _MODEL_FILES if (folder / name).is_file()]
+    digest = hashlib.sha256()
+    for path in (*graphs, *assets):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _model_folder(folder: Path, handle: str) -> Path:
+    """Return the folder with the SavedModel: `folder`, or the only one within it."""
+    inside = [path for path in folder.iterdir() if path.is_dir()]
+    places = [folder, *inside] if len(inside) == 1 else [folder]
+    for place in places:
+        if (place / _TF1_FILE).is_file():
+            raise ValueError(
+                "A SavedModel must be one of TensorFlow 2. Received: "
+                f"handle={handle!r}, a module of TensorFlow 1 ({_TF1_FILE}), which "
+                "cannot be trained. Take the TensorFlow2 variation of this model."
+            )
+        if any((place / name).is_file() for name in _MODEL_FILES):
+            return place
+    raise ValueError(
+        f"A handle must be {FORMS}. Received: handle={handle!r}, but there is no "
+        f"{_MODEL_FILES[0]} in {str(folder)!r}. Give the folder that holds it; if TF "
+        "Hub's cache was cleaned in part, delete this folder there and try again."
+    )
+
+
+def _cache_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named or Path(home) / "tlcore/hub").expanduser()
+
+
+def _unpacked(path: Path) -> Path:
+    """Return the folder that an archive on disk was unpacked to, by its content."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = _cache_folder() / f"file-{digest}"
+    return archives.fetch(path, folder, progress=False)
+
+
+def _downloaded(url: str) -> Path:
+    hub = _tensorflow_hub()
+    from tensorflow_hub.compressed_module_resolver import HttpCompressedFileResolver
+
+    class Download(HttpCompressedFileResolver):
+        """TF Hub's download, of archives that came whole."""
+
+        def _call_urlopen(self, request: Any) -> IO[bytes]:
+            path = aside / "archive"
+            archives.download(getattr(request, "full_url", request), path, title=url)
+            plain = _repacked(path, url)
+            return opened.enter_context(plain.open("rb"))  # TF Hub closes none
+
+        def _lock_file_timeout_sec(self) -> int:
+            return LOCK_SECONDS
+
+    cache = _cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(_cache_variable(cache))
+        temporary = tempfile.TemporaryDirectory(dir=cache)
+        aside = Path(opened.enter_context(temporary))
+        download = Download()
+        # The others are gs:// and what TFHUB_MODEL_LOAD_FORMAT asks for.
+        resolver = download if download.is_supported(url) else hub.resolve
+        return Path(resolver(url))
+
+
+@contextlib.contextmanager
+def _cache_variable(cache: Path) -> Iterator[None]:
+    """Have TF Hub use this cache, as nothing but a variable tells it."""
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = str(cache)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CACHE_VARIABLE]
+        else:
+            os.environ[CACHE_VARIABLE] = before
+
+
+def _repacked(path: Path, handle: str) -> Path:
+    """Return the archive packed anew, as TF Hub can unpack it.
+
+    TF Hub takes the end of what came for the end of the archive, and asks for an entry
+    for each folder.
+    """
+    plain = path.with_suffix(".tar")
+    folders: set[str] = set()
+    try:
+        with tarfile.open(path) as source, tarfile.open(plain, "w") as target:
+            for member in source:
+                for parent in reversed(PurePosixPath(member.name).parents):
+                    if parent.name and str(parent) not in folders:
+                        folders.add(str(parent))
+                        entry = tarfile.TarInfo(str(parent))
+                        entry.type = tarfile.DIRTYPE
+                        target.addfile(entry)
+                content = source.extractfile(member) if member.isfile() else None
+                target.addfile(member, content)
+    except (EOFError, zlib.error, OSError, tarfile.ReadError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        if tarfile.is_tarfile(path):
+            raise ConnectionError(
+                f"The download must be whole. Received: handle={handle!r}, whose "
+                f"archive is not: {error}. Try again."
+            ) from error
+        raise ValueError(
+            "An address must lead to the archive of a SavedModel. Received: "
+            f"handle={handle!r}, but what came is no tar archive. Check the address, "
+            "or give a folder."
+        ) from error
+    return plain
+
+
+def _tensorflow_hub() -> Any:
+    """Import TF Hub, with setuptools of any version.
+
+    It asks `pkg_resources`, which setuptools 82 no longer has, for one function.
+    """
+    if "tensorflow_hub" in sys.modules or "pkg_resources" in sys.modules:
+        import tensorflow_hub
+
+        return tensorflow_hub
+    stub = types.ModuleType("pkg_resources")
+    stub.parse_version = parse  # type: ignore[attr-defined]
+    sys.modules[stub.__name__] = stub
+    try:
+        import tensorflow_hub
+    finally:
+        del sys.modules[stub.__name__]
+    return tensorflow_hub
