@@ -109,7 +109,8 @@ def load_model(path: str | Path) -> keras.Model:
 
     Raises:
         ValueError: the file is none of Keras 3's, or is damaged.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the SavedModel of its backbone is
+            not where it was.
     """
     path = Path(path)
     if not path.is_file():
@@ -124,6 +125,8 @@ def load_model(path: str | Path) -> keras.Model:
         )
     try:
         return keras.saving.load_model(path)
+    except FileNotFoundError:
+        raise  # of the SavedModel within: it says where it must be
     except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(

@@ -252,7 +252,7 @@ def _distinct(forms: Iterable[Any]) -> tuple[Any, ...]:
 
 def _output_names(concrete: Iterable[Any]) -> tuple[str, ...]:
     outputs = next((x.structured_outputs for x in concrete), None)
-    return tuple(outputs) if isinstance(outputs, Mapping) else ()
+    return tuple(sorted(outputs)) if isinstance(outputs, Mapping) else ()
 
 
 def _read_by(concrete: Iterable[Any]) -> tuple[Any, ...]:
