@@ -279,6 +279,12 @@ def test_a_quotation_holds_only_where_the_message_begins_so():
     assert not quotes("x to 1", "named x to 1")
 
 
+def test_an_old_name_of_compat_says_what_is_quoted():
+    section = TABLE.read_text("utf-8").split("\n## Old names\n")[1]
+    code, text = re.findall(r"^```\w+\n(.*?)\n```$", section, re.DOTALL | re.MULTILINE)
+    Row("compat", code, text, "").fails()
+
+
 # TF Hub
 
 
