@@ -46,13 +46,22 @@ FLOORS = {
     "recipes": 11,
     "experiments": 11,
     "plots": 11,
+    "compat": 12,
     "prediction": 12,
     "progress": 12,
     "runner": 12,
     "cli": 13,
 }
 
-FRAMEWORK_FREE = ("catalogue", "handles", "recipes", "experiments", "estimates", "cli")
+FRAMEWORK_FREE = (
+    "catalogue",
+    "handles",
+    "recipes",
+    "experiments",
+    "estimates",
+    "compat",
+    "cli",
+)
 
 MAY_IMPORT_TENSORFLOW = {
     "compilation",

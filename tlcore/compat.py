@@ -1,0 +1,109 @@
+"""Old names: what the tutorials of 2020-2023 import, and what to write instead.
+
+Owns a table of such names. It is a signpost and emulates nothing: an old name that has
+an exact equal is that equal, any other raises an error that names the new one, also
+in `from tlcore.compat import name`. The lines around a name: `docs/migration.md`.
+"""
+
+import dis
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import FrameType, MappingProxyType
+
+from tlcore.names import did_you_mean
+
+SAME: Mapping[str, str] = MappingProxyType(
+    {
+        "create_tensorboard_callback": "tlcore.callbacks:tensorboard_callback",
+        "to_categorical": "keras.utils:to_categorical",
+    }
+)
+"""Old names that stand for `module:name` of today, arguments and all."""
+
+_GENERATORS = "takes image folders, tf.data.Dataset and keras.utils.PyDataset"
+
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "ImageDataGenerator": (
+            "tlcore.image_folder(directory), and create_model(..., "
+            'augmentation="generator")'
+        ),
+        "KerasClassifier": "keras.wrappers.SKLearnClassifier(model)",
+        "KerasLayer": (
+            "tlcore.HubLayer(handle, trainable=False), a layer of Keras 3, or "
+            "tlcore.create_model(handle, num_classes)"
+        ),
+        "KerasRegressor": "keras.wrappers.SKLearnRegressor(model)",
+        "RandomHeight": (
+            "keras.layers.RandomZoom(height_factor=0.2, width_factor=0.0), which keeps "
+            'the shape, or create_model(..., augmentation="tutorial")'
+        ),
+        "RandomWidth": (
+            "keras.layers.RandomZoom(height_factor=0.0, width_factor=0.2), which keeps "
+            'the shape, or create_model(..., augmentation="tutorial")'
+        ),
+        "calculate_results": "tlcore.evaluate(model, data)",
+        "compare_historys": (
+            'tlcore.compare_histories({"name": [history, fine_tuned]}), or '
+            "tlcore.plot_history(history, fine_tuned)"
+        ),
+        "create_checkpoint_callback": (
+            'tlcore.checkpoint_callback("checkpoint.weights.h5")'
+        ),
+        "evaluate_generator": f"tlcore.evaluate(model, data), which {_GENERATORS}",
+        "experimental": (
+            "keras.layers.RandomFlip, keras.layers.Rescaling and so on for "
+            "layers.experimental.preprocessing, or "
+            "keras.mixed_precision.set_global_policy for mixed_precision.experimental"
+        ),
+        "fit_generator": (
+            f"tlcore.fit(model, train, epochs=epochs), which {_GENERATORS}"
+        ),
+        "legacy": "keras.optimizers.Adam and so on for optimizers.legacy",
+        "load_and_prep_image": (
+            "tlcore.images.read_image(path, (224, 224)); models of create_model take "
+            "its [0, 255] as it is"
+        ),
+        "np_utils": "keras.utils, for np_utils.to_categorical too",
+        "plot_loss_curves": "tlcore.plot_history(history)",
+        "pred_and_plot": "tlcore predict IMAGE... --run RUN on the command line",
+        "predict_classes": (
+            "model.predict(images).argmax(axis=-1), or "
+            "(model.predict(images) > 0.5).astype(int) for one sigmoid"
+        ),
+        "predict_generator": "model.predict(data)",
+        "predict_proba": "model.predict(images)",
+        "set_policy": 'keras.mixed_precision.set_global_policy("mixed_float16")',
+        "unzip_data": "tlcore.fetch(name_or_path, directory)",
+        "view_random_image": "tlcore.plot_images(tlcore.image_folder(directory))",
+        "walk_through_dir": (
+            "tlcore.image_folder(directory), with its class_names and num_images"
+        ),
+    }
+)
+"""What to write instead of the other old names."""
+
+
+def __getattr__(name: str) -> object:
+    if name in SAME:
+        module, same = SAME[name].split(":")
+        return getattr(import_module(module), same)
+    if name in REMEDIES:
+        message = f"{name!r} is a name of older code. Write {REMEDIES[name]}."
+    else:
+        known = did_you_mean(name, __dir__())
+        message = f"module 'tlcore.compat' has no attribute {name!r}.{known}"
+    # `from tlcore.compat import name` drops the text of an AttributeError, and hasattr
+    # takes nothing else for a no.
+    if _is_from_import(sys._getframe(1)):  # noqa: SLF001 - no public name for it
+        raise ImportError(message, name=__name__, path=__file__)
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*SAME, *REMEDIES})
+
+
+def _is_from_import(frame: FrameType) -> bool:
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
