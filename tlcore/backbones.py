@@ -168,7 +168,7 @@ def load_backbone(
         input_shape: (height, width, 3) of the images, in pixels.
 
     Returns:
-        The network: (n, height, width, 3) in, (n, h, w, channels) out. Its input is
+        The network, (n, height, width, 3) in, (n, h, w, channels) out. Its input is
         what its input contract says, `CATALOGUE[name].contract`; `create_model` puts
         that contract into the model.
 

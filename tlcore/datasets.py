@@ -151,8 +151,8 @@ class ImageFolder:
             epoch: its index, from 0.
 
         Returns:
-            A permutation of the indices of `paths`: with `shuffle`, by keys from
-            SHAKE-128 of seed and epoch, the same ones everywhere; else as they are.
+            A permutation of the indices of `paths`; with `shuffle`, by keys from
+            SHAKE-128 of seed and epoch, the same ones everywhere, else as they are.
         """
         if not self.shuffle:
             return np.arange(self.num_images, dtype=np.int64)
@@ -173,8 +173,8 @@ class ImageFolder:
             bank: what makes a view of each image.
 
         Returns:
-            (images, labels): [0, 255] float32 of (n, height, width, 3), or a tuple of
-            what `rows` holds; and labels as `label_mode` says.
+            Batches of images, [0, 255] float32 of (n, height, width, 3), or of a tuple
+            of what `rows` holds, and of labels as `label_mode` says.
         """
         import tensorflow as tf
 
@@ -450,7 +450,7 @@ class Splits:
 
     @property
     def epochs_on(self) -> tuple[str, ImageFolder]:
-        """Return name and folder of what epochs are validated on: test if need be."""
+        """Return name and folder of what epochs are validated on, test if need be."""
         return self._held_out[0]
 
     def relabelled(self, label_mode: str) -> "Splits":

@@ -86,7 +86,7 @@ def freeze(model: keras.Model) -> FreezePlan:
     A model that was compiled before must be compiled again.
 
     Returns:
-        The plan: nothing of the backbone trains.
+        The plan, in which nothing of the backbone trains.
 
     Raises:
         ValueError: the model holds more than one backbone.

@@ -68,7 +68,7 @@ def create_model(
             models expect.
 
     Returns:
-        The model: (n, height, width, 3) in [0, 255] in, float32 probabilities
+        The model, (n, height, width, 3) in [0, 255] in, float32 probabilities
         (n, num_classes) out, not compiled.
 
     Raises:

@@ -219,7 +219,7 @@ def compare_histories(
     Args:
         histories: the name of each run, and its history or the histories of its phases
             in order, as `plot_history` takes them. The start of fine-tuning is marked.
-        metric: the only metric to draw, training and validation, or "val_..." for its
+        metric: the only metric to draw, training and validation, or `val_...` for its
             validation alone; by default the loss and the accuracy.
         path: where to save the figure; its folder must exist.
         title: of the figure.
