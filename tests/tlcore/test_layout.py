@@ -18,8 +18,10 @@ FLOORS = {
     "files": 0,
     "images": 0,
     "names": 0,
+    "probes": 0,
     "sample_net": 0,
     "tensors": 0,
+    "two_workers": 0,
     "catalogue": 1,
     "feature_cache": 1,
     "archives": 2,
@@ -40,6 +42,7 @@ FLOORS = {
     "pass_worker": 8,
     "ceiling": 9,
     "training": 9,
+    "doctor": 10,
     "recipes": 10,
     "experiments": 10,
     "plots": 10,
@@ -49,9 +52,15 @@ FLOORS = {
     "cli": 12,
 }
 
-FRAMEWORK_FREE = ("catalogue", "recipes", "experiments", "estimates", "cli")
+FRAMEWORK_FREE = ("catalogue", "recipes", "experiments", "estimates", "doctor", "cli")
 
-MAY_IMPORT_TENSORFLOW = {"compilation", "costs", "datasets", "determinism"}
+MAY_IMPORT_TENSORFLOW = {
+    "compilation",
+    "costs",
+    "datasets",
+    "determinism",
+    "two_workers",  # the strategy that it tries is TensorFlow's own
+}
 
 
 def imports(module: str) -> set[str]:
