@@ -130,11 +130,15 @@ def _environment(addresses: list[str], index: int) -> dict[str, str]:
 
 
 def main() -> None:
-    """Train as the worker that TF_CONFIG says, and print what came of it."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Train as the worker that TF_CONFIG says, and print what came of it.
+
+    Raises:
+        ValueError: Keras has another backend than TensorFlow.
+    """
+    import keras
     import tensorflow as tf
 
-    backend = tf.keras.backend.backend()
+    backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ValueError(
             "A strategy needs the TensorFlow backend. "
@@ -166,4 +170,5 @@ def _say(**answer: Any) -> None:
 
 
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     main()

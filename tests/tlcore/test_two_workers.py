@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tlcore.doctor import PROBES
-from tlcore.two_workers import COMMAND, TwoWorkers
+from tlcore.two_workers import COMMAND, TwoWorkers, main
 
 INDEX = 'import json, os; i = json.loads(os.environ["TF_CONFIG"])["task"]["index"]\n'
 
@@ -91,6 +91,14 @@ class TestTheirEnd:
         assert done.returncode == 1
 
 
+def test_a_strategy_needs_tensorflow(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(
+        ValueError, match="needs the TensorFlow backend. Received: backend='jax'"
+    ):
+        main()
+
+
 @pytest.mark.slow
 class TestTensorFlow:
     def test_two_workers_cannot_fit(self):
@@ -105,11 +113,3 @@ class TestTensorFlow:
         with TwoWorkers(seconds=120) as workers:
             affected, evidence = workers.observe()
         assert not affected, evidence
-
-    def test_another_backend_is_no_answer(self, monkeypatch):
-        monkeypatch.setenv("KERAS_BACKEND", "numpy")
-        with (
-            TwoWorkers(seconds=120) as workers,
-            pytest.raises(RuntimeError, match="needs the TensorFlow backend"),
-        ):
-            workers.observe()
