@@ -348,6 +348,8 @@ def installed_stack() -> Stack:
     try:
         import keras
 
+        # A nightly build that lies over a release has the metadata of both.
+        versions["keras"] = keras.__version__
         devices = tuple(map(str, keras.distribution.list_devices()))
         return Stack(versions, keras.backend.backend(), devices)
     except Exception as error:  # noqa: BLE001 - a broken stack is what it looks for
