@@ -18,8 +18,10 @@ FLOORS = {
     "files": 0,
     "images": 0,
     "names": 0,
+    "probes": 0,
     "sample_net": 0,
     "tensors": 0,
+    "two_workers": 0,
     "archives": 1,
     "catalogue": 1,
     "saved_models": 1,
@@ -43,6 +45,7 @@ FLOORS = {
     "pass_worker": 9,
     "ceiling": 10,
     "training": 10,
+    "doctor": 11,
     "recipes": 11,
     "experiments": 11,
     "plots": 11,
@@ -60,6 +63,7 @@ FRAMEWORK_FREE = (
     "experiments",
     "estimates",
     "compat",
+    "doctor",
     "cli",
 )
 
@@ -70,6 +74,7 @@ MAY_IMPORT_TENSORFLOW = {
     "determinism",
     "handles",
     "saved_models",
+    "two_workers",  # the strategy that it tries is TensorFlow's own
 }
 
 
