@@ -126,33 +126,7 @@ class TestRun:
         assert rows[0]["final"]["val_accuracy"]["n"] == 12
 
 
-class TestTables:
-    ROWS = (
-        {"run": "model_3/20260102-030405", "backbone": "[red]net", "parameters": 4_000},
-        {"run": "model_3/20260102-030406", "backbone": "", "parameters": None},
-    )
-
-    def test_a_name_in_brackets_is_no_markup(self, capsys):
-        cli._print(list(self.ROWS))
-        out = capsys.readouterr().out
-        assert "[red]net" in out
-        assert "4,000" in out
-        assert "None" not in out
-
-    def test_what_is_too_wide_for_the_terminal_is_printed_row_by_row(
-        self, capsys, monkeypatch
-    ):
-        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-        monkeypatch.setenv("COLUMNS", "30")
-        cli._print(list(self.ROWS))
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[:4] == [
-            "run         model_3/20260102-030405",
-            "backbone    [red]net",
-            "parameters  4,000",
-            "",
-        ]
-
+class TestStreams:
     def test_a_closed_standard_output_is_no_error(self):
         command = [sys.executable, "-m", "tlcore", "recipes"]
         line = f"{shlex.join(command)} >&-"
