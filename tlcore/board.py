@@ -6,6 +6,7 @@ ends, killed or not. It knows a log folder, not what is in it.
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str]) -> None:
 def _end_with_parent() -> None:
     """End this process when the pipe that the parent holds is closed."""
     sys.stdin.buffer.read()
-    os._exit(0)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

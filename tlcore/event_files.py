@@ -19,6 +19,8 @@ from tlcore.overview import hyperparameters
 
 _SUFFIX = ".tlcore"
 """What tells our files from Keras's; theirs name the host."""
+_TEXTS = ("augmentation",)
+"""Hyperparameters that are words, so that "none" is of the type of the others."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,7 @@ def _session(
 
     given = {
         key: value if isinstance(value, bool | int | float) else str(value)
-        for key, value in hyperparameters(document).items()
-        if value is not None
+        for key, value in _asked(document)
     }
     yield hparams_pb(given, trial_id=name, start_time_secs=start)
     if status == "running":
@@ -112,6 +113,15 @@ def _session(
         tensor=metadata.NULL_TENSOR,
     )
     yield Summary(value=[value])
+
+
+def _asked(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the hyperparameters that have a value; TensorBoard has no word for none."""
+    for name, value in hyperparameters(document).items():
+        if value is not None:
+            yield name, value
+        elif name in _TEXTS:
+            yield name, "none"
 
 
 def _by_epoch(document: Mapping[str, Any], start: float) -> Iterator[Scalar]:

@@ -70,8 +70,10 @@ class Run:
         """Return how it stands; "killed" if it says "running" and its process is gone.
 
         Whether a process of another machine is there cannot be seen from here.
+        ValueError if `run.json` does not say.
         """
-        return _status(self.document)
+        with reading(self):
+            return _status(self.document)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -540,7 +542,9 @@ def _epoch_seconds(
     history: Mapping[str, Sequence[Any]], phases: Sequence[Mapping[str, Any]]
 ) -> float | None:
     first = {phase["first_epoch"] for phase in phases}
-    timed = list(zip(history.get("epoch", []), history.get("seconds", []), strict=True))
+    if "seconds" not in history:
+        return None
+    timed = list(zip(history["epoch"], history["seconds"], strict=True))
     warm = [seconds for epoch, seconds in timed if epoch not in first]
     seconds = warm or [seconds for _, seconds in timed]
     return statistics.median(seconds) if seconds else None

@@ -128,7 +128,7 @@ def _data(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     weights = document.get("weights", {})
     shared = data.get("shared_with_train", {})
     source = weights.get("source")
-    if source == document["recipe"].get("weights"):
+    if source is not None and source == document["recipe"].get("weights"):
         source = _last_part(source)
     return {
         "folder": None if public else data.get("folder"),

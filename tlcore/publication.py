@@ -388,29 +388,24 @@ def _charts(shown: Sequence[_Shown]) -> Iterator[tuple[str, list[tuple[str, str]
         if metric == "seconds":
             sides = {"seconds of an epoch": metric}
         drawn = {
-            side: [_curve(one, name) for one in shown if name in one.history]
+            side: [
+                _curve(one, name)
+                for one in shown
+                if any(value is not None for value in one.history.get(name, ()))
+            ]
             for side, name in sides.items()
         }
-        together = [c for side in drawn.values() for c in side]
-        if not any(v is not None for c in together for v in c.values):
+        together = [curve for side in drawn.values() for curve in side]
+        if not together:
             continue
         span = curves.extremes(together)
-        yield (
-            metric,
-            [
-                (
-                    side,
-                    curves.chart(
-                        side_curves,
-                        title=f"{metric}, {side}",
-                        name=f"chart-{_slug(sides[side])}",
-                        span=span,
-                    ),
-                )
-                for side, side_curves in drawn.items()
-                if side_curves
-            ],
-        )
+        charts = []
+        for side, some in drawn.items():
+            title, name = f"{metric}, {side}", f"chart-{_slug(sides[side])}"
+            if some:
+                chart = curves.chart(some, title=title, name=name, span=span)
+                charts.append((side, chart))
+        yield metric, charts
 
 
 def _curve(one: _Shown, name: str) -> curves.Curve:

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import zipfile
+from contextlib import contextmanager
 from datetime import datetime
 
 import numpy as np
@@ -124,6 +127,81 @@ class TestRun:
         assert "s/epoch" in out
         rows = json.loads(tlcore("compare", run_path, "--json")[1])
         assert rows[0]["final"]["val_accuracy"]["n"] == 12
+
+
+class TestTensorBoard:
+    def test_a_run_says_where_before_it_trains_and_how_to_look_again(
+        self, tlcore, data, tmp_path, monkeypatch
+    ):
+        out = tmp_path / "all runs"
+        seen = []
+
+        @contextmanager
+        def board(log_dir):
+            seen.append(log_dir)
+            yield "http://127.0.0.1:6006/"
+
+        monkeypatch.setattr("tlcore.board.local_board", board)
+        code, text, err = tlcore(
+            *("run", "model_3", *SMALL, "--data", data, "--out", out),
+            *("--tensorboard", "--json"),
+        )
+        assert code == 0
+        json.loads(text)
+        lines = err.splitlines()
+        assert lines[0] == "TensorBoard: http://127.0.0.1:6006/"
+        assert lines[-1].endswith(f"to look again: tensorboard --logdir '{out}'")
+        assert seen == [out]
+
+    def test_one_that_does_not_start_ends_it_before_anything_is_written(
+        self, tlcore, data, tmp_path, monkeypatch
+    ):
+        def refuse(_):
+            raise ChildProcessError("TensorBoard must start before training does.")
+
+        monkeypatch.setattr("tlcore.board.local_board", refuse)
+        code, _, err = tlcore(
+            *("run", "model_3", *SMALL, "--data", data, "--out", tmp_path / "runs"),
+            "--tensorboard",
+        )
+        assert code == 2
+        assert "TensorBoard must start before training" in err
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_signal_ends_a_real_one_with_its_run(self, data, tmp_path):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", COMMAND, "run", "model_0", *SMALL[:2]),
+                *("--percent=100", "--epochs=10000", "--tensorboard"),
+                *(f"--data={data}", f"--out={tmp_path}"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        try:
+            for line in process.stderr:
+                if line.startswith("TensorBoard: "):
+                    address = line.split()[1]
+                if line.startswith("epoch 2/"):
+                    break
+            with urllib.request.urlopen(f"{address}data/environment") as answer:
+                assert json.load(answer)["data_location"] == str(tmp_path)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode == 143
+        assert "to look again: tensorboard --logdir" in err
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(address, timeout=5)
+
+    def test_a_finished_run_has_its_hyperparameters_for_it(self, run_path):
+        (events,) = (run_path / "tensorboard").glob("*.tlcore")
+        data = events.read_bytes()
+        assert b"_hparams_/session_start_info" in data
+        assert b"final/val_accuracy" in data
 
 
 class TestStreams:
