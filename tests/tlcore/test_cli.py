@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,30 @@ class TestTensorBoard:
         data = events.read_bytes()
         assert b"_hparams_/session_start_info" in data
         assert b"final/val_accuracy" in data
+
+
+class TestExperiments:
+    def test_a_real_run_is_listed_shown_published_and_deleted(
+        self, tlcore, run_path, tmp_path
+    ):
+        out = tmp_path / "runs"
+        copy = out / "model_3" / run_path.name
+        shutil.copytree(run_path, copy)
+        (row,) = json.loads(tlcore("experiments", "list", "--out", out, "--json")[1])
+        assert (row["status"], row["epochs"], row["scalars"]) == ("done", 2, 10)
+        code, text, _ = tlcore("experiments", "show", row["id"], "--out", out)
+        assert code == 0
+        assert "fine_tuning" in text
+        to = ("--to", tmp_path / "page")
+        code, _, err = tlcore("experiments", "publish", "--out", out, *to)
+        assert (code, err) == (0, "")
+        page = (tmp_path / "page" / "index.html").read_text("utf-8")
+        assert page.count("<img ") == 2
+        assert ">fine-tuning</text>" in page
+        assert str(tmp_path) not in page
+        code, _, _ = tlcore("experiments", "delete", row["id"], "--out", out, "--yes")
+        assert code == 0
+        assert not copy.exists()
 
 
 class TestStreams:
