@@ -9,27 +9,25 @@ loaded where a command needs them, so that help and lists are immediate.
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import click
 
-from tlcore import __version__
+from tlcore import __version__, experiment_commands, tables
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tlcore.doctor import Finding
 
 INTERRUPTED = 130
-_UNLIMITED = 10_000
-"""Columns, more than any table has."""
 TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
 
 
@@ -109,6 +107,9 @@ def tlcore() -> None:
     """Transfer learning on Keras that does what it says."""
 
 
+tlcore.add_command(experiment_commands.experiments)
+
+
 @tlcore.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backbones(as_json: bool) -> None:
@@ -128,7 +129,7 @@ def backbones(as_json: bool) -> None:
         }
         for entry in CATALOGUE.values()
     ]
-    _show(rows, as_json)
+    tables.show(rows, as_json=as_json)
 
 
 @tlcore.command()
@@ -140,7 +141,7 @@ def recipes(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([r.as_dict() for r in RECIPES.values()], indent=2))
         return
-    _show(
+    tables.print_rows(
         [
             {
                 "name": recipe.name,
@@ -149,8 +150,7 @@ def recipes(as_json: bool) -> None:
                 "backbone": recipe.backbone,
             }
             for recipe in RECIPES.values()
-        ],
-        as_json=False,
+        ]
     )
 
 
@@ -228,6 +228,7 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
 @click.option("--workers", default=1, show_default=True, help="Processes per pass.")
 @click.option("--skip-bad", is_flag=True, help="Go on without unreadable images.")
 @click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
+@click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
 @click.pass_obj
 def run(
@@ -243,6 +244,7 @@ def run(
     cache: str,
     views: int | None,
     workers: int,
+    tensorboard: bool,
     as_json: bool,
     handle: str | None,
     **changes: Any,
@@ -277,13 +279,14 @@ def run(
             say=progress.say,
             progress=features,
         )
-        finished = run_recipe(chosen, data, options)
+        with _board(out, progress.say) if tensorboard else nullcontext():
+            finished = run_recipe(chosen, data, options)
     if as_json:
         click.echo(json.dumps(finished.document, indent=2))
         return
     from tlcore.experiments import compare_runs
 
-    _show_comparison(compare_runs([finished.path]))
+    tables.show_comparison(compare_runs([finished.path]))
     click.echo(f"run folder: {finished.path}")
 
 
@@ -308,11 +311,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Print the summary table of run folders: counts, time, final figures."""
     from tlcore.experiments import compare_runs
 
-    rows = compare_runs(runs)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        _show_comparison(rows)
+    tables.show_comparison(compare_runs(runs), as_json=as_json)
 
 
 @tlcore.command()
@@ -399,7 +398,7 @@ def cache_show(folder: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     if rows:
-        _print(rows)
+        tables.print_rows(rows)
     total = readable(sum(entry.nbytes for entry in entries))
     limit = readable(store.limit_bytes)
     click.echo(f"{store.folder}: {len(rows)} entries, {total} of at most {limit}")
@@ -454,41 +453,24 @@ def doctor(questions: tuple[str, ...], as_json: bool) -> None:
         _show_finding(finding)
 
 
+@contextmanager
+def _board(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Show a folder of runs in TensorBoard, and say where, then how to look again."""
+    from tlcore.board import local_board
+
+    with local_board(out) as address:
+        say(f"TensorBoard: {address}")
+        try:
+            yield
+        finally:
+            again = f"tensorboard --logdir {shlex.quote(str(out))}"
+            say(f"TensorBoard ends with the run; to look again: {again}")
+
+
 def _progress() -> Any:
     from tlcore.progress import Progress
 
     return Progress()
-
-
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    _print(rows)
-
-
-def _show_comparison(rows: list[dict[str, Any]]) -> None:
-    _print([_comparison_cells(row) for row in rows])
-
-
-def _comparison_cells(row: dict[str, Any]) -> dict[str, Any]:
-    seconds = row["epoch_seconds"]
-    cells = {
-        "run": row["run"],
-        "backbone": row["backbone"],
-        "status": row["status"],
-        "parameters": row["total_params"],
-        "trainable": row["trainable_params"],
-        "epochs": row["epochs"],
-        "s/epoch": "" if seconds is None else f"{seconds:.2f}",
-    }
-    for name in ("val_accuracy", "test_accuracy", "val_loss", "test_loss"):
-        final = row["final"].get(name)
-        interval = "accuracy" in name
-        cells[name] = "" if final is None else f"{final['value']:.4f}"
-        if final is not None and interval:
-            cells[name] += f" ({final['low']:.3f}-{final['high']:.3f}, n={final['n']})"
-    return cells
 
 
 def _show_finding(finding: "Finding") -> None:
@@ -518,43 +500,3 @@ def _folded(text: str, *, indent: int) -> list[str]:
     # The last column stays free, where some terminals wrap.
     width = shutil.get_terminal_size().columns - indent - 1
     return textwrap.wrap(text, max(width, 30), break_long_words=False)
-
-
-def _table(rows: list[dict[str, Any]]) -> "Table":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in names:
-        number = any(isinstance(row[name], int) for row in rows)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        # As Text: a name in brackets is no markup.
-        table.add_row(*(Text(_cell(row[name])) for name in names))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-
-    # A file or a pipe has no width of its own: nothing is folded there.
-    width = None if sys.stdout.isatty() else 240
-    console = Console(width=width, highlight=False)
-    table = _table(rows)
-    unlimited = console.options.update(max_width=_UNLIMITED)
-    if console.measure(table, options=unlimited).maximum <= console.width:
-        console.print(table)
-        return
-    longest = max(map(len, rows[0]))
-    for row in rows:
-        for name, value in row.items():
-            click.echo(f"{name:<{longest}}  {_cell(value)}")
-        click.echo()

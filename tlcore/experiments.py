@@ -1,8 +1,9 @@
 """Experiments: runs on disk.
 
 Owns the run folder `<out>/<recipe>/<YYYYmmdd-HHMMSS>/`, its `run.json` and
-`history.csv`, and the table that compares runs. It knows files, not training: what a
-run is made of comes from `runner`.
+`history.csv`, what is listed and deleted of such folders, whole or damaged, and the
+table that compares runs. It knows files, not training: what a run is made of comes
+from `runner`.
 """
 
 import csv
@@ -10,19 +11,37 @@ import io
 import json
 import math
 import os
+import re
+import secrets
+import shutil
 import socket
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tlcore.files import STAMP_FORMAT, write_text
+from tlcore.names import did_you_mean
 
 RUN_SCHEMA = 1
 # History of the format of run.json:
 # 1  the first.
+
+RUN_FILE, NOTE_FILE = "run.json", "published.json"
+LEFT_BY_A_RUN = {
+    *(RUN_FILE, NOTE_FILE, "history.csv", "curves.png", "images.png"),
+    *("checkpoints", "tensorboard", "model.keras"),
+}
+"""The names in a run folder."""
+NO_SCALARS = ("epoch", "phase")
+"""Columns of a history that were not measured."""
+
+_MOMENT = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+_ASIDE = ".deleted-"
+"""What the name of a run folder begins with while it is deleted."""
 
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What reading a document of another form raises."""
@@ -47,6 +66,16 @@ class Run:
         return f"{path.parent.name}/{path.name}"
 
     @property
+    def status(self) -> str:
+        """Return how it stands; "killed" if it says "running" and its process is gone.
+
+        Whether a process of another machine is there cannot be seen from here.
+        ValueError if `run.json` does not say.
+        """
+        with reading(self):
+            return _status(self.document)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Return the classes that it was trained on; ValueError if it does not say."""
         try:
@@ -54,14 +83,14 @@ class Run:
             if isinstance(names, list) and all(isinstance(n, str) for n in names):
                 return tuple(names)
         except (KeyError, TypeError) as error:
-            raise _damaged(self.path / "run.json", error) from error
-        raise _damaged(self.path / "run.json", TypeError("classes must be names"))
+            raise _damaged(self.path / RUN_FILE, error) from error
+        raise _damaged(self.path / RUN_FILE, TypeError("classes must be names"))
 
     def update(self, **values: Any) -> None:
         """Change entries of `run.json` and write it, whole."""
         self.document.update(_finite(values))
         text = json.dumps(self.document, indent=2, allow_nan=False) + "\n"
-        write_text(self.path / "run.json", text)
+        write_text(self.path / RUN_FILE, text)
 
     def finish(self, status: str, **values: Any) -> None:
         """Write how the run ended, and when."""
@@ -143,7 +172,7 @@ def read_run(path: str | Path) -> Run:
         ValueError: the folder holds no run, a damaged one, or one of a newer version.
     """
     path = Path(path)
-    file = path if path.name == "run.json" else path / "run.json"
+    file = path if path.name == RUN_FILE else path / RUN_FILE
     if not file.is_file():
         raise ValueError(
             "A run must be a folder with a run.json, such as "
@@ -162,6 +191,81 @@ def read_run(path: str | Path) -> Run:
     return Run(file.parent, document)
 
 
+@contextmanager
+def reading(run: Run) -> Iterator[None]:
+    """Have what a document of another form raises be a sentence.
+
+    Raises:
+        ValueError: the block did not find in `run.json` what a run writes there.
+    """
+    try:
+        yield
+    except _MALFORMED as error:
+        raise _damaged(run.path / RUN_FILE, error) from error
+
+
+def find_run(name: str, out: str | Path) -> Path:
+    """Return the folder of a run.
+
+    Args:
+        name: `<recipe>/<moment>` in the folder of all runs, or the path of any run.
+        out: the folder of all runs.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    given = Path(name)
+    given = given.parent if given.name == RUN_FILE else given
+    for path in (Path(out) / given, given):
+        if path.is_dir() and _is_listed(path):
+            return path
+    known = [path.relative_to(out).as_posix() for path in _run_folders(Path(out))]
+    raise ValueError(
+        "A run is named by <recipe>/<moment>, or by the path of its folder. "
+        f"Received: run={name!r}, and {str(out)!r} holds none of that name."
+        f"{did_you_mean(name, known)} `tlcore experiments list` lists them."
+    )
+
+
+def find_runs(out: str | Path) -> list[Path]:
+    """Return the folders of all runs, the oldest first, damaged ones among them.
+
+    Raises:
+        ValueError: `out` is no folder.
+    """
+    out = Path(out)
+    if not out.is_dir():
+        raise ValueError(
+            f"Runs must be in a folder. Received: out={str(out)!r}, which is none. "
+            "Choose another with --out; `tlcore run RECIPE --data DIR` makes a run."
+        )
+    return _run_folders(out)
+
+
+def list_runs(out: str | Path) -> list[dict[str, Any]]:
+    """Return a row for each run of a folder, the oldest first.
+
+    Columns: "id", "status" (as in `compare_runs`, and "damaged"), "created" and
+    "updated" (UTC), "epochs", "tags" (metrics), "scalars" (values of all epochs),
+    "bytes" (of its files), "final" (as in `run.json`), "publications" that are still
+    there, and "reason": why it cannot be read, "" where it can.
+
+    Raises:
+        ValueError: `out` is no folder.
+    """
+    return [_listed(path) for path in find_runs(out)]
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return the row of a run in the table of `compare_runs`.
+
+    Raises:
+        ValueError: its `run.json` is not of the form that a run writes.
+    """
+    with reading(run):
+        return _row(run)
+
+
 def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """Return the summary table of the tutorials, one row per run, in the given order.
 
@@ -174,7 +278,211 @@ def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     Raises:
         ValueError: a path holds no run that can be read.
     """
-    return [_readable_row(read_run(path)) for path in paths]
+    return [summary(read_run(path)) for path in paths]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What deleting a run takes away.
+
+    Attributes:
+        path: the folder of the run.
+        files: how many are in it.
+        nbytes: their size.
+    """
+
+    path: Path
+    files: int
+    nbytes: int
+
+
+def check_removal(path: str | Path) -> Removal:
+    """Return what deleting the run in a folder would take away; nothing is changed.
+
+    Raises:
+        ValueError: the folder is a link, or holds something else than a run, or the
+            run is still running.
+    """
+    path = Path(path)
+    if path.is_symlink():
+        raise ValueError(
+            "Deleting follows no link. "
+            f"Received: run={str(path)!r}, a link to {str(path.resolve())!r}. "
+            "Remove the link by hand, and delete the run where it is."
+        )
+    try:
+        run = read_run(path)
+        row = summary(run)
+    except ValueError:
+        _require_only_a_run(path)
+    else:
+        if row["status"] == "running":
+            process = run.document["process"]
+            raise ValueError(
+                "A run must have ended to be deleted. "
+                f"Received: run={str(path)!r}, running as process {process['pid']} on "
+                f"{process['host']!r}. End it first; if that machine is gone, remove "
+                "the folder by hand."
+            )
+    sizes = list(file_sizes(path).values())
+    return Removal(path, len(sizes), sum(sizes))
+
+
+def remove_run(removal: Removal) -> None:
+    """Delete a run folder, and what an earlier deletion that was killed left beside it.
+
+    The folder is renamed first: a run is there as a whole or not at all. Links in it
+    are removed, what they lead to is not.
+
+    Raises:
+        OSError: something of it cannot be removed.
+    """
+    path = removal.path
+    path.rename(path.with_name(f"{_ASIDE}{path.name}-{secrets.token_hex(4)}"))
+    for aside in path.parent.glob(f"{_ASIDE}*"):
+        while aside.exists():
+            # Another process that deletes may have been faster with some.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(aside)
+
+
+def file_sizes(path: str | Path) -> dict[str, int]:
+    """Return the bytes of every file in a folder, by its path there; links are ours."""
+    path = Path(path)
+    sizes = {}
+    for folder, names, files in os.walk(path):
+        links = [name for name in names if (Path(folder) / name).is_symlink()]
+        for name in (*links, *files):
+            file = Path(folder) / name
+            with suppress(FileNotFoundError):  # a run that goes on replaces files
+                sizes[file.relative_to(path).as_posix()] = file.lstat().st_size
+    return dict(sorted(sizes.items()))
+
+
+def note_publication(path: str | Path, publication: Mapping[str, str]) -> None:
+    """Write beside a run that it was published; an earlier note of this is replaced.
+
+    Args:
+        path: the folder of the run.
+        publication: its "id", "name", "description", "folder" and "updated".
+
+    Raises:
+        ValueError: the note that is there is damaged.
+        OSError: the folder cannot be written to.
+    """
+    kept = [x for x in _notes(Path(path)) if x["id"] != publication["id"]]
+    document = {"schema": RUN_SCHEMA, "publications": [*kept, dict(publication)]}
+    write_text(Path(path) / NOTE_FILE, json.dumps(document, indent=2) + "\n")
+
+
+def publications(path: str | Path) -> list[dict[str, str]]:
+    """Return the publications of a run that are still where they were written.
+
+    Raises:
+        ValueError: the note of them is damaged.
+    """
+    there = []
+    for note in _notes(Path(path)):
+        file = Path(note["folder"]) / NOTE_FILE
+        with suppress(*_MALFORMED, OSError):  # another file, or none, is there now
+            if json.loads(file.read_text(encoding="utf-8"))["id"] == note["id"]:
+                there.append(note)
+    return there
+
+
+def _notes(path: Path) -> list[dict[str, str]]:
+    file = path / NOTE_FILE
+    if not file.is_file():
+        return []
+    names = ("id", "name", "description", "folder", "updated")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        return [{n: str(note[n]) for n in names} for note in document["publications"]]
+    except (*_MALFORMED, RecursionError) as error:
+        raise ValueError(
+            f"A {NOTE_FILE} must be whole. Received: {str(file)!r}, which cannot be "
+            f"read ({type(error).__name__}: {error}). Remove it and publish again."
+        ) from error
+
+
+def _run_folders(out: Path) -> list[Path]:
+    found = [
+        run for recipe in _folders(out) for run in _folders(recipe) if _is_listed(run)
+    ]
+    return sorted(found, key=_age)
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    return [x for x in path.iterdir() if x.is_dir() and not x.name.startswith(".")]
+
+
+def _age(path: Path) -> tuple[str, int, str]:
+    """Sort by the moment; the second run of a second is before the tenth."""
+    moment = _MOMENT.fullmatch(path.name)
+    if moment is None:
+        return path.name, 0, path.parent.name
+    return moment[1], int(moment[2] or 1), path.parent.name
+
+
+def _is_listed(path: Path) -> bool:
+    try:
+        return (path / RUN_FILE).exists() or _is_only_a_run(path)
+    except PermissionError:
+        return _MOMENT.fullmatch(path.name) is not None
+
+
+def _is_only_a_run(path: Path) -> bool:
+    """Whether it has the name of a run and holds nothing but what one leaves."""
+    return _MOMENT.fullmatch(path.name) is not None and not _foreign(path)
+
+
+def _foreign(path: Path) -> list[str]:
+    """Return what is in a folder that no run leaves; it writes aside under `.`."""
+    names = (x.name for x in path.iterdir() if not x.name.startswith("."))
+    return sorted(set(names) - LEFT_BY_A_RUN)
+
+
+def _require_only_a_run(path: Path) -> None:
+    if not path.is_dir() or not _is_only_a_run(path):
+        raise ValueError(
+            "Only the folder of a run is deleted: one whose run.json can be read, or "
+            "one that is named by a moment and holds nothing else than a run leaves. "
+            f"Received: run={str(path)!r}. Remove it by hand."
+        )
+
+
+def _listed(path: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": f"{path.parent.name}/{path.name}", "status": "damaged"}
+    row |= {"created": "", "updated": _written(path), "epochs": None, "tags": None}
+    row |= {"scalars": None, "bytes": sum(file_sizes(path).values())}
+    row |= {"final": {}, "publications": [], "reason": ""}
+    try:
+        run = read_run(path)
+        compared = summary(run)
+        with reading(run):
+            row |= {"created": str(run.document["started"]), **_counted(run)}
+        row |= {name: compared[name] for name in ("status", "epochs", "final")}
+        row["publications"] = publications(path)
+    except (ValueError, OSError) as error:
+        row["reason"] = str(error)
+    return row
+
+
+def _written(path: Path) -> str:
+    file = path / RUN_FILE
+    with suppress(OSError):
+        path = file if file.exists() else path
+        moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return moment.isoformat(timespec="seconds")
+    return ""
+
+
+def _counted(run: Run) -> dict[str, int]:
+    history = run.document.get("history", {})
+    columns = [column for name, column in history.items() if name not in NO_SCALARS]
+    return {"tags": len(columns), "scalars": sum(map(len, columns))}
 
 
 def _damaged(file: Path, error: Exception) -> ValueError:
@@ -194,13 +502,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _readable_row(run: Run) -> dict[str, Any]:
-    try:
-        return _row(run)
-    except _MALFORMED as error:
-        raise _damaged(run.path / "run.json", error) from error
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -241,7 +542,9 @@ def _epoch_seconds(
     history: Mapping[str, Sequence[Any]], phases: Sequence[Mapping[str, Any]]
 ) -> float | None:
     first = {phase["first_epoch"] for phase in phases}
-    timed = list(zip(history.get("epoch", []), history.get("seconds", []), strict=True))
+    if "seconds" not in history:
+        return None
+    timed = list(zip(history["epoch"], history["seconds"], strict=True))
     warm = [seconds for epoch, seconds in timed if epoch not in first]
     seconds = warm or [seconds for _, seconds in timed]
     return statistics.median(seconds) if seconds else None

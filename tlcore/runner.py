@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.catalogue import find_entry
 from tlcore.datasets import ImageFolder, Splits, load_splits
+from tlcore.event_files import write_events
 from tlcore.experiments import Run, check_writable, start_run
 from tlcore.files import replacing
 from tlcore.recipes import TENTH, Recipe
@@ -330,6 +331,14 @@ def _finish(
     with replacing(run.path / "model.keras") as aside:
         model.save(aside)
     plots.plot_history(*_histories(columns), path=run.path / "curves.png")
+    # Beside Keras's own files, for TensorBoard's HParams tab.
+    write_events(
+        run.path / "tensorboard",
+        run.name,
+        {**run.document, "final": final},
+        status="done",
+        by_epoch=False,
+    )
     run.finish("done", final=final)
 
 

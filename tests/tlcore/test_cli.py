@@ -3,11 +3,15 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import zipfile
+from contextlib import contextmanager
 from datetime import datetime
 
 import click
@@ -153,33 +157,106 @@ class TestSavedModels:
         assert tlcore("predict", image, "--run", path)[0] == 0
 
 
-class TestTables:
-    ROWS = (
-        {"run": "model_3/20260102-030405", "backbone": "[red]net", "parameters": 4_000},
-        {"run": "model_3/20260102-030406", "backbone": "", "parameters": None},
-    )
-
-    def test_a_name_in_brackets_is_no_markup(self, capsys):
-        cli._print(list(self.ROWS))
-        out = capsys.readouterr().out
-        assert "[red]net" in out
-        assert "4,000" in out
-        assert "None" not in out
-
-    def test_what_is_too_wide_for_the_terminal_is_printed_row_by_row(
-        self, capsys, monkeypatch
+class TestTensorBoard:
+    def test_a_run_says_where_before_it_trains_and_how_to_look_again(
+        self, tlcore, data, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-        monkeypatch.setenv("COLUMNS", "30")
-        cli._print(list(self.ROWS))
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[:4] == [
-            "run         model_3/20260102-030405",
-            "backbone    [red]net",
-            "parameters  4,000",
-            "",
-        ]
+        out = tmp_path / "all runs"
+        seen = []
 
+        @contextmanager
+        def board(log_dir):
+            seen.append(log_dir)
+            yield "http://127.0.0.1:6006/"
+
+        monkeypatch.setattr("tlcore.board.local_board", board)
+        code, text, err = tlcore(
+            *("run", "model_3", *SMALL, "--data", data, "--out", out),
+            *("--tensorboard", "--json"),
+        )
+        assert code == 0
+        json.loads(text)
+        lines = err.splitlines()
+        assert lines[0] == "TensorBoard: http://127.0.0.1:6006/"
+        assert lines[-1].endswith(f"to look again: tensorboard --logdir '{out}'")
+        assert seen == [out]
+
+    def test_one_that_does_not_start_ends_it_before_anything_is_written(
+        self, tlcore, data, tmp_path, monkeypatch
+    ):
+        def refuse(_):
+            raise ChildProcessError("TensorBoard must start before training does.")
+
+        monkeypatch.setattr("tlcore.board.local_board", refuse)
+        code, _, err = tlcore(
+            *("run", "model_3", *SMALL, "--data", data, "--out", tmp_path / "runs"),
+            "--tensorboard",
+        )
+        assert code == 2
+        assert "TensorBoard must start before training" in err
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_signal_ends_a_real_one_with_its_run(self, data, tmp_path):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", COMMAND, "run", "model_0", *SMALL[:2]),
+                *("--percent=100", "--epochs=10000", "--tensorboard"),
+                *(f"--data={data}", f"--out={tmp_path}"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        try:
+            for line in process.stderr:
+                if line.startswith("TensorBoard: "):
+                    address = line.split()[1]
+                if line.startswith("epoch 2/"):
+                    break
+            with urllib.request.urlopen(f"{address}data/environment") as answer:
+                assert json.load(answer)["data_location"] == str(tmp_path)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode == 143
+        assert "to look again: tensorboard --logdir" in err
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(address, timeout=5)
+
+    def test_a_finished_run_has_its_hyperparameters_for_it(self, run_path):
+        (events,) = (run_path / "tensorboard").glob("*.tlcore")
+        data = events.read_bytes()
+        assert b"_hparams_/session_start_info" in data
+        assert b"final/val_accuracy" in data
+
+
+class TestExperiments:
+    def test_a_real_run_is_listed_shown_published_and_deleted(
+        self, tlcore, run_path, tmp_path
+    ):
+        out = tmp_path / "runs"
+        copy = out / "model_3" / run_path.name
+        shutil.copytree(run_path, copy)
+        (row,) = json.loads(tlcore("experiments", "list", "--out", out, "--json")[1])
+        assert (row["status"], row["epochs"], row["scalars"]) == ("done", 2, 10)
+        code, text, _ = tlcore("experiments", "show", row["id"], "--out", out)
+        assert code == 0
+        assert "fine_tuning" in text
+        to = ("--to", tmp_path / "page")
+        code, _, err = tlcore("experiments", "publish", "--out", out, *to)
+        assert (code, err) == (0, "")
+        page = (tmp_path / "page" / "index.html").read_text("utf-8")
+        assert page.count("<img ") == 2
+        assert ">fine-tuning</text>" in page
+        assert str(tmp_path) not in page
+        code, _, _ = tlcore("experiments", "delete", row["id"], "--out", out, "--yes")
+        assert code == 0
+        assert not copy.exists()
+
+
+class TestStreams:
     def test_a_closed_standard_output_is_no_error(self):
         command = [sys.executable, "-m", "tlcore", "recipes"]
         line = f"{shlex.join(command)} >&-"

@@ -12,7 +12,9 @@ import tlcore
 PACKAGE = Path(tlcore.__file__).parent
 
 FLOORS = {
+    "board": 0,
     "costs": 0,
+    "curves": 0,
     "determinism": 0,
     "estimates": 0,
     "files": 0,
@@ -20,6 +22,7 @@ FLOORS = {
     "names": 0,
     "probes": 0,
     "sample_net": 0,
+    "tables": 0,
     "tensors": 0,
     "two_workers": 0,
     "archives": 1,
@@ -50,10 +53,14 @@ FLOORS = {
     "experiments": 11,
     "plots": 11,
     "compat": 12,
+    "overview": 12,
+    "event_files": 13,
+    "publication": 14,
     "prediction": 12,
     "progress": 12,
-    "runner": 12,
-    "cli": 13,
+    "runner": 14,
+    "experiment_commands": 15,
+    "cli": 16,
 }
 
 FRAMEWORK_FREE = (
@@ -61,6 +68,11 @@ FRAMEWORK_FREE = (
     "handles",
     "recipes",
     "experiments",
+    "experiment_commands",
+    "publication",
+    "overview",
+    "event_files",
+    "board",
     "estimates",
     "compat",
     "doctor",
@@ -121,7 +133,7 @@ def loaded_after(statement: str) -> set[str]:
     ["import tlcore", *(f"import tlcore.{name}" for name in FRAMEWORK_FREE)],
 )
 def test_what_lists_and_checks_names_loads_no_framework(statement):
-    heavy = {"tensorflow", "keras", "matplotlib", "numpy"}
+    heavy = {"tensorflow", "keras", "matplotlib", "numpy", "tensorboard", "jinja2"}
     assert not heavy & loaded_after(statement)
 
 

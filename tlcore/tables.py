@@ -1,0 +1,125 @@
+"""Tables: rows on a terminal.
+
+Owns how rows of named cells are printed: as a table where it fits, else row by row, or
+as JSON; and what a comparison of runs shows of each. It knows no command.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_UNLIMITED = 10_000
+"""Columns, more than any table has."""
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def show(rows: Rows, *, as_json: bool) -> None:
+    """Print rows as a table or as JSON."""
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        print_rows(rows)
+
+
+def show_comparison(rows: Rows, *, as_json: bool = False) -> None:
+    """Print what `compare_runs` returned."""
+    show(rows if as_json else [_compared(row) for row in rows], as_json=as_json)
+
+
+def print_rows(rows: Rows) -> None:
+    """Print rows with the same names: a table, or row by row where it is too wide.
+
+    A column with nothing in it is left out.
+    """
+    from rich.console import Console
+
+    # A file or a pipe has no width of its own: nothing is folded there.
+    width = None if sys.stdout.isatty() else 240
+    console = Console(width=width, highlight=False)
+    table = _table(rows)
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    if console.measure(table, options=unlimited).maximum <= console.width:
+        console.print(table)
+        return
+    for row in rows:
+        print_pairs(row)
+        click.echo()
+
+
+def print_pairs(pairs: Mapping[str, Any]) -> None:
+    """Print one row, a line for each name and its value."""
+    longest = max(map(len, pairs))
+    for name, value in pairs.items():
+        click.echo(f"{name:<{longest}}  {cell(value)}".rstrip())
+
+
+def estimate_cell(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
+    """Return a final figure: "0.9500 (0.835-0.986, n=40)"."""
+    value = f"{estimate['value']:.4f}"
+    if not interval:
+        return value
+    low, high = estimate["low"], estimate["high"]
+    return f"{value} ({low:.3f}-{high:.3f}, n={estimate['n']})"
+
+
+def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = row["epoch_seconds"]
+    cells = {
+        "run": row["run"],
+        "backbone": row["backbone"],
+        "status": row["status"],
+        "parameters": row["total_params"],
+        "trainable": row["trainable_params"],
+        "epochs": row["epochs"],
+        "s/epoch": "" if seconds is None else f"{seconds:.2f}",
+    }
+    for name in ("val_accuracy", "test_accuracy", "val_loss", "test_loss"):
+        final = row["final"].get(name)
+        cells[name] = (
+            "" if final is None else estimate_cell(final, interval="accuracy" in name)
+        )
+    return cells
+
+
+def _table(rows: Rows) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+    table = Table(box=box.SIMPLE_HEAD)
+    right = numbers(rows)
+    for name in names:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, overflow="fold")
+    for row in rows:
+        # As Text: a name in brackets is no markup.
+        table.add_row(*(Text(cell(row[name])) for name in names))
+    return table
+
+
+def numbers(rows: Rows) -> set[str]:
+    """Return the names of the columns that hold numbers and nothing else."""
+    return {
+        name
+        for name in rows[0]
+        if all(isinstance(x, int | float | None) for x in (row[name] for row in rows))
+    }
+
+
+def cell(value: Any) -> str:
+    """Return a value for people: "4,049,571", "0.95", "yes"; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
