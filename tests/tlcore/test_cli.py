@@ -171,8 +171,8 @@ class TestTensorBoard:
 
         monkeypatch.setattr("tlcore.board.local_board", board)
         code, text, err = tlcore(
-            *("run", "model_3", *SMALL, "--data", data, "--out", out),
-            *("--tensorboard", "--json"),
+            *("run", "model_0", *SMALL, "--data", data, "--out", out),
+            *("--fine-tune-epochs=0", "--tensorboard", "--json"),
         )
         assert code == 0
         json.loads(text)

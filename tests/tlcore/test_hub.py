@@ -55,60 +55,46 @@ def headed(layer, classes=3):
 class TestBesideKerasLayer:
     """TF Hub's own layer under tf_keras, on the same SavedModel."""
 
-    @pytest.fixture
-    def theirs(self, folder):
-        hub = handles._tensorflow_hub()
-        return lambda **options: hub.KerasLayer(str(folder), **options)
-
     @pytest.mark.parametrize("folder", MODELS, indirect=True)
-    @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
-    def test_outputs_are_equal(self, folder, theirs, trainable):
-        ours, theirs = (
-            HubLayer(folder, trainable=trainable),
-            theirs(trainable=trainable),
-        )
+    def test_outputs_are_equal(self, folder):
+        hub = handles._tensorflow_hub()
+        ours, theirs = HubLayer(folder), hub.KerasLayer(str(folder))
         images = images_for(ours)
-        for training in (False, True):
-            if trainable and training:
-                continue  # Dropout draws: below, without it
+        for trainable, training in ((False, False), (False, True), (True, False)):
+            ours.trainable = theirs.trainable = trainable
             np.testing.assert_allclose(
                 ours(images, training=training),
                 theirs(images, training=training),
                 rtol=0,
                 atol=1e-6,
             )
-
-    @needs_mobilenet
-    def test_outputs_in_training_and_the_statistics_they_leave_are_equal(self):
-        hub = handles._tensorflow_hub()
-        ours = HubLayer(MOBILENET, trainable=True)
-        theirs = hub.KerasLayer(str(MOBILENET), trainable=True)
-        images = images_for(ours)
+        if folder != MOBILENET:
+            return  # its Dropout draws
         np.testing.assert_allclose(
-            ours(images, training=True),
-            theirs(images, training=True),
-            rtol=0,
-            atol=1e-6,
+            ours(images, training=True), theirs(images, training=True), atol=1e-6
         )
-        by_name = {v.name.partition(":")[0]: v.numpy() for v in theirs.variables}
+        statistics = {v.name.partition(":")[0]: v.numpy() for v in theirs.variables}
         for weight in ours.weights:
-            there = by_name[weight.path.removeprefix(f"{ours.name}/")]
+            there = statistics[weight.path.removeprefix(f"{ours.name}/")]
             np.testing.assert_allclose(weight, there, rtol=0, atol=1e-6)
 
     @needs_mobilenet
-    @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
+    @pytest.mark.parametrize(
+        "trainable", [pytest.param(False, marks=pytest.mark.slow), True]
+    )
     def test_three_training_steps_lose_the_same(self, trainable):
         import tf_keras
 
         hub = handles._tensorflow_hub()
         images = RANDOM.random((8, 224, 224, 3), np.float32)
         labels = np.eye(3, dtype=np.float32)[np.arange(8) % 3]
-        ours = headed(HubLayer(MOBILENET, trainable=trainable))
+        layer = HubLayer(MOBILENET, trainable=trainable)
+        before = arrays(layer.weights)
+        ours = headed(layer)
+        shape = {"input_shape": (224, 224, 3)}
         theirs = tf_keras.Sequential(
             [
-                hub.KerasLayer(
-                    str(MOBILENET), trainable=trainable, input_shape=(224, 224, 3)
-                ),
+                hub.KerasLayer(str(MOBILENET), trainable=trainable, **shape),
                 tf_keras.layers.Dense(3, activation="softmax"),
             ]
         )
@@ -123,6 +109,7 @@ class TestBesideKerasLayer:
             losses.append(steps)
         assert losses[0][0] != losses[0][2]
         np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+        assert moved(layer, before) == (260 if trainable else 0)
 
 
 class TestFrozen:
@@ -166,17 +153,10 @@ class TestTrainable:
         assert moved(layer, before) == 12
 
     @needs_mobilenet
-    def test_all_156_tensors_of_mobilenet_move(self):
+    def test_of_mobilenet_156_tensors_train(self):
         layer = HubLayer(MOBILENET, trainable=True)
         assert len(layer.trainable_weights) == 156
         assert tl.trainable_summary(layer).trainable_params == 396_128
-        model = headed(layer)
-        before = arrays(layer.trainable_weights)
-        model.compile("sgd", loss="categorical_crossentropy")
-        model.fit(images_for(layer), np.eye(3)[[0, 1, 2] * 2], verbose=0)
-        after = arrays(layer.trainable_weights)
-        pairs = zip(before, after, strict=True)
-        assert sum(not np.array_equal(a, b) for a, b in pairs) == 156
 
     def test_the_flag_can_be_set_later_and_back(self, small):
         for flag, count in ((True, 8), (False, 0), (True, 8)):
