@@ -78,6 +78,7 @@ def resolve(handle: str | Path) -> Path:
         ValueError: what is there is no SavedModel of TensorFlow 2, or damaged.
         FileNotFoundError: the handle is a path and nothing is there.
         ConnectionError: it must be downloaded, and the download failed.
+        OSError: the cache cannot be written to.
     """
     text = absolute(handle)
     path = Path(text)
@@ -149,13 +150,15 @@ def _unpacked(path: Path) -> Path:
 
 def _downloaded(url: str) -> Path:
     hub = _tensorflow_hub()
+    import tensorflow as tf
     from tensorflow_hub.compressed_module_resolver import HttpCompressedFileResolver
 
     class Download(HttpCompressedFileResolver):
         """TF Hub's download, of archives that came whole."""
 
         def _call_urlopen(self, request: Any) -> IO[bytes]:
-            path = aside / "archive"
+            aside = opened.enter_context(tempfile.TemporaryDirectory(dir=cache))
+            path = Path(aside) / "archive"
             archives.download(getattr(request, "full_url", request), path, title=url)
             plain = _repacked(path, url)
             return opened.enter_context(plain.open("rb"))  # TF Hub closes none
@@ -164,15 +167,20 @@ def _downloaded(url: str) -> Path:
             return LOCK_SECONDS
 
     cache = _cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as opened:
         opened.enter_context(_cache_variable(cache))
-        temporary = tempfile.TemporaryDirectory(dir=cache)
-        aside = Path(opened.enter_context(temporary))
         download = Download()
         # The others are gs:// and what TFHUB_MODEL_LOAD_FORMAT asks for.
         resolver = download if download.is_supported(url) else hub.resolve
-        return Path(resolver(url))
+        try:
+            return Path(resolver(url))
+        except tf.errors.OpError as error:
+            raise OSError(
+                "A SavedModel must be readable where its handle leads, and TF Hub's "
+                f"cache a folder that can be written to. Received: handle={url!r} with "
+                f"{CACHE_VARIABLE}={str(cache)!r}: {error.message}. Name "
+                "another folder."
+            ) from error
 
 
 @contextlib.contextmanager

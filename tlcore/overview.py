@@ -7,6 +7,7 @@ public overview says nothing of who ran it and where. It draws and prints nothin
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from tlcore.experiments import Run, reading
@@ -61,8 +62,9 @@ def hyperparameters(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run was asked to do, by name, without a path of its machine."""
     recipe = dict(document["recipe"])
     recipe.pop("title", None)
-    if "weights" in recipe:
-        recipe["weights"] = _last_part(recipe["weights"])
+    for name in ("backbone", "weights"):
+        if name in recipe:
+            recipe[name] = _without_folders(recipe[name])
     asked = ("seed", "deterministic", "early_stopping")
     return {
         "recipe": recipe.pop("name"),
@@ -129,7 +131,7 @@ def _data(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     shared = data.get("shared_with_train", {})
     source = weights.get("source")
     if source is not None and source == document["recipe"].get("weights"):
-        source = _last_part(source)
+        source = _without_folders(source)
     return {
         "folder": None if public else data.get("folder"),
         "classes": ", ".join(data.get("classes", ())),
@@ -202,5 +204,8 @@ def _machine(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     return machine
 
 
-def _last_part(path: Any) -> str:
-    return _FOLDERS.split(str(path))[-1]
+def _without_folders(name: Any) -> str:
+    """Return the last part of a whole path; names, handles and addresses stay."""
+    text = str(name)
+    whole = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+    return _FOLDERS.split(text)[-1] if whole else text

@@ -13,6 +13,9 @@ from tlcore.catalogue import CATALOGUE, find_entry
 from tlcore.handles import KAGGLE, is_handle
 from tlcore.names import did_you_mean
 
+IMAGENET, OWN = "imagenet", "own"
+"""Weights: of the catalogue, by default; of a SavedModel, always."""
+
 TENTH = 0.1
 """The learning rate of fine-tuning over that of feature extraction."""
 
@@ -25,8 +28,8 @@ class Recipe:
         name: what to ask for it by.
         title: one line on what it shows.
         backbone: a name of the catalogue, or the handle of a SavedModel.
-        weights: "imagenet", "none" or the path of a weights file; a SavedModel brings
-            its own.
+        weights: "imagenet", "none" or the path of a weights file; "own" of a
+            SavedModel.
         image_size: height and width of the images, in pixels.
         style: "functional" or "sequential".
         augmentation: the name of a stack, or None.
@@ -46,7 +49,7 @@ class Recipe:
     name: str
     title: str
     backbone: str = "efficientnet_b0"
-    weights: str = "imagenet"
+    weights: str = IMAGENET
     image_size: int = 224
     style: str = "functional"
     augmentation: str | None = None
@@ -79,6 +82,8 @@ class Recipe:
         """
         given = {name: value for name, value in changes.items() if value is not None}
         recipe = replace(self, **given)  # type: ignore[arg-type]
+        if recipe.from_hub != self.from_hub and "weights" not in given:
+            recipe = replace(recipe, weights=OWN if recipe.from_hub else IMAGENET)
         _check(recipe)
         return recipe
 
@@ -100,7 +105,7 @@ def find_recipe(name: str) -> Recipe:
 def _check(recipe: Recipe) -> None:
     if recipe.from_hub:
         _require(
-            recipe.weights == "imagenet",
+            recipe.weights == OWN,
             "A SavedModel brings its own weights: leave weights out",
             "weights",
             recipe.weights,
@@ -195,6 +200,7 @@ _ALL = (
             f"hub_{name}",
             f"{title} feature vector of TF Hub in a Sequential model, 10 %",
             backbone=f"{KAGGLE}{handle}",
+            weights=OWN,
             percent=10,
             style="sequential",
             epochs=15,

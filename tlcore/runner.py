@@ -160,15 +160,17 @@ def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
     from tlcore.models import create_model
 
     binary = train.label_mode == "binary"
+    weights = None if recipe.weights == "none" else recipe.weights
+    options = {} if recipe.from_hub else {"weights": weights}
     return create_model(
         recipe.backbone,
         1 if binary else train.num_classes,
-        weights=None if recipe.weights == "none" else recipe.weights,
         input_shape=(recipe.image_size, recipe.image_size, 3),
         augmentation=recipe.augmentation,
         head=recipe.head,
         dropout=recipe.dropout,
         style=recipe.style,
+        **options,
     )
 
 

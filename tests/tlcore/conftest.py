@@ -1,5 +1,8 @@
 """What the tests share: caches of their own, modes of Keras, and SavedModels."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from tlcore import handles
@@ -99,3 +102,52 @@ def small_saved_model(tmp_path_factory):
     """Return the folder of a SavedModel of 1,512 parameters on 32 pixels."""
     folder = tmp_path_factory.mktemp("saved") / "small"
     return export_reusable(folder, small_network(), penalty=0.01)
+
+
+class Server:
+    """Archives by path on the loopback; what was asked for is counted."""
+
+    def __init__(self):
+        self.answers, self.asked = {}, []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.asked.append(self.path)
+                path = self.path.partition("?")[0]
+                if path not in server.answers:
+                    self.send_error(404)
+                    return
+                data, announced = server.answers[path]
+                self.send_response(200)
+                if announced is not None:
+                    self.send_header("Content-Length", str(announced))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = False  # server_close waits for them
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def serve(self, path, data, *, announced=-1):
+        size = len(data) if announced == -1 else announced
+        self.answers[path] = data, size
+        return f"http://127.0.0.1:{self.http.server_port}{path}"
+
+    def stop(self):
+        if self.thread.is_alive():
+            self.http.shutdown()
+            self.thread.join()
+            self.http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    running = Server()
+    yield running
+    running.stop()

@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -35,55 +33,6 @@ FILES = {
     "variables/variables.index": b"index",
     "assets/vocabulary.txt": b"a b c",
 }
-
-
-class Server:
-    """Archives by path on the loopback; what was asked for is counted."""
-
-    def __init__(self):
-        self.answers, self.asked = {}, []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.asked.append(self.path)
-                path = self.path.partition("?")[0]
-                if path not in server.answers:
-                    self.send_error(404)
-                    return
-                data, announced = server.answers[path]
-                self.send_response(200)
-                if announced is not None:
-                    self.send_header("Content-Length", str(announced))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = False  # server_close waits for them
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def serve(self, path, data, *, announced=-1):
-        size = len(data) if announced == -1 else announced
-        self.answers[path] = data, size
-        return f"http://127.0.0.1:{self.http.server_port}{path}"
-
-    def stop(self):
-        if self.thread.is_alive():
-            self.http.shutdown()
-            self.thread.join()
-            self.http.server_close()
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-    running = Server()
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -257,6 +206,14 @@ class TestAddresses:
         with pytest.raises(ConnectionError, match="connection failed.*Connect to a ne"):
             resolve(url)
         assert not left_in(cache)
+
+    def test_a_cache_that_cannot_be_written_to_is_refused(
+        self, server, tmp_path, monkeypatch
+    ):
+        (tmp_path / "file").touch()
+        monkeypatch.setenv(handles.CACHE_VARIABLE, str(tmp_path / "file/cache"))
+        with pytest.raises(OSError, match="TFHUB_CACHE_DIR='.*file/cache': .*Name an"):
+            resolve(server.serve("/m/1", packed(FILES)))
 
     def test_a_kaggle_handle_is_an_address_of_kaggle(self, server, cache, monkeypatch):
         path = "/owner/model/tensorFlow2/vector/1"

@@ -353,6 +353,18 @@ class TestInCreateModel:
             plain.layers[-2](plain.layers[0](pixels)), layer(pixels / 255), atol=1e-6
         )
 
+    def test_an_address_is_asked_for_once_and_then_the_server_can_go(
+        self, small_saved_model, tmp_path, server, monkeypatch
+    ):
+        monkeypatch.setenv(handles.CACHE_VARIABLE, str(tmp_path / "cache"))
+        packed = shutil.make_archive(tmp_path / "m", "gztar", small_saved_model)
+        url = server.serve("/small/1", Path(packed).read_bytes())
+        first = tl.create_model(f"{url}?tf-hub-format=compressed", 3)
+        server.stop()
+        again = tl.create_model(f"{url}?tf-hub-format=compressed", 3)
+        assert tl.frozen_fingerprint(again) == tl.frozen_fingerprint(first)
+        assert len(server.asked) == 1
+
     @pytest.mark.parametrize("last", [1, 10])
     def test_any_last_unfreezes_all_of_it_and_freeze_brings_it_back(
         self, small_saved_model, last

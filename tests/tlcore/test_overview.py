@@ -12,7 +12,7 @@ from tlcore.recipes import RECIPES
 COUNTS = {"total_params": 9, "trainable_params": 2}
 RECIPE = {
     **RECIPES["model_3"].as_dict(),
-    "backbone": "sample_net",
+    "backbone": "/home/someone/secret/vector",
     "weights": "/home/someone/secret/w.weights.h5",
     "steps_per_epoch": 7,
 }
@@ -150,5 +150,9 @@ def test_hyperparameters_are_what_was_asked_for(run):
     assert asked["seed"] == 3
     assert asked["early_stopping"] is None
     assert "title" not in asked
+    assert asked["backbone"] == "vector"
+    for kept in ("own", "a/b/tensorFlow2/c/1", "https://a.b/c/1", "models/mine"):
+        other = {**DOCUMENT, "recipe": {**RECIPE, "backbone": kept}}
+        assert hyperparameters(other)["backbone"] == kept
     windows = {**DOCUMENT, "recipe": {**RECIPE, "weights": r"C:\\Users\\me\\w.h5"}}
     assert hyperparameters(windows)["weights"] == "w.h5"

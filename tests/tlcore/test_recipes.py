@@ -92,10 +92,12 @@ def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
         assert recipe.from_hub
         assert recipe.backbone.startswith("https://www.kaggle.com/models/")
         assert recipe.changed(backbone="my/folder").from_hub
-        assert not recipe.changed(backbone="vgg16").from_hub
+        assert recipe.weights == recipe.changed(backbone="my/folder").weights == "own"
+        other = recipe.changed(backbone="vgg16")
+        assert (other.from_hub, other.weights) == (False, "imagenet")
         with pytest.raises(ValueError, match="brings its own weights.*weights='none'"):
             recipe.changed(weights="none")
-    assert find_recipe("model_0").changed(backbone="my/folder").from_hub
+    assert find_recipe("model_0").changed(backbone="my/folder").weights == "own"
 
 
 @pytest.mark.parametrize(
