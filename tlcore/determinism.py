@@ -5,7 +5,7 @@ the list of what the bits of a result depend on beside its inputs.
 """
 
 import hashlib
-import importlib.metadata
+import importlib
 import os
 import platform
 from pathlib import Path
@@ -52,15 +52,28 @@ def is_deterministic() -> bool:
     return bool(is_op_determinism_enabled())
 
 
+def versions() -> dict[str, str]:
+    """Return the version of every library that decides what comes out, by name.
+
+    They are those that the modules give: a nightly build, or TensorFlow for another
+    kind of machine, is installed under another name.
+    """
+    modules = {"tlcore": "tlcore", "keras": "keras", "numpy": "numpy", "pillow": "PIL"}
+    backend = keras.backend.backend()
+    return {
+        name: str(importlib.import_module(module).__version__)
+        for name, module in {**modules, backend: backend}.items()
+    }
+
+
 def arithmetic() -> dict[str, object]:
     """Return what the bits of a forward pass depend on beside weights and images.
 
     That is the versions of the libraries, the processor and other devices, the number
     of threads, and the switches of the Keras backend.
     """
-    names = ("tlcore", "keras", "numpy", "pillow", keras.backend.backend())
     facts: dict[str, object] = {
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": versions(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "devices": keras.distribution.list_devices(),

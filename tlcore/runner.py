@@ -5,7 +5,6 @@ by phase with the history on disk after every epoch, prove that frozen was froze
 with figures on whole sets and with pictures. What a phase does is in `training`.
 """
 
-import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -381,6 +380,7 @@ def _document(
     folders: _Data,
     model: "keras.Model",
 ) -> dict[str, Any]:
+    from tlcore.determinism import versions
     from tlcore.freezing import find_backbone, fingerprint, trainable_summary
 
     _, network = find_backbone(model)
@@ -407,7 +407,7 @@ def _document(
         },
         "counts": asdict(trainable_summary(model)),
         "phases": [],
-        "versions": _versions(),
+        "versions": {"python": platform.python_version(), **versions()},
         "machine": _machine(),
     }
 
@@ -435,14 +435,6 @@ def _describe(folder: ImageFolder) -> dict[str, Any]:
         "fingerprint": folder.fingerprint,
         "converted": dict(folder.converted),
         "skipped": [list(item) for item in folder.skipped],
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("tlcore", "keras", "tensorflow", "numpy", "pillow")
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in names},
     }
 
 

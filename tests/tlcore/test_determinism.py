@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.determinism import make_deterministic, set_seed
+from tlcore.determinism import make_deterministic, set_seed, versions
 from tlcore.sample_images import write_sample_splits
 
 RUN = """
@@ -85,3 +85,14 @@ def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="Received: backend='jax'. Set KERAS_BACKEND"):
         make_deterministic()
+
+
+def test_versions_are_those_of_the_modules_whatever_they_are_installed_as(monkeypatch):
+    import importlib.metadata
+
+    installed = {
+        name: importlib.metadata.version(name)
+        for name in ("tlcore", "keras", "tensorflow", "numpy", "pillow")
+    }
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: 1 / 0)
+    assert versions() == installed
