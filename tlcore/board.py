@@ -49,7 +49,8 @@ def local_board(
         OSError: TensorBoard did not start; with the last it said.
     """
     chosen = port if _is_free(port) else _any_port()
-    with tempfile.TemporaryFile() as said:
+    # Appended to: its place for reading is also that for writing.
+    with tempfile.TemporaryFile("a+b") as said:
         # Of its own session, so that a Ctrl-C at the terminal is ours to answer.
         process = subprocess.Popen(  # noqa: S603 - our own program
             [*command, str(Path(log_dir).absolute()), str(chosen)],

@@ -251,8 +251,6 @@ def run(
 ) -> None:
     """Train RECIPE on a data folder and leave a run folder."""
     from tlcore.recipes import find_recipe
-
-    changes |= _backbone_of(changes["backbone"], handle)
     from tlcore.runner import RunOptions, run_recipe
 
     def callbacks() -> list[Any]:
@@ -264,6 +262,7 @@ def run(
         signals.check()
         progress.features(name, done, total)
 
+    changes |= _backbone_of(changes["backbone"], handle)
     chosen = find_recipe(recipe).changed(**changes)
     with _progress() as progress:
         options = RunOptions(
@@ -298,8 +297,8 @@ def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
 
     if backbone is not None:
         raise ValueError(
-            "A recipe has one backbone. Received: --backbone "
-            f"{backbone} with --handle {handle}. Leave one of them out."
+            "A recipe has one backbone. Received: "
+            f"backbone={backbone!r} with handle={handle!r}. Leave one of them out."
         )
     return {"backbone": absolute(handle)}
 

@@ -5,9 +5,8 @@ write in code of one's own; and asking them. A question that could not be answer
 why, and is never a "not affected". How each is found out is in `probes`, under the
 question's name, and in `two_workers`. Nothing is loaded before it is asked.
 
-The ids are those of the project's list of findings. A3 is missing: that training on
-cached activations can be exact is what this package makes of the rest, and nothing that
-befalls a user.
+A3 is missing: that training on cached activations can be exact is what this package
+makes of the rest, and nothing that befalls a user.
 """
 
 import importlib.metadata
@@ -289,7 +288,7 @@ def find_probe(name: str) -> Probe:
     if found is None:
         raise ValueError(
             f"A question must be one of: {', '.join(PROBES)}. "
-            f"Received: {name!r}.{did_you_mean(name, by_name)}"
+            f"Received: question={name!r}.{did_you_mean(name, by_name)}"
         )
     return found
 

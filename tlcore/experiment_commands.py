@@ -59,7 +59,8 @@ def list_(out: Path, as_json: bool) -> None:
 @_JSON
 def show(run: str, out: Path, as_json: bool) -> None:
     """Print all that is known of RUN."""
-    from tlcore.experiments import file_sizes, find_run, publications, read_run
+    from tlcore.experiments import file_sizes, find_run, read_run
+    from tlcore.notes import publications
     from tlcore.overview import overview
 
     found = read_run(find_run(run, out))
@@ -101,8 +102,9 @@ def compare(runs: tuple[str, ...], out: Path, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(runs: tuple[str, ...], out: Path, yes: bool) -> None:
     """Delete RUNS with all their files, after asking."""
-    from tlcore.experiments import check_removal, find_run, remove_run
+    from tlcore.experiments import find_run
     from tlcore.feature_cache import readable
+    from tlcore.removal import check_removal, remove_run
 
     paths = {path.absolute(): path for path in (find_run(name, out) for name in runs)}
     removals = [check_removal(path) for path in paths.values()]
@@ -156,7 +158,10 @@ def publish(
 
     paths = _chosen(runs, out)
     if not paths:
-        raise ValueError(f"A publication needs a run. Received: {_empty(out)}.")
+        raise ValueError(
+            f"A publication needs a run. Received: out={str(out)!r}, and "
+            f"{_empty(out)}. Choose another with --out."
+        )
     chosen = publication.prepare(to, name=name, description=description, now=now)
     page = publication.publish(
         chosen,

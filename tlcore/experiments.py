@@ -1,9 +1,8 @@
 """Experiments: runs on disk.
 
 Owns the run folder `<out>/<recipe>/<YYYYmmdd-HHMMSS>/`, its `run.json` and
-`history.csv`, what is listed and deleted of such folders, whole or damaged, and the
-table that compares runs. It knows files, not training: what a run is made of comes
-from `runner`.
+`history.csv`, the list of such folders, whole or damaged, and the table that compares
+runs. It knows files, not training: what a run is made of comes from `runner`.
 """
 
 import csv
@@ -12,8 +11,6 @@ import json
 import math
 import os
 import re
-import secrets
-import shutil
 import socket
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlcore import notes
 from tlcore.files import STAMP_FORMAT, write_text
 from tlcore.names import did_you_mean
 
@@ -30,9 +28,9 @@ RUN_SCHEMA = 1
 # History of the format of run.json:
 # 1  the first.
 
-RUN_FILE, NOTE_FILE = "run.json", "published.json"
+RUN_FILE = "run.json"
 LEFT_BY_A_RUN = {
-    *(RUN_FILE, NOTE_FILE, "history.csv", "curves.png", "images.png"),
+    *(RUN_FILE, notes.NOTE_FILE, "history.csv", "curves.png", "images.png"),
     *("checkpoints", "tensorboard", "model.keras"),
 }
 """The names in a run folder."""
@@ -40,9 +38,6 @@ NO_SCALARS = ("epoch", "phase")
 """Columns of a history that were not measured."""
 
 _MOMENT = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
-_ASIDE = ".deleted-"
-"""What the name of a run folder begins with while it is deleted."""
-
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What reading a document of another form raises."""
 
@@ -281,71 +276,6 @@ def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     return [summary(read_run(path)) for path in paths]
 
 
-@dataclass(frozen=True)
-class Removal:
-    """What deleting a run takes away.
-
-    Attributes:
-        path: the folder of the run.
-        files: how many are in it.
-        nbytes: their size.
-    """
-
-    path: Path
-    files: int
-    nbytes: int
-
-
-def check_removal(path: str | Path) -> Removal:
-    """Return what deleting the run in a folder would take away; nothing is changed.
-
-    Raises:
-        ValueError: the folder is a link, or holds something else than a run, or the
-            run is still running.
-    """
-    path = Path(path)
-    if path.is_symlink():
-        raise ValueError(
-            "Deleting follows no link. "
-            f"Received: run={str(path)!r}, a link to {str(path.resolve())!r}. "
-            "Remove the link by hand, and delete the run where it is."
-        )
-    try:
-        run = read_run(path)
-        row = summary(run)
-    except ValueError:
-        _require_only_a_run(path)
-    else:
-        if row["status"] == "running":
-            process = run.document["process"]
-            raise ValueError(
-                "A run must have ended to be deleted. "
-                f"Received: run={str(path)!r}, running as process {process['pid']} on "
-                f"{process['host']!r}. End it first; if that machine is gone, remove "
-                "the folder by hand."
-            )
-    sizes = list(file_sizes(path).values())
-    return Removal(path, len(sizes), sum(sizes))
-
-
-def remove_run(removal: Removal) -> None:
-    """Delete a run folder, and what an earlier deletion that was killed left beside it.
-
-    The folder is renamed first: a run is there as a whole or not at all. Links in it
-    are removed, what they lead to is not.
-
-    Raises:
-        OSError: something of it cannot be removed.
-    """
-    path = removal.path
-    path.rename(path.with_name(f"{_ASIDE}{path.name}-{secrets.token_hex(4)}"))
-    for aside in path.parent.glob(f"{_ASIDE}*"):
-        while aside.exists():
-            # Another process that deletes may have been faster with some.
-            with suppress(FileNotFoundError):
-                shutil.rmtree(aside)
-
-
 def file_sizes(path: str | Path) -> dict[str, int]:
     """Return the bytes of every file in a folder, by its path there; links are ours."""
     path = Path(path)
@@ -357,52 +287,6 @@ def file_sizes(path: str | Path) -> dict[str, int]:
             with suppress(FileNotFoundError):  # a run that goes on replaces files
                 sizes[file.relative_to(path).as_posix()] = file.lstat().st_size
     return dict(sorted(sizes.items()))
-
-
-def note_publication(path: str | Path, publication: Mapping[str, str]) -> None:
-    """Write beside a run that it was published; an earlier note of this is replaced.
-
-    Args:
-        path: the folder of the run.
-        publication: its "id", "name", "description", "folder" and "updated".
-
-    Raises:
-        ValueError: the note that is there is damaged.
-        OSError: the folder cannot be written to.
-    """
-    kept = [x for x in _notes(Path(path)) if x["id"] != publication["id"]]
-    document = {"schema": RUN_SCHEMA, "publications": [*kept, dict(publication)]}
-    write_text(Path(path) / NOTE_FILE, json.dumps(document, indent=2) + "\n")
-
-
-def publications(path: str | Path) -> list[dict[str, str]]:
-    """Return the publications of a run that are still where they were written.
-
-    Raises:
-        ValueError: the note of them is damaged.
-    """
-    there = []
-    for note in _notes(Path(path)):
-        file = Path(note["folder"]) / NOTE_FILE
-        with suppress(*_MALFORMED, OSError):  # another file, or none, is there now
-            if json.loads(file.read_text(encoding="utf-8"))["id"] == note["id"]:
-                there.append(note)
-    return there
-
-
-def _notes(path: Path) -> list[dict[str, str]]:
-    file = path / NOTE_FILE
-    if not file.is_file():
-        return []
-    names = ("id", "name", "description", "folder", "updated")
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        return [{n: str(note[n]) for n in names} for note in document["publications"]]
-    except (*_MALFORMED, RecursionError) as error:
-        raise ValueError(
-            f"A {NOTE_FILE} must be whole. Received: {str(file)!r}, which cannot be "
-            f"read ({type(error).__name__}: {error}). Remove it and publish again."
-        ) from error
 
 
 def _run_folders(out: Path) -> list[Path]:
@@ -428,13 +312,13 @@ def _age(path: Path) -> tuple[str, int, str]:
 
 def _is_listed(path: Path) -> bool:
     try:
-        return (path / RUN_FILE).exists() or _is_only_a_run(path)
+        return (path / RUN_FILE).exists() or is_only_a_run(path)
     except PermissionError:
         return _MOMENT.fullmatch(path.name) is not None
 
 
-def _is_only_a_run(path: Path) -> bool:
-    """Whether it has the name of a run and holds nothing but what one leaves."""
+def is_only_a_run(path: Path) -> bool:
+    """Tell whether it has the name of a run and holds nothing but what one leaves."""
     return _MOMENT.fullmatch(path.name) is not None and not _foreign(path)
 
 
@@ -442,15 +326,6 @@ def _foreign(path: Path) -> list[str]:
     """Return what is in a folder that no run leaves; it writes aside under `.`."""
     names = (x.name for x in path.iterdir() if not x.name.startswith("."))
     return sorted(set(names) - LEFT_BY_A_RUN)
-
-
-def _require_only_a_run(path: Path) -> None:
-    if not path.is_dir() or not _is_only_a_run(path):
-        raise ValueError(
-            "Only the folder of a run is deleted: one whose run.json can be read, or "
-            "one that is named by a moment and holds nothing else than a run leaves. "
-            f"Received: run={str(path)!r}. Remove it by hand."
-        )
 
 
 def _listed(path: Path) -> dict[str, Any]:
@@ -464,7 +339,7 @@ def _listed(path: Path) -> dict[str, Any]:
         with reading(run):
             row |= {"created": str(run.document["started"]), **_counted(run)}
         row |= {name: compared[name] for name in ("status", "epochs", "final")}
-        row["publications"] = publications(path)
+        row["publications"] = notes.publications(path)
     except (ValueError, OSError) as error:
         row["reason"] = str(error)
     return row

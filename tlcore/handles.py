@@ -8,6 +8,7 @@ names, so that what either has fetched the other finds. It loads no model (that 
 
 import contextlib
 import hashlib
+import lzma
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from filelock import FileLock
 from packaging.version import parse
 
 from tlcore import archives
@@ -33,11 +35,12 @@ KAGGLE = "https://www.kaggle.com/models/"
 """Where the models of tfhub.dev have been since 2023-11-15."""
 
 LOCK_SECONDS = 60
-"""How long another process may download nothing before it is taken for dead."""
+"""How long another program of TF Hub may download nothing before it is dead."""
 
 _KAGGLE_HANDLE = re.compile(
     r"[\w.-]+/[\w.-]+/tensorflow2/[\w.-]+(/\d+)?", re.IGNORECASE
 )
+_SCHEMES = ("https://", "http://", "gs://")
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 _MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _TF1_FILE = "tfhub_module.pb"
@@ -54,13 +57,18 @@ def is_handle(text: str) -> bool:
     return "/" in text or text.endswith(_ARCHIVE_SUFFIXES) or Path(text).is_dir()
 
 
+def is_kaggle_handle(text: str) -> bool:
+    """Tell whether `text` has the form of a handle of Kaggle."""
+    return _KAGGLE_HANDLE.fullmatch(text) is not None
+
+
 def absolute(handle: str | Path) -> str:
     """Return a handle that means the same wherever it is read: paths are absolute."""
     text = os.fspath(handle)
     if "://" in text:
         return text
     path = Path(text).expanduser()
-    if not path.exists() and _KAGGLE_HANDLE.fullmatch(text):
+    if not path.exists() and is_kaggle_handle(text):
         return text
     return str(path.resolve())
 
@@ -82,18 +90,18 @@ def resolve(handle: str | Path) -> Path:
     """
     text = absolute(handle)
     path = Path(text)
-    if "://" in text:
+    if text.startswith(_SCHEMES):
         folder = _downloaded(text)
     elif path.is_dir():
         folder = path
     elif path.is_file():
         folder = _unpacked(path)
-    elif _KAGGLE_HANDLE.fullmatch(text):
+    elif is_kaggle_handle(text):
         folder = _downloaded(KAGGLE + text)
     else:
         raise FileNotFoundError(
             f"A handle must be {FORMS}. Received: handle={str(handle)!r}, and there is "
-            "no such folder or file."
+            "no such folder or file. Check the path; addresses are https, http or gs."
         )
     return _model_folder(folder, text)
 
@@ -149,6 +157,27 @@ def _unpacked(path: Path) -> Path:
 
 
 def _downloaded(url: str) -> Path:
+    cache = _cache_folder()
+    # As TF Hub names it.
+    folder = cache / hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
+    if folder.is_dir() and any(folder.iterdir()):
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        # TF Hub's own lock takes a slow download for a dead one.
+        with FileLock(cache / f"{folder.name}.tlcore.lock"):
+            return _fetched(url, cache)
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise OSError(
+            "TF Hub's cache must be a folder that can be written to. Received: "
+            f"{CACHE_VARIABLE}={str(cache)!r}: {error}. Name another folder by it."
+        ) from error
+
+
+def _fetched(url: str, cache: Path) -> Path:
+    """Have TF Hub download and unpack an archive, unless it is in its cache."""
     hub = _tensorflow_hub()
     import tensorflow as tf
     from tensorflow_hub.compressed_module_resolver import HttpCompressedFileResolver
@@ -166,21 +195,15 @@ def _downloaded(url: str) -> Path:
         def _lock_file_timeout_sec(self) -> int:
             return LOCK_SECONDS
 
-    cache = _cache_folder()
+    resolver = hub.resolve if url.startswith("gs://") else Download()
     with contextlib.ExitStack() as opened:
         opened.enter_context(_cache_variable(cache))
-        download = Download()
-        # The others are gs:// and what TFHUB_MODEL_LOAD_FORMAT asks for.
-        resolver = download if download.is_supported(url) else hub.resolve
         try:
             return Path(resolver(url))
         except tf.errors.OpError as error:
-            raise OSError(
-                "A SavedModel must be readable where its handle leads, and TF Hub's "
-                f"cache a folder that can be written to. Received: handle={url!r} with "
-                f"{CACHE_VARIABLE}={str(cache)!r}: {error.message}. Name "
-                "another folder."
-            ) from error
+            raise OSError(error.message) from error
+        except ValueError as error:  # a member that is a link, or leads elsewhere
+            raise _no_archive(url, f"cannot be unpacked: {error}") from error
 
 
 @contextlib.contextmanager
@@ -216,7 +239,7 @@ def _repacked(path: Path, handle: str) -> Path:
                         target.addfile(entry)
                 content = source.extractfile(member) if member.isfile() else None
                 target.addfile(member, content)
-    except (EOFError, zlib.error, OSError, tarfile.ReadError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, OSError, tarfile.ReadError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         if tarfile.is_tarfile(path):
@@ -224,12 +247,15 @@ def _repacked(path: Path, handle: str) -> Path:
                 f"The download must be whole. Received: handle={handle!r}, whose "
                 f"archive is not: {error}. Try again."
             ) from error
-        raise ValueError(
-            "An address must lead to the archive of a SavedModel. Received: "
-            f"handle={handle!r}, but what came is no tar archive. Check the address, "
-            "or give a folder."
-        ) from error
+        raise _no_archive(handle, "is no tar archive") from error
     return plain
+
+
+def _no_archive(handle: str, why: str) -> ValueError:
+    return ValueError(
+        "An address must lead to the archive of a SavedModel. Received: "
+        f"handle={handle!r}, but what came {why}. Check the address, or give a folder."
+    )
 
 
 def _tensorflow_hub() -> Any:

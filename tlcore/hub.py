@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlcore import handles, saved_models
 from tlcore.saved_models import Form
@@ -45,8 +46,9 @@ class HubLayer(keras.layers.Layer):
         name: the layer's name.
 
     Raises:
-        ValueError: there is no such signature or output, no way to call it, it is no
-            SavedModel of TensorFlow 2, or the Keras backend is not TensorFlow.
+        ValueError: there is no such signature or output, no way to call it, nothing
+            that trains where it is to, it is no SavedModel of TensorFlow 2, or the
+            Keras backend is not TensorFlow.
         FileNotFoundError: the handle is a path and nothing is there.
         ConnectionError: it must be downloaded, and the download failed.
     """
@@ -68,6 +70,7 @@ class HubLayer(keras.layers.Layer):
             )
         kwargs.setdefault("autocast", False)
         super().__init__(trainable=trainable, name=name, **kwargs)
+        self.supports_jit = False  # what a SavedModel calls may be nothing for XLA
         self.handle = handles.absolute(handle)
         self.signature = signature
         self.output_key = output_key
@@ -76,6 +79,12 @@ class HubLayer(keras.layers.Layer):
         self._saved_model = saved_models.load(folder, self.handle)
         self._entry = saved_models.find_entry(self._saved_model, signature, self.handle)
         self._entry.check_output(output_key)
+        if trainable and not self.can_train:
+            raise ValueError(
+                "A SavedModel must list trainable variables to be trained. Received: "
+                f"trainable=True for {self.handle!r}, which lists none. Leave "
+                "trainable out."
+            )
         self._held = self._hold()
         for variable in self._held:
             # A model goes by the flags of variables, and Keras sets these only where
@@ -102,6 +111,8 @@ class HubLayer(keras.layers.Layer):
         Raises:
             ValueError: the inputs are none that it takes.
         """
+        if isinstance(inputs, list) and all(isinstance(x, str) for x in inputs):
+            inputs = np.array(inputs, object)  # else a structure of so many inputs
         self._entry.check_inputs(inputs)
         return super().__call__(inputs, *args, **kwargs)
 

@@ -235,11 +235,12 @@ def _features(
     if not isinstance(network, HubLayer):
         return tuple(network.output_shape)
     features = network.compute_output_shape((None, *shape))
-    if isinstance(features, dict):
+    several = isinstance(features, dict) or isinstance(features[0], tuple | list)
+    if several:
         raise ValueError(
             "A backbone must have one output. Received: backbone "
-            f"{network.name!r} with outputs {', '.join(features)}. Choose one: "
-            "HubLayer(handle, output_key=...)."
+            f"{network.name!r} with outputs {', '.join(map(str, features))}. Choose "
+            "one by its name: HubLayer(handle, signature=..., output_key=...)."
         )
     if len(features) not in {2, 4} or features[-1] is None:
         raise ValueError(

@@ -7,10 +7,11 @@ public overview says nothing of who ran it and where. It draws and prints nothin
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from tlcore.experiments import Run, reading
+from tlcore.handles import is_kaggle_handle
 from tlcore.recipes import RECIPES
 
 _FOLDERS = re.compile(r"[/\\]")
@@ -62,9 +63,10 @@ def hyperparameters(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run was asked to do, by name, without a path of its machine."""
     recipe = dict(document["recipe"])
     recipe.pop("title", None)
-    for name in ("backbone", "weights"):
-        if name in recipe:
-            recipe[name] = _without_folders(recipe[name])
+    if "backbone" in recipe:
+        recipe["backbone"] = _public_handle(str(recipe["backbone"]))
+    if "weights" in recipe:
+        recipe["weights"] = _last_part(recipe["weights"])
     asked = ("seed", "deterministic", "early_stopping")
     return {
         "recipe": recipe.pop("name"),
@@ -131,7 +133,7 @@ def _data(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     shared = data.get("shared_with_train", {})
     source = weights.get("source")
     if source is not None and source == document["recipe"].get("weights"):
-        source = _without_folders(source)
+        source = _last_part(source)
     return {
         "folder": None if public else data.get("folder"),
         "classes": ", ".join(data.get("classes", ())),
@@ -204,8 +206,16 @@ def _machine(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     return machine
 
 
-def _without_folders(name: Any) -> str:
-    """Return the last part of a whole path; names, handles and addresses stay."""
-    text = str(name)
-    whole = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
-    return _FOLDERS.split(text)[-1] if whole else text
+def _last_part(path: Any) -> str:
+    return _FOLDERS.split(str(path))[-1]
+
+
+def _public_handle(handle: str) -> str:
+    """Return a handle without folders of this machine and without secrets."""
+    if is_kaggle_handle(handle):
+        return handle
+    if re.match(r"(https?|gs)://", handle):
+        parts = urlsplit(handle)
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=host, query="", fragment="").geturl()
+    return _last_part(handle)

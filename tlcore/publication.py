@@ -20,16 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tlcore import __version__, curves, event_files, tables
-from tlcore.experiments import (
-    NO_SCALARS,
-    NOTE_FILE,
-    Run,
-    note_publication,
-    read_run,
-    reading,
-    summary,
-)
+from tlcore.experiments import NO_SCALARS, Run, read_run, reading, summary
 from tlcore.files import write_bytes, write_text
+from tlcore.notes import PUBLICATION_FILE, note_publication
 from tlcore.overview import Section, hyperparameters, overview
 
 PAGE, LOG_DIR = "index.html", "tensorboard"
@@ -191,7 +184,7 @@ def publish(
 
 def _read(folder: Path) -> Publication | None:
     """Return the publication in a folder, None where there is nothing yet."""
-    file = folder / NOTE_FILE
+    file = folder / PUBLICATION_FILE
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not file.is_file():
@@ -206,13 +199,13 @@ def _read(folder: Path) -> Publication | None:
         texts = {n: str(document[n]) for n in ("id", "name", "description", "created")}
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"A {NOTE_FILE} must be whole. Received: {str(file)!r}, which cannot be "
-            f"read ({type(error).__name__}: {error}). Remove the publication, or "
-            "choose another folder with --to."
+            f"A {PUBLICATION_FILE} must be whole. Received: {str(file)!r}, which "
+            f"cannot be read ({type(error).__name__}: {error}). Remove the "
+            "publication, or choose another folder with --to."
         ) from error
     if schema > SCHEMA:
         raise ValueError(
-            f"This version reads {NOTE_FILE} up to schema {SCHEMA}. "
+            f"This version reads {PUBLICATION_FILE} up to schema {SCHEMA}. "
             f"Received: schema={schema} in {str(file)!r}. Install a newer tlcore."
         )
     return Publication(folder=folder, **texts)
@@ -253,7 +246,7 @@ def _write(
     document = {"schema": SCHEMA, **about, "updated": _said(moment)}
     document |= {"runs": [run.name for run in runs]}
     # First, so that what a killed process leaves is known as a publication.
-    write_text(folder / NOTE_FILE, json.dumps(document, indent=2) + "\n")
+    write_text(folder / PUBLICATION_FILE, json.dumps(document, indent=2) + "\n")
     _write_log_dir(folder / LOG_DIR, shown)
     write_bytes(folder / PAGE, page.encode("utf-8", "replace"))
 
@@ -263,7 +256,10 @@ def _write_log_dir(folder: Path, shown: Sequence[_Shown]) -> None:
     wanted = {folder / one.name for one in shown}
     for path in folder.glob("*/*"):
         if path not in wanted:
-            shutil.rmtree(path)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     for one in shown:
         document = one.run.document
         with reading(one.run):

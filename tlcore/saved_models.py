@@ -117,11 +117,10 @@ class Entry:
         options = {}
         if self.modes is not None:
             options[_TRAINING] = training
-            if self.modes and training not in self.modes:
-                saved, asked = ("inference", "training")[:: 1 if training else -1]
+            if training and self.modes == {False}:
                 raise ValueError(
-                    f"The SavedModel must be saved for {asked} to be called for it. "
-                    f"Received: handle={self.handle!r}, saved for {saved} alone. "
+                    "A SavedModel must be saved for training to be called for it. "
+                    f"Received: handle={self.handle!r}, saved for inference alone. "
                     "Freeze it, or let tlcore.create_model put it into a model, where "
                     "it is in inference mode."
                 )
@@ -167,7 +166,8 @@ def find_entry(model: Any, signature: str | None, handle: str) -> Entry:
     """Return what is called of a loaded SavedModel: a signature, None is itself.
 
     Raises:
-        ValueError: there is no such signature, or it cannot be called itself.
+        ValueError: there is no such signature, it cannot be called itself, or not for
+            inference.
     """
     signatures = getattr(model, "signatures", {})
     known = ", ".join(signatures) or "none"
@@ -199,6 +199,12 @@ def _own_entry(model: Any, handle: str) -> Entry:
         # A tensor stands for both.
         either = any(not isinstance(x, bool) for x in told)
         modes = frozenset() if either else frozenset(map(bool, told))
+        if modes == {True}:
+            raise ValueError(
+                "A SavedModel must be saved for inference. Received: "
+                f"handle={handle!r}, saved for training alone. Take another variation "
+                "of the model, or have it saved with training=False too."
+            )
     return Entry(
         model,
         handle,

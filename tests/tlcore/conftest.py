@@ -1,6 +1,7 @@
 """What the tests share: caches of their own, modes of Keras, and SavedModels."""
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -98,8 +99,23 @@ def export():
 
 
 @pytest.fixture(scope="session")
+def text_saved_model(tmp_path_factory):
+    """Return the folder of a SavedModel that gives the length of each string."""
+    import tensorflow as tf
+
+    class Text(tf.train.Checkpoint):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def __call__(self, inputs):
+            return tf.cast(tf.strings.length(inputs), tf.float32)[:, None]
+
+    folder = tmp_path_factory.mktemp("saved") / "text"
+    tf.saved_model.save(Text(), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_saved_model(tmp_path_factory):
-    """Return the folder of a SavedModel of 1,512 parameters on 32 pixels."""
+    """Return the folder of a SavedModel of 1,488 parameters on 32 pixels."""
     folder = tmp_path_factory.mktemp("saved") / "small"
     return export_reusable(folder, small_network(), penalty=0.01)
 
@@ -118,7 +134,8 @@ class Server:
                 if path not in server.answers:
                     self.send_error(404)
                     return
-                data, announced = server.answers[path]
+                data, announced, seconds = server.answers[path]
+                time.sleep(seconds)
                 self.send_response(200)
                 if announced is not None:
                     self.send_header("Content-Length", str(announced))
@@ -133,9 +150,9 @@ class Server:
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
         self.thread.start()
 
-    def serve(self, path, data, *, announced=-1):
+    def serve(self, path, data, *, announced=-1, seconds=0):
         size = len(data) if announced == -1 else announced
-        self.answers[path] = data, size
+        self.answers[path] = data, size, seconds
         return f"http://127.0.0.1:{self.http.server_port}{path}"
 
     def stop(self):

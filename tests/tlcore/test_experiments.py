@@ -10,17 +10,13 @@ import pytest
 from tlcore import experiments
 from tlcore.experiments import (
     RUN_SCHEMA,
-    check_removal,
     check_writable,
     compare_runs,
     file_sizes,
     find_run,
     find_runs,
     list_runs,
-    note_publication,
-    publications,
     read_run,
-    remove_run,
     start_run,
 )
 
@@ -314,150 +310,3 @@ class TestList:
         sizes = file_sizes(folder)
         assert set(sizes) == {"a", "link", "folder"}
         assert sum(sizes.values()) < 1_000
-
-
-class TestPublications:
-    def note(self, folder, **values):
-        folder.mkdir(exist_ok=True)
-        note = {"id": "ab", "name": "n", "description": "d", "updated": "2026-01-02"}
-        note |= {"folder": str(folder), **values}
-        (folder / "published.json").write_text(json.dumps({"id": note["id"]}))
-        return note
-
-    def test_a_run_knows_where_it_was_published(self, tmp_path):
-        path = ended(tmp_path / "runs")
-        first = self.note(tmp_path / "page")
-        note_publication(path, {**first, "name": "old"})
-        note_publication(path, first)
-        second = self.note(tmp_path / "other", id="cd")
-        note_publication(path, second)
-        assert publications(path) == [first, second]
-        (row,) = list_runs(tmp_path / "runs")
-        assert row["publications"] == [first, second]
-
-    def test_a_page_that_is_gone_or_another_is_no_publication(self, tmp_path):
-        path = ended(tmp_path / "runs")
-        for name in ("gone", "another", "damaged"):
-            note_publication(path, self.note(tmp_path / name, id=name))
-        (tmp_path / "gone" / "published.json").unlink()
-        (tmp_path / "another" / "published.json").write_text('{"id": "x"}')
-        (tmp_path / "damaged" / "published.json").write_text("[")
-        assert publications(path) == []
-
-    @pytest.mark.parametrize("text", ["", "[]", '{"publications": [{}]}'])
-    def test_a_damaged_note_is_told_and_the_run_listed(self, tmp_path, text):
-        path = ended(tmp_path)
-        (path / "published.json").write_text(text)
-        with pytest.raises(ValueError, match=r"must be whole\. Received: .*Remove it"):
-            publications(path)
-        (row,) = list_runs(tmp_path)
-        assert (row["status"], "published.json" in row["reason"]) == ("done", True)
-
-
-class TestRemoval:
-    def test_a_run_goes_with_all_its_files_and_nothing_else(self, tmp_path):
-        path, other = ended(tmp_path), ended(tmp_path)
-        (path / "checkpoints").mkdir()
-        (path / "checkpoints" / "a.weights.h5").write_bytes(b"x" * 1000)
-        removal = check_removal(path)
-        assert removal.files == 3
-        assert removal.nbytes == sum(file_sizes(path).values()) > 1000
-        remove_run(removal)
-        assert list(path.parent.iterdir()) == [other]
-
-    def test_links_in_a_run_go_and_what_they_lead_to_stays(self, tmp_path):
-        (tmp_path / "precious").mkdir()
-        (tmp_path / "precious" / "file").touch()
-        path = ended(tmp_path / "runs")
-        (path / "checkpoints").symlink_to(tmp_path / "precious")
-        remove_run(check_removal(path))
-        assert not path.exists()
-        assert (tmp_path / "precious" / "file").exists()
-
-    def test_a_link_to_a_run_is_refused(self, tmp_path):
-        path = ended(tmp_path / "elsewhere")
-        link = tmp_path / "20260102-030405"
-        link.symlink_to(path)
-        with pytest.raises(ValueError, match=r"follows no link\. Received: run="):
-            check_removal(link)
-
-    @pytest.mark.parametrize(
-        "text", ["{}", '{"name": "a program", "schema": 1}', "run: fast"]
-    )
-    def test_a_folder_of_something_else_is_refused(self, tmp_path, text):
-        (tmp_path / "project").mkdir()
-        (tmp_path / "project" / "run.json").write_text(text)
-        for path in (tmp_path / "project", tmp_path, tmp_path / "missing"):
-            with pytest.raises(
-                ValueError, match=r"Only the folder of a run .*Received: run="
-            ):
-                check_removal(path)
-
-    def test_a_moment_with_other_files_in_it_is_refused(self, tmp_path):
-        folder = tmp_path / "model_3" / "20260102-030405"
-        folder.mkdir(parents=True)
-        (folder / "holiday.jpg").touch()
-        with pytest.raises(ValueError, match="holds nothing else than a run leaves"):
-            check_removal(folder)
-
-    @pytest.mark.parametrize("text", [None, "", "[]", '{"schema": 99}'])
-    def test_a_damaged_run_can_be_deleted(self, tmp_path, text):
-        path = ended(tmp_path)
-        if text is None:
-            (path / "run.json").unlink()
-        else:
-            (path / "run.json").write_text(text)
-        remove_run(check_removal(path))
-        assert find_runs(tmp_path) == []
-
-    def test_a_run_that_goes_on_is_refused_and_a_killed_one_is_not(self, tmp_path):
-        run = start(tmp_path)
-        for process in (
-            run.document["process"],
-            {"pid": gone(), "host": "elsewhere"},
-        ):
-            run.update(process=process)
-            with pytest.raises(
-                ValueError,
-                match=f"must have ended .*running as process {process['pid']}",
-            ):
-                check_removal(run.path)
-        run.update(
-            process={
-                **run.document["process"],
-                "host": experiments.socket.gethostname(),
-                "pid": gone(),
-            }
-        )
-        remove_run(check_removal(run.path))
-        assert not run.path.exists()
-
-    def test_killed_halfway_it_leaves_no_half_run_and_the_next_sweeps(self, tmp_path):
-        path, other = ended(tmp_path), ended(tmp_path)
-        kill = (
-            "import os, shutil, sys\n"
-            "from tlcore.experiments import check_removal, remove_run\n"
-            "shutil.rmtree = lambda _: os.kill(os.getpid(), 9)\n"
-            "remove_run(check_removal(sys.argv[1]))\n"
-        )
-        done = subprocess.run([sys.executable, "-c", kill, path], check=False)
-        assert done.returncode == -9
-        (aside,) = path.parent.glob(".deleted-*")
-        assert (aside / "run.json").exists()
-        assert find_runs(tmp_path) == [other]
-        remove_run(check_removal(other))
-        assert list(path.parent.iterdir()) == []
-
-    def test_what_another_process_removes_at_the_same_time_is_no_error(
-        self, tmp_path, monkeypatch
-    ):
-        path = ended(tmp_path)
-        rmtree = experiments.shutil.rmtree
-
-        def raced(aside):
-            rmtree(aside)
-            raise FileNotFoundError(2, "No such file", str(aside))
-
-        monkeypatch.setattr(experiments.shutil, "rmtree", raced)
-        remove_run(check_removal(path))
-        assert not path.exists()

@@ -1,13 +1,16 @@
 """Handles: folders, archives, addresses, and what happens when one is not whole."""
 
 import gzip
+import hashlib
 import io
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,7 +47,10 @@ def cache(monkeypatch, tmp_path):
 
 def left_in(cache):
     """Return the entries of the cache; what says where from is none."""
-    return [x for x in cache.iterdir() if x.suffix != ".txt"] if cache.exists() else []
+    kept = {".txt", ".lock"}
+    return (
+        [x for x in cache.iterdir() if x.suffix not in kept] if cache.exists() else []
+    )
 
 
 def write_model(folder, files=FILES):
@@ -212,7 +218,7 @@ class TestAddresses:
     ):
         (tmp_path / "file").touch()
         monkeypatch.setenv(handles.CACHE_VARIABLE, str(tmp_path / "file/cache"))
-        with pytest.raises(OSError, match="TFHUB_CACHE_DIR='.*file/cache': .*Name an"):
+        with pytest.raises(OSError, match="TFHUB_CACHE_DIR='.*file/cache': .*Name "):
             resolve(server.serve("/m/1", packed(FILES)))
 
     def test_a_kaggle_handle_is_an_address_of_kaggle(self, server, cache, monkeypatch):
@@ -223,9 +229,48 @@ class TestAddresses:
         assert (folder / "saved_model.pb").is_file()
         assert server.asked == [f"{path}?tf-hub-format=compressed"]
 
-    def test_a_lock_left_by_a_dead_process_is_not_waited_for_long(self):
-        # TF Hub itself waits ten minutes.
-        assert handles.LOCK_SECONDS <= 60
+    def test_a_lock_left_by_a_dead_process_is_not_waited_for_long(
+        self, server, cache, monkeypatch
+    ):
+        assert handles.LOCK_SECONDS <= 60  # TF Hub itself waits ten minutes
+        handles._tensorflow_hub()
+        from tensorflow_hub import resolver
+
+        slept = []
+        clock = SimpleNamespace(time=lambda: 50.0 * len(slept), sleep=slept.append)
+        monkeypatch.setattr(resolver, "time", clock)
+        url = server.serve("/m/1", packed(FILES))
+        cache.mkdir()
+        name = hashlib.sha1(url.encode()).hexdigest()
+        (cache / f"{name}.lock").write_text("host.1.dead")
+        assert (resolve(url) / "saved_model.pb").read_bytes() == GRAPH
+        assert slept
+
+    def test_two_processes_at_once_download_once(self, server, cache):
+        url = server.serve("/m/1", packed(FILES), seconds=0.3)
+        with ThreadPoolExecutor() as pool:
+            folders = list(pool.map(resolve, [url, url]))
+        assert folders[0] == folders[1]
+        assert len(server.asked) == 1
+
+    def test_a_cache_that_holds_it_need_not_be_written_to(self, server, cache):
+        url = server.serve("/m/1", packed(FILES))
+        folder = resolve(url)
+        before = sorted(cache.iterdir())
+        assert resolve(url) == folder
+        assert sorted(cache.iterdir()) == before
+
+    @pytest.mark.parametrize("scheme", ["ftp", "file", "s3"])
+    def test_an_address_of_another_kind_is_refused(self, scheme, cache):
+        with pytest.raises(FileNotFoundError, match="addresses are https, http or gs"):
+            resolve(f"{scheme}://host/model")
+        assert not left_in(cache)
+
+    def test_members_that_lead_elsewhere_are_refused(self, server, cache):
+        url = server.serve("/m/1", packed({**FILES, "../outside": b"x"}))
+        with pytest.raises(ValueError, match="came cannot be unpacked: .*Check the ad"):
+            resolve(url)
+        assert not left_in(cache)
 
 
 IMPORT = """

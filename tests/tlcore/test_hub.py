@@ -172,7 +172,7 @@ class TestTrainable:
             (loss,) = small.losses
             assert float(loss) == pytest.approx(0.01 * squares)
 
-    def test_the_losses_are_those_of_tf_hub_in_fit(self, small_saved_model):
+    def test_the_losses_are_those_of_tf_hub(self, small_saved_model):
         hub = handles._tensorflow_hub()
         import tf_keras
 
@@ -186,6 +186,12 @@ class TestTrainable:
             model.compile("sgd", loss="mse")
             losses.append(model.test_on_batch(images, np.zeros((4, 16))))
         np.testing.assert_allclose(*losses, atol=1e-6)
+
+    def test_what_lists_nothing_that_trains_is_not_made_trainable(
+        self, text_saved_model
+    ):
+        with pytest.raises(ValueError, match="must list trainable variables.*Leave tr"):
+            HubLayer(text_saved_model, trainable=True)
 
     def test_a_signature_cannot_be_trained(self, small_saved_model):
         with pytest.raises(ValueError, match="only does inference.*Leave one of them"):
@@ -308,16 +314,11 @@ class TestInputs:
             ):
                 small(images)
 
-    def test_text_goes_into_a_text_model_and_nothing_else(self, tmp_path):
+    def test_text_goes_into_a_text_model_and_nothing_else(self, text_saved_model):
         import tensorflow as tf
 
-        class Text(tf.train.Checkpoint):
-            @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-            def __call__(self, inputs):
-                return tf.cast(tf.strings.length(inputs), tf.float32)[:, None]
-
-        tf.saved_model.save(Text(), str(tmp_path))
-        layer = HubLayer(tmp_path)
+        layer = HubLayer(text_saved_model)
+        assert layer(["a", "four"]).numpy().tolist() == [[1.0], [4.0]]
         words = keras.Input((), dtype="string")
         head = keras.layers.Dense(1, kernel_initializer="ones")
         model = keras.Model(words, head(layer(words)))
@@ -327,7 +328,13 @@ class TestInputs:
         with pytest.raises(ValueError, match=r"takes: string of shape \(n\)"):
             layer(np.zeros(3))
         with pytest.raises(ValueError, match="must take images"):
-            tl.create_model(tmp_path, 3)
+            tl.create_model(text_saved_model, 3)
+
+    def test_a_model_around_it_is_not_compiled_with_xla(self, small):
+        model = headed(small)
+        model.compile("sgd", "mse", jit_compile="auto")
+        assert not model.jit_compile
+        assert not small.supports_jit
 
 
 @pytest.fixture(scope="module")
@@ -453,6 +460,20 @@ class TestInCreateModel:
             tl.unfreeze(model, batch_norm=False)
         with pytest.raises(FileNotFoundError, match="no such folder or file"):
             tl.create_model("no/such", 3)
+
+    def test_several_outputs_without_names_are_refused(self, tmp_path):
+        import tensorflow as tf
+
+        class Two(tf.train.Checkpoint):
+            @tf.function(input_signature=[tf.TensorSpec([None, 4, 4, 3])])
+            def __call__(self, inputs):
+                return [inputs, inputs]
+
+        tf.saved_model.save(Two(), str(tmp_path))
+        with pytest.raises(
+            ValueError, match="must have one output. Received: backbone"
+        ):
+            tl.create_model(tmp_path, 3)
 
     def test_features_of_another_form_are_refused(self, tmp_path):
         import tensorflow as tf

@@ -151,8 +151,17 @@ def test_hyperparameters_are_what_was_asked_for(run):
     assert asked["early_stopping"] is None
     assert "title" not in asked
     assert asked["backbone"] == "vector"
-    for kept in ("own", "a/b/tensorFlow2/c/1", "https://a.b/c/1", "models/mine"):
-        other = {**DOCUMENT, "recipe": {**RECIPE, "backbone": kept}}
-        assert hyperparameters(other)["backbone"] == kept
+    for handle, told in (
+        ("sample_net", "sample_net"),
+        ("a/b/tensorFlow2/c/1", "a/b/tensorFlow2/c/1"),
+        ("https://me:token@a.b:8/c/1?key=secret#x", "https://a.b:8/c/1"),
+        ("../alice/mine", "mine"),
+        ("~/secret/mine", "mine"),
+        ("file:///home/alice/mine", "mine"),
+    ):
+        other = {**DOCUMENT, "recipe": {**RECIPE, "backbone": handle}}
+        assert hyperparameters(other)["backbone"] == told
+    relative = {**DOCUMENT, "recipe": {**RECIPE, "weights": "../alice/w.h5"}}
+    assert hyperparameters(relative)["weights"] == "w.h5"
     windows = {**DOCUMENT, "recipe": {**RECIPE, "weights": r"C:\\Users\\me\\w.h5"}}
     assert hyperparameters(windows)["weights"] == "w.h5"

@@ -21,7 +21,8 @@ from PIL import Image
 
 from tlcore import publication
 from tlcore.board import local_board
-from tlcore.experiments import list_runs, publications, read_run, start_run
+from tlcore.experiments import list_runs, read_run, start_run
+from tlcore.notes import publications
 from tlcore.publication import prepare, publish
 from tlcore.recipes import RECIPES
 

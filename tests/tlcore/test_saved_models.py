@@ -18,14 +18,6 @@ def small(small_saved_model):
     return load(small_saved_model, "small")
 
 
-class Text(tf.train.Checkpoint):
-    """The length of each string."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def __call__(self, inputs):
-        return tf.cast(tf.strings.length(inputs), tf.float32)[:, None]
-
-
 class Pair(tf.train.Checkpoint):
     """Two inputs by name, two outputs by name; training is a tensor."""
 
@@ -130,8 +122,16 @@ def test_a_mode_it_was_not_saved_for_is_refused(export, tmp_path):
         entry.run(np.ones((1, 2)), training=True)
 
 
-def test_a_text_model_takes_strings_and_no_numbers(tmp_path):
-    entry = find_entry(saved(tmp_path, Text()), None, "text")
+def test_one_that_was_saved_for_training_alone_is_refused(export, tmp_path):
+    inputs = keras.Input((2,))
+    network = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    export(tmp_path, network, modes=(True,))
+    with pytest.raises(ValueError, match="saved for training alone. Take another vari"):
+        find_entry(load(tmp_path, "here"), None, "here")
+
+
+def test_a_text_model_takes_strings_and_no_numbers(text_saved_model):
+    entry = find_entry(load(text_saved_model, "text"), None, "text")
     assert entry.modes is None
     given = entry.run(np.array(["a", "four"]), training=True)
     assert given.numpy().tolist() == [[1.0], [4.0]]

@@ -1,0 +1,67 @@
+"""Notes: a run knows where it was published."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from tlcore.experiments import list_runs, start_run
+from tlcore.notes import SCHEMA, note_publication, publications
+
+RECIPE = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
+MOMENT = datetime(2026, 1, 2, 3, 4, 5)
+
+
+def ended(out):
+    run = start_run(out, "model_3", RECIPE, now=MOMENT)
+    run.write_history({"epoch": [0, 1], "loss": [2.0, 1.0]})
+    run.finish("done")
+    return run.path
+
+
+def note(folder, **values):
+    folder.mkdir(exist_ok=True)
+    said = {"id": "ab", "name": "n", "description": "d", "updated": "2026-01-02"}
+    said |= {"folder": str(folder), **values}
+    (folder / "published.json").write_text(json.dumps({"id": said["id"]}))
+    return said
+
+
+def test_a_run_knows_where_it_was_published(tmp_path):
+    path = ended(tmp_path / "runs")
+    first = note(tmp_path / "page")
+    note_publication(path, {**first, "name": "old"})
+    note_publication(path, first)
+    second = note(tmp_path / "other", id="cd")
+    note_publication(path, second)
+    assert publications(path) == [first, second]
+    (row,) = list_runs(tmp_path / "runs")
+    assert row["publications"] == [first, second]
+
+
+def test_a_page_that_is_gone_or_another_is_no_publication(tmp_path):
+    path = ended(tmp_path / "runs")
+    for name in ("gone", "another", "damaged"):
+        note_publication(path, note(tmp_path / name, id=name))
+    (tmp_path / "gone" / "published.json").unlink()
+    (tmp_path / "another" / "published.json").write_text('{"id": "x"}')
+    (tmp_path / "damaged" / "published.json").write_text("[")
+    assert publications(path) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"publications": [{}]}'])
+def test_a_damaged_note_is_told_and_the_run_listed(tmp_path, text):
+    path = ended(tmp_path)
+    (path / "publications.json").write_text(text)
+    with pytest.raises(ValueError, match=r"must be whole\. Received: .*Remove it"):
+        publications(path)
+    (row,) = list_runs(tmp_path)
+    assert (row["status"], "publications.json" in row["reason"]) == ("done", True)
+
+
+def test_a_note_of_a_newer_version_is_refused(tmp_path):
+    path = ended(tmp_path)
+    document = {"schema": SCHEMA + 1, "publications": []}
+    (path / "publications.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=f"up to schema {SCHEMA}. Received: schema=2"):
+        publications(path)
