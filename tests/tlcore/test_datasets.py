@@ -350,7 +350,9 @@ def test_decoded_images_are_not_held(tmp_path, monkeypatch):
     while len(decoded) > before:
         before = len(decoded)
         time.sleep(0.3)
-    assert len(decoded) <= 16 + 2 * (os.cpu_count() or 1) < images.num_images
+    # How many are read ahead for each core is tuned by what else the machine does.
+    ahead = 16 + 8 * (os.cpu_count() or 1)
+    assert len(decoded) <= ahead < images.num_images
 
 
 def test_an_image_that_is_gone_since_the_check_is_named(folder):
