@@ -1,49 +1,34 @@
 """Publications: chosen runs as one page, and as a folder for TensorBoard.
 
-Owns `index.html`, which needs nothing from elsewhere and no script, the folder
+Owns the folder of a publication: `index.html`, which `page` makes, the folder
 `tensorboard/` beside it, and `published.json`, which says what was published and by
-which name. The page is for anyone: it says nothing of who ran what where (`overview`).
+which name; and following runs that still train.
 """
 
-import base64
-import io
 import json
-import math
-import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tlcore import __version__, curves, event_files, tables
-from tlcore.experiments import NO_SCALARS, Run, read_run, reading, summary
+from tlcore import event_files, page
+from tlcore.experiments import Run, read_run, reading
 from tlcore.files import write_bytes, write_text
 from tlcore.notes import PUBLICATION_FILE, note_publication
-from tlcore.overview import Section, hyperparameters, overview
 
 PAGE, LOG_DIR = "index.html", "tensorboard"
 FOLDER = Path("published")
 """Where publications go, each in a folder of its own."""
 DEFAULT_NAME = "Experiments"
 POLL_SECONDS = 5.0
-PICTURE_PIXELS = 1200
-"""The longest side of a picture in the page."""
 REMOVED = "removed"
 """The status of a run that was deleted while it was followed."""
 SCHEMA = 1
 # History of the format of published.json:
 # 1  the first.
-
-_PICTURES = {
-    "curves.png": "The curves of {}, as the run drew them",
-    "images.png": "Some of the images that {} was trained on",
-}
-_READ_AGAIN_SECONDS = 10
-"""How often a browser loads a page anew while its runs go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +50,6 @@ class Publication:
     created: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Shown:
-    """One run as the page shows it."""
-
-    run: Run
-    key: str
-    place: int
-    status: str
-    row: Mapping[str, Any]
-    asked: Mapping[str, Any]
-    fine_tuning: int | None
-    history: Mapping[str, Sequence[float | None]]
-    epochs: Sequence[int]
-    sections: Sequence[Section]
-    pictures: Sequence[tuple[str, str]]
-
-    @property
-    def name(self) -> str:
-        """Return the id of the run."""
-        return self.run.name
-
-
 def prepare(
     to: Path | None,
     *,
@@ -106,12 +69,12 @@ def prepare(
         ValueError: the name says nothing, the folder holds something else, or a
             publication that is damaged or of a newer version.
     """
-    if name is not None and not _slug(name):
+    if name is not None and not page.slug(name):
         raise ValueError(
             "A publication's name must hold a letter or a digit. "
             f"Received: name={name!r}."
         )
-    folder = to or FOLDER / _slug(name or DEFAULT_NAME)
+    folder = to or FOLDER / page.slug(name or DEFAULT_NAME)
     kept = _read(folder)
     if kept is None:
         moment = _said(now())
@@ -211,10 +174,6 @@ def _read(folder: Path) -> Publication | None:
     return Publication(folder=folder, **texts)
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")[:80]
-
-
 def _require_names_of_their_own(runs: Sequence[Run]) -> None:
     names = [run.name for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -237,34 +196,36 @@ def _again(run: Run, say: Callable[[str], None]) -> Run:
 def _write(
     publication: Publication, runs: Sequence[Run], moment: datetime, *, live: bool
 ) -> None:
-    shown = [_shown(place, run) for place, run in enumerate(runs)]
-    page = _page(publication, shown, moment, live=live)
-    folder = publication.folder
-    folder.mkdir(parents=True, exist_ok=True)
     about = {"id": publication.id, "name": publication.name}
     about |= {"description": publication.description, "created": publication.created}
+    text = page.render(about, runs, moment=_said(moment), live=live)
+    folder = publication.folder
+    folder.mkdir(parents=True, exist_ok=True)
     document = {"schema": SCHEMA, **about, "updated": _said(moment)}
     document |= {"runs": [run.name for run in runs]}
     # First, so that what a killed process leaves is known as a publication.
     write_text(folder / PUBLICATION_FILE, json.dumps(document, indent=2) + "\n")
-    _write_log_dir(folder / LOG_DIR, shown)
-    write_bytes(folder / PAGE, page.encode("utf-8", "replace"))
+    _write_log_dir(folder / LOG_DIR, runs)
+    write_bytes(folder / PAGE, text.encode("utf-8", "replace"))
 
 
-def _write_log_dir(folder: Path, shown: Sequence[_Shown]) -> None:
+def _write_log_dir(folder: Path, runs: Sequence[Run]) -> None:
     """Write a logdir with one folder per run, and remove those of other runs."""
-    wanted = {folder / one.name for one in shown}
+    wanted = {folder / run.name for run in runs}
     for path in folder.glob("*/*"):
         if path not in wanted:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    for one in shown:
-        document = one.run.document
-        with reading(one.run):
+    for run in runs:
+        with reading(run):
             event_files.write_events(
-                folder / one.name, one.name, document, status=one.status, by_epoch=True
+                folder / run.name,
+                run.name,
+                run.document,
+                status=run.status,
+                by_epoch=True,
             )
 
 
@@ -285,203 +246,6 @@ def _note(
                 note_publication(run.path, note)
             except (OSError, ValueError) as error:
                 say(f"note: {run.name} does not know that it was published: {error}")
-
-
-# The page
-
-
-def _shown(place: int, run: Run) -> _Shown:
-    with reading(run):
-        document = run.document
-        history = document.get("history", {})
-        return _Shown(
-            run=run,
-            key=curves.letter(place),
-            place=place,
-            status=run.status,
-            row=summary(run),
-            asked=hyperparameters(document),
-            fine_tuning=_fine_tuning(document),
-            history={
-                name: [_number(value) for value in column]
-                for name, column in history.items()
-                if name not in NO_SCALARS
-            },
-            epochs=[int(epoch) + 1 for epoch in history.get("epoch", [])],
-            sections=overview(run, public=True),
-            pictures=list(_pictures(run)),
-        )
-
-
-def _fine_tuning(document: Mapping[str, Any]) -> int | None:
-    """Return the first epoch of fine-tuning, from 1."""
-    for phase in document.get("phases", []):
-        if phase.get("name") == "fine_tuning":
-            return int(phase["first_epoch"]) + 1
-    return None
-
-
-def _number(value: Any) -> float | None:
-    """Return a value that can be drawn; a loss of 1e100 is none."""
-    if value is None or not math.isfinite(value) or abs(value) > 1e100:
-        return None
-    return float(value)
-
-
-def _page(
-    publication: Publication, shown: Sequence[_Shown], moment: datetime, *, live: bool
-) -> str:
-    import jinja2  # late: nothing else here needs templates
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tlcore", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"cell": _cell, "numbers": tables.numbers}
-    names = dict.fromkeys(n for one in shown for n in one.row["final"])
-    same, differing = _compared(shown)
-    return environment.get_template("publication.html.j2").render(
-        publication=publication,
-        runs=shown,
-        moment=_said(moment),
-        version=__version__,
-        refresh=_READ_AGAIN_SECONDS if live else None,
-        going=[one.name for one in shown if one.status == "running"],
-        final_names=sorted(names, key=_order),
-        samples=[curves.sample(one.place) for one in shown],
-        charts=list(_charts(shown)),
-        intervals=list(_intervals(shown, sorted(names, key=_order))),
-        same=same,
-        differing=differing,
-    )
-
-
-def _compared(
-    shown: Sequence[_Shown],
-) -> tuple[list[tuple[str, Any]], list[tuple[str, list[Any]]]]:
-    """Divide the hyperparameters: one value for all runs, or one for each."""
-    names = dict.fromkeys(name for one in shown for name in one.asked)
-    rows = [(name, [one.asked.get(name) for one in shown]) for name in names]
-    return (
-        [(name, values[0]) for name, values in rows if _equal(values)],
-        [(name, values) for name, values in rows if not _equal(values)],
-    )
-
-
-def _equal(values: Sequence[Any]) -> bool:
-    return all(value == values[0] for value in values)
-
-
-def _charts(shown: Sequence[_Shown]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield each metric with its charts: training and validation on the same scale."""
-    columns = dict.fromkeys(name for one in shown for name in one.history)
-    metrics = dict.fromkeys(name.removeprefix("val_") for name in columns)
-    for metric in sorted(metrics, key=_order):
-        sides = {"training": metric, "validation": f"val_{metric}"}
-        if metric == "seconds":
-            sides = {"seconds of an epoch": metric}
-        drawn = {
-            side: [
-                _curve(one, name)
-                for one in shown
-                if any(value is not None for value in one.history.get(name, ()))
-            ]
-            for side, name in sides.items()
-        }
-        together = [curve for side in drawn.values() for curve in side]
-        if not together:
-            continue
-        span = curves.extremes(together)
-        charts = []
-        for side, some in drawn.items():
-            title, name = f"{metric}, {side}", f"chart-{_slug(sides[side])}"
-            if some:
-                chart = curves.chart(some, title=title, name=name, span=span)
-                charts.append((side, chart))
-        yield metric, charts
-
-
-def _curve(one: _Shown, name: str) -> curves.Curve:
-    return curves.Curve(
-        key=one.key,
-        name=one.name,
-        place=one.place,
-        epochs=one.epochs,
-        values=one.history[name],
-        fine_tuning=one.fine_tuning,
-    )
-
-
-def _intervals(
-    shown: Sequence[_Shown], names: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    for name in names:
-        found = [(one, one.row["final"].get(name)) for one in shown]
-        rows = [
-            curves.Whisker(
-                key=one.key,
-                name=one.name,
-                place=one.place,
-                **{part: final[part] for part in ("value", "low", "high")},
-            )
-            for one, final in found
-            if final and None not in final.values()
-        ]
-        if "accuracy" in name and rows:
-            drawn = curves.whiskers(
-                rows, title=f"Final {name}", name=f"final-{_slug(name)}"
-            )
-            yield name, drawn
-
-
-def _order(name: str) -> tuple[int, str]:
-    """Sort what people look at first before the rest."""
-    first = ("test_accuracy", "val_accuracy", "accuracy", "test_loss", "val_loss")
-    wanted = (*first, "loss")
-    if name == "seconds":
-        return len(wanted) + 1, name
-    return wanted.index(name) if name in wanted else len(wanted), name
-
-
-def _cell(value: Any) -> str:
-    return "none" if value is None else tables.cell(value)
-
-
-def _pictures(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield what each picture of a run shows, and an address that holds it."""
-    for name, words in _PICTURES.items():
-        path = run.path / name
-        try:
-            about = path.stat()
-            yield words.format(run.name), _picture(path, about.st_mtime_ns)
-        except FileNotFoundError:
-            continue  # the run has not got there, or never did
-        except (OSError, SyntaxError, ValueError):  # as Pillow has it
-            yield f"{name} of {run.name} cannot be read", ""
-
-
-@lru_cache(maxsize=256)
-def _picture(path: Path, _: int) -> str:
-    """Return a picture, no larger than a page needs, without what it says of itself."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
-        pixels = image.convert("RGBA")
-    plain = Image.new("RGB", pixels.size, "white")
-    plain.paste(pixels, mask=pixels.getchannel("A"))
-    drawing, photograph = io.BytesIO(), io.BytesIO()
-    plain.quantize(128).save(drawing, "PNG", optimize=True)
-    plain.save(photograph, "JPEG", quality=82, optimize=True)
-    name, written = min(
-        ("png", drawing.getvalue()),
-        ("jpeg", photograph.getvalue()),
-        key=lambda kind: len(kind[1]),
-    )
-    return f"data:image/{name};base64,{base64.b64encode(written).decode()}"
 
 
 def _said(moment: datetime) -> str:

@@ -56,6 +56,7 @@ FLOORS = {
     "compat": 12,
     "overview": 12,
     "event_files": 13,
+    "page": 13,
     "publication": 14,
     "prediction": 12,
     "progress": 12,

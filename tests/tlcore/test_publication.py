@@ -23,6 +23,7 @@ from tlcore import publication
 from tlcore.board import local_board
 from tlcore.experiments import list_runs, read_run, start_run
 from tlcore.notes import publications
+from tlcore.page import PICTURE_PIXELS
 from tlcore.publication import prepare, publish
 from tlcore.recipes import RECIPES
 
@@ -197,7 +198,7 @@ class TestPage:
         for source in sources:
             data = base64.b64decode(source["src"].split(",")[1])
             with Image.open(io.BytesIO(data)) as image:
-                assert max(image.size) <= publication.PICTURE_PIXELS
+                assert max(image.size) <= PICTURE_PIXELS
                 assert not set(image.info) & {"Software", "Title", "exif", "comment"}
 
     def test_headers_and_pictures_can_be_read_aloud(self, text):
