@@ -21,6 +21,8 @@ SAME: Mapping[str, str] = MappingProxyType(
 )
 """Old names that stand for `module:name` of today, arguments and all."""
 
+__all__ = sorted(SAME)  # noqa: PLE0605 - the names above, for `import *`
+
 _GENERATORS = "takes image folders, tf.data.Dataset and keras.utils.PyDataset"
 
 REMEDIES: Mapping[str, str] = MappingProxyType(

@@ -184,14 +184,15 @@ def publish(
 
 def _chosen(names: tuple[str, ...], out: Path) -> list[Path]:
     """Return the folders of these runs, or of all that can be read."""
-    from tlcore.experiments import find_run, find_runs, read_run, summary
+    from tlcore.experiments import find_run, find_runs, read_run
+    from tlcore.page import check_run
 
     if names:
         return [find_run(name, out) for name in names]
     whole = []
     for path in find_runs(out):
         try:
-            summary(read_run(path))
+            check_run(read_run(path))
         except (ValueError, OSError) as error:
             click.echo(f"left out: {error}", err=True)
         else:

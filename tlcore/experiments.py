@@ -394,10 +394,18 @@ def _row(run: Run) -> dict[str, Any]:
         "epochs": len(history.get("epoch", [])),
         "epoch_seconds": _epoch_seconds(history, phases),
         "final": {
-            name: {key: estimate[key] for key in ("value", "n", "low", "high")}
+            str(name): {
+                "n": int(estimate["n"]),
+                **{key: _figure(estimate[key]) for key in ("value", "low", "high")},
+            }
             for name, estimate in document.get("final", {}).items()
         },
     }
+
+
+def _figure(value: Any) -> float | None:
+    """Return a number, None for what `_finite` had no number for."""
+    return None if value is None else float(value)
 
 
 def _status(document: Mapping[str, Any]) -> str:

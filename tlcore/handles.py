@@ -11,9 +11,10 @@ import hashlib
 import lzma
 import os
 import re
+import shutil
+import socket
 import sys
 import tarfile
-import tempfile
 import types
 import zlib
 from collections.abc import Iterator
@@ -63,11 +64,19 @@ def is_kaggle_handle(text: str) -> bool:
 
 
 def absolute(handle: str | Path) -> str:
-    """Return a handle that means the same wherever it is read: paths are absolute."""
-    text = os.fspath(handle)
+    """Return a handle that means the same wherever it is read: paths are absolute.
+
+    Raises:
+        ValueError: it is no text, or none that can be a path.
+    """
+    text = str(handle)
+    if not isinstance(handle, str | Path) or not text or "\0" in text:
+        raise ValueError(f"A handle must be {FORMS}. Received: handle={handle!r}.")
     if "://" in text:
         return text
-    path = Path(text).expanduser()
+    path = Path(text)
+    with contextlib.suppress(RuntimeError):  # ~ of a user who is not here
+        path = path.expanduser()
     if not path.exists() and is_kaggle_handle(text):
         return text
     return str(path.resolve())
@@ -166,7 +175,8 @@ def _downloaded(url: str) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         # TF Hub's own lock takes a slow download for a dead one.
         with FileLock(cache / f"{folder.name}.tlcore.lock"):
-            return _fetched(url, cache)
+            _sweep(folder)
+            return _fetched(url, folder)
     except ConnectionError:
         raise
     except OSError as error:
@@ -176,8 +186,37 @@ def _downloaded(url: str) -> Path:
         ) from error
 
 
-def _fetched(url: str, cache: Path) -> Path:
+def _sweep(folder: Path) -> None:
+    """Remove what a download left that was killed on this machine.
+
+    TF Hub's lock says whose it is: host, process and a name of its own.
+    """
+    shutil.rmtree(_aside(folder), ignore_errors=True)
+    lock = folder.with_name(f"{folder.name}.lock")
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        host, process, name = lock.read_text().rsplit(".", 2)
+        if host == socket.gethostname() and not _is_alive(int(process)):
+            lock.unlink()
+            shutil.rmtree(f"{folder}.{name}.tmp", ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.tlcore")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is there, and someone else's
+    return True
+
+
+def _fetched(url: str, folder: Path) -> Path:
     """Have TF Hub download and unpack an archive, unless it is in its cache."""
+    cache, aside = folder.parent, _aside(folder)
     hub = _tensorflow_hub()
     import tensorflow as tf
     from tensorflow_hub.compressed_module_resolver import HttpCompressedFileResolver
@@ -186,8 +225,9 @@ def _fetched(url: str, cache: Path) -> Path:
         """TF Hub's download, of archives that came whole."""
 
         def _call_urlopen(self, request: Any) -> IO[bytes]:
-            aside = opened.enter_context(tempfile.TemporaryDirectory(dir=cache))
-            path = Path(aside) / "archive"
+            aside.mkdir()
+            opened.callback(shutil.rmtree, aside)
+            path = aside / "archive"
             archives.download(getattr(request, "full_url", request), path, title=url)
             plain = _repacked(path, url)
             return opened.enter_context(plain.open("rb"))  # TF Hub closes none

@@ -123,7 +123,8 @@ class HubLayer(keras.layers.Layer):
             ValueError: it is to train and was saved for inference alone.
         """
         outputs = self._entry.run(inputs, training=bool(training) and self.trainable)
-        if self.trainable and self.signature is None:
+        if self.trainable and self.signature is None and not self.losses:
+            # Once, however often it is called in a model.
             for loss in self._listed("regularization_losses"):
                 self.add_loss(loss())
         if isinstance(outputs, Mapping):
@@ -135,6 +136,7 @@ class HubLayer(keras.layers.Layer):
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
         """Return what `call` gives for symbolic inputs, by tracing it."""
+        self._entry.check_shapes()
         return keras.Operation.compute_output_spec(self, inputs, training=training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -181,7 +183,8 @@ class HubLayer(keras.layers.Layer):
         trained: set[int] = set()
         if self.can_train:
             trained = {id(v) for v in self._listed("trainable_variables")}
-        found = {id(v): v for v in variables}
+        # Text is no weight: it neither trains nor goes into a weights file.
+        found = {id(v): v for v in variables if v.dtype.name != saved_models.TEXT}
         return [
             _Held(v, trainable=key in trained, scope=self.name)
             for key, v in found.items()

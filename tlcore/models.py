@@ -239,8 +239,8 @@ def _features(
     if several:
         raise ValueError(
             "A backbone must have one output. Received: backbone "
-            f"{network.name!r} with outputs {', '.join(map(str, features))}. Choose "
-            "one by its name: HubLayer(handle, signature=..., output_key=...)."
+            f"{network.name!r} with outputs {', '.join(map(str, features))}. If they "
+            "have names, choose one: HubLayer(handle, output_key=...)."
         )
     if len(features) not in {2, 4} or features[-1] is None:
         raise ValueError(

@@ -95,6 +95,15 @@ def render(
     )
 
 
+def check_run(run: Run) -> None:
+    """Refuse a run that a page cannot show.
+
+    Raises:
+        ValueError: its `run.json` is not of the form that a run writes.
+    """
+    _shown(0, run)
+
+
 def slug(name: str) -> str:
     """Return a name as a part of an address: lower case, dashes between words."""
     return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")[:80]
@@ -117,7 +126,7 @@ def _shown(place: int, run: Run) -> _Shown:
                 for name, column in history.items()
                 if name not in NO_SCALARS
             },
-            epochs=[int(epoch) + 1 for epoch in history.get("epoch", [])],
+            epochs=[_epoch(epoch) for epoch in history.get("epoch", [])],
             sections=overview(run, public=True),
             pictures=list(_pictures(run)),
         )
@@ -129,6 +138,13 @@ def _fine_tuning(document: Mapping[str, Any]) -> int | None:
         if phase.get("name") == "fine_tuning":
             return int(phase["first_epoch"]) + 1
     return None
+
+
+def _epoch(index: Any) -> int:
+    """Return an epoch as people count, from 1."""
+    if not 0 <= int(index) < 10**9:
+        raise ValueError(f"epoch {index} is none")
+    return int(index) + 1
 
 
 def _number(value: Any) -> float | None:

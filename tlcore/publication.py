@@ -24,8 +24,8 @@ FOLDER = Path("published")
 """Where publications go, each in a folder of its own."""
 DEFAULT_NAME = "Experiments"
 POLL_SECONDS = 5.0
-REMOVED = "removed"
-"""The status of a run that was deleted while it was followed."""
+REMOVED, DAMAGED = "removed", "damaged"
+"""The status of a run that was deleted, or cannot be read, while it was followed."""
 SCHEMA = 1
 # History of the format of published.json:
 # 1  the first.
@@ -87,7 +87,7 @@ def prepare(
         )
     return replace(
         kept,
-        name=kept.name if name is None else name.strip(),
+        name=kept.name if name is None else " ".join(name.split()),
         description=kept.description if description is None else description.strip(),
     )
 
@@ -185,12 +185,19 @@ def _require_names_of_their_own(runs: Sequence[Run]) -> None:
 
 
 def _again(run: Run, say: Callable[[str], None]) -> Run:
-    """Return the run as it is now, or as it was if its folder is gone."""
+    """Return the run as it is now, or as it was if nothing can be read any more."""
+    status = REMOVED
     if run.path.is_dir():
-        return read_run(run.path)
-    if run.status != REMOVED:
-        say(f"{run.name} was removed; the page keeps what was known of it")
-    return Run(run.path, {**run.document, "status": REMOVED})
+        try:
+            now = read_run(run.path)
+            page.check_run(now)
+        except ValueError:
+            status = DAMAGED
+        else:
+            return now
+    if run.status != status:
+        say(f"{run.name} was {status}; the page keeps what was known of it")
+    return Run(run.path, {**run.document, "status": status})
 
 
 def _write(

@@ -110,6 +110,7 @@ def _check(recipe: Recipe) -> None:
             "weights",
             recipe.weights,
         )
+        _require(recipe.last >= 0, "last must be 0 or more", "last", recipe.last)
     else:
         entry = find_entry(recipe.backbone)
         least = entry.contract.min_size

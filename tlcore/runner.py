@@ -95,7 +95,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     run.json says so.
     """
     check_writable(options.out / recipe.name)
-    _check_options(options)
+    _check_options(recipe, options)
     folders = _load(recipe, data, options)
 
     from tlcore.determinism import make_deterministic, set_seed
@@ -104,6 +104,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
         make_deterministic()
     set_seed(options.seed)
     model = _build(recipe, folders.train)
+    _check_fine_tuning(recipe, model)
     document = _document(recipe, data, options, folders, model)
     run = start_run(options.out, recipe.name, document, now=datetime.now())
     with _ending(run):
@@ -113,12 +114,26 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     return run
 
 
-def _check_options(options: RunOptions) -> None:
+def _check_options(recipe: Recipe, options: RunOptions) -> None:
+    if options.views is not None and recipe.augmentation is None:
+        raise ValueError(
+            "views needs a recipe with augmentation. Received: "
+            f"views={options.views} for recipe={recipe.name!r}. Leave views out."
+        )
     if options.early_stopping is not None and options.early_stopping < 1:
         raise ValueError(
             "Early stopping must wait at least 1 epoch. "
             f"Received: early_stopping={options.early_stopping}."
         )
+
+
+def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
+    """Refuse what the second phase would refuse, before the first."""
+    from tlcore.freezing import freeze, unfreeze
+
+    if recipe.fine_tune_epochs:
+        unfreeze(model, recipe.last)
+        freeze(model)
 
 
 def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:

@@ -42,10 +42,12 @@ class Form:
         return f"{self.dtype} of shape ({', '.join(sizes)})"
 
     def takes(self, tensor: Any) -> bool:
-        """Tell whether a tensor has this form; numbers of any type are converted."""
+        """Tell whether a tensor has this form; numbers are converted without loss."""
         given = _form_of(tensor)
         if (self.dtype == TEXT) != (given.dtype == TEXT):
             return False
+        if "float" in given.dtype and "int" in self.dtype:
+            return False  # images in [0, 1] would all become 0
         if self.shape is None or given.shape is None:
             return True
         pairs = zip(self.shape, given.shape, strict=False)
@@ -66,6 +68,7 @@ class Entry:
         outputs: the names of the outputs, none where they have none.
         modes: the values of `training` it was saved for, None where it takes none.
         variables: what it reads.
+        ranked: whether the number of dimensions of every output is known.
     """
 
     function: Callable[..., Any]
@@ -75,6 +78,7 @@ class Entry:
     outputs: tuple[str, ...]
     modes: frozenset[bool] | None
     variables: tuple[Any, ...]
+    ranked: bool
 
     def check_inputs(self, inputs: Any) -> Any:
         """Return the form of `inputs`, None where there is none to go by.
@@ -106,6 +110,19 @@ class Entry:
             raise ValueError(
                 f"output_key must be one of: {known}. Received: output_key={key!r} "
                 f"for {self.handle!r}.{did_you_mean(key, self.outputs)}"
+            )
+
+    def check_shapes(self) -> None:
+        """Refuse outputs of which not even the number of dimensions is known.
+
+        Raises:
+            ValueError: there is one; a model cannot be built around it.
+        """
+        if not self.ranked:
+            raise ValueError(
+                "The outputs of a SavedModel must have a known number of dimensions "
+                f"for a model around it. Received: handle={self.handle!r}, whose have "
+                "none. Call the layer on tensors, or have it saved with shapes."
             )
 
     def run(self, inputs: Any, *, training: bool) -> Any:
@@ -191,6 +208,7 @@ def find_entry(model: Any, signature: str | None, handle: str) -> Entry:
 def _own_entry(model: Any, handle: str) -> Entry:
     function = model.__call__
     concrete = list(getattr(function, "concrete_functions", ()))
+    _check_callable(function, concrete, handle)
     parameters = list(inspect.signature(function).parameters)
     bound = [_bound(parameters, x.structured_input_signature) for x in concrete]
     modes = None
@@ -213,6 +231,7 @@ def _own_entry(model: Any, handle: str) -> Entry:
         outputs=_output_names(concrete),
         modes=modes,
         variables=_read_by(concrete),
+        ranked=_ranked(concrete),
     )
 
 
@@ -229,7 +248,29 @@ def _signature_entry(function: Any, handle: str) -> Entry:
         outputs=_output_names([function]),
         modes=None,
         variables=_read_by([function]),
+        ranked=_ranked([function]),
     )
+
+
+def _check_callable(function: Any, concrete: Iterable[Any], handle: str) -> None:
+    """Refuse what cannot be called on one input, or says nothing of its outputs."""
+    parameters = inspect.signature(function).parameters.values()
+    needed = [
+        x.name for x in parameters if x.default is x.empty and x.name != _TRAINING
+    ]
+    why = None
+    if not concrete:
+        why = "saved without having been called"
+    elif len(needed) > 1 or not parameters:
+        why = f"called with {', '.join(needed) or 'nothing'}"
+    elif any(x.structured_outputs is None for x in concrete):
+        why = "which gives nothing"
+    if why is not None:
+        raise ValueError(
+            "A SavedModel must be callable on one input, a tensor or a structure of "
+            f"some. Received: handle={handle!r}, {why}. Call it by a signature: "
+            "HubLayer(handle, signature=...)."
+        )
 
 
 def _bound(parameters: Iterable[str], saved: Any) -> dict[str, Any]:
@@ -259,6 +300,12 @@ def _distinct(forms: Iterable[Any]) -> tuple[Any, ...]:
 def _output_names(concrete: Iterable[Any]) -> tuple[str, ...]:
     outputs = next((x.structured_outputs for x in concrete), None)
     return tuple(sorted(outputs)) if isinstance(outputs, Mapping) else ()
+
+
+def _ranked(concrete: Iterable[Any]) -> bool:
+    outputs = [keras.tree.flatten(x.structured_outputs) for x in concrete]
+    shapes = [getattr(spec, "shape", None) for specs in outputs for spec in specs]
+    return all(shape is None or shape.rank is not None for shape in shapes)
 
 
 def _read_by(concrete: Iterable[Any]) -> tuple[Any, ...]:

@@ -61,12 +61,13 @@ def print_pairs(pairs: Mapping[str, Any]) -> None:
 
 
 def estimate_cell(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
-    """Return a final figure: "0.9500 (0.835-0.986, n=40)"."""
-    value = f"{estimate['value']:.4f}"
-    if not interval:
-        return value
-    low, high = estimate["low"], estimate["high"]
-    return f"{value} ({low:.3f}-{high:.3f}, n={estimate['n']})"
+    """Return a final figure: "0.9500 (0.835-0.986, n=40)"; None is "no number"."""
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    if value is None:
+        return "no number"
+    if not interval or low is None or high is None:
+        return f"{value:.4f}"
+    return f"{value:.4f} ({low:.3f}-{high:.3f}, n={estimate['n']})"
 
 
 def _compared(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,12 @@ def test_every_name_that_a_remedy_names_is_there(name):
     assert pkgutil.resolve_name(name) is not None
 
 
+def test_import_star_brings_the_names_that_have_an_equal():
+    scope = {}
+    exec("from tlcore.compat import *", scope)
+    assert set(scope) - {"__builtins__"} == set(SAME)
+
+
 def test_the_command_that_a_remedy_names_is_there():
     (named,) = re.findall(r"tlcore (\w+) IMAGE", str(dict(REMEDIES)))
     assert named in command.commands

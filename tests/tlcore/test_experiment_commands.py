@@ -224,6 +224,29 @@ class TestPublish:
         assert (told["page"], told["name"]) == (str(to / "index.html"), "Experiments")
         assert Path(told["log_dir"]).is_dir()
 
+    @pytest.mark.parametrize(
+        "history", [{"epoch": "abc"}, {"epoch": [10**400]}, {"loss": ["<b>"]}]
+    )
+    def test_of_all_one_with_an_odd_history_is_left_out(
+        self, experiments, out, history
+    ):
+        finished(out, "model_0").update(history=history)
+        code, _, err = experiments("publish", "--one-shot")
+        assert (code, "left out: " in err) == (0, True)
+
+    def test_a_figure_that_is_no_number_is_told_and_the_others_listed(
+        self, experiments, out
+    ):
+        odd, wrong = finished(out, "model_0"), finished(out, "model_1")
+        figure = {"value": None, "low": None, "high": None, "n": 4}
+        odd.update(final={"val_accuracy": figure})
+        wrong.update(final={"val_accuracy": {**figure, "value": "<b>"}})
+        code, text, _ = experiments("list")
+        assert code == 0
+        assert text.count("no number") == 1
+        assert text.count("damaged") == 1
+        assert experiments("compare")[0] == 0
+
     def test_of_all_a_damaged_one_is_left_out_and_of_some_it_is_wrong(
         self, experiments, out
     ):

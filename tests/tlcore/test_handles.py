@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -96,6 +97,15 @@ class TestFolders:
     def test_a_text_graph_will_do(self, tmp_path):
         write_model(tmp_path, {"saved_model.pbtxt": b"x"})
         assert resolve(tmp_path) == tmp_path
+
+    @pytest.mark.parametrize("handle", ["", None, 0, "a\0b", b"m"])
+    def test_what_is_no_handle_is_refused(self, handle):
+        with pytest.raises(ValueError, match="must be the folder .*Received: handle="):
+            resolve(handle)
+
+    def test_the_home_of_nobody_is_not_there(self):
+        with pytest.raises(FileNotFoundError, match="handle='~nobody-of-this-name/m'"):
+            resolve("~nobody-of-this-name/m")
 
     def test_what_is_not_there_is_answered_with_the_forms(self):
         with pytest.raises(FileNotFoundError) as caught:
@@ -245,6 +255,19 @@ class TestAddresses:
         (cache / f"{name}.lock").write_text("host.1.dead")
         assert (resolve(url) / "saved_model.pb").read_bytes() == GRAPH
         assert slept
+
+    def test_what_a_killed_download_left_is_removed_at_once(self, server, cache):
+        url = server.serve("/m/1", packed(FILES))
+        name = hashlib.sha1(url.encode()).hexdigest()
+        with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+            pass
+        cache.mkdir()
+        (cache / f"{name}.lock").write_text(f"{socket.gethostname()}.{gone.pid}.dead")
+        for left in (f"{name}.dead.tmp", f"{name}.tlcore"):
+            (cache / left).mkdir()
+            (cache / left / "archive").write_bytes(b"half")
+        folder = resolve(url)
+        assert [x.name for x in left_in(cache)] == [folder.name]
 
     def test_two_processes_at_once_download_once(self, server, cache):
         url = server.serve("/m/1", packed(FILES), seconds=0.3)

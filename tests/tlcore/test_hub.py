@@ -172,6 +172,14 @@ class TestTrainable:
             (loss,) = small.losses
             assert float(loss) == pytest.approx(0.01 * squares)
 
+    def test_they_count_once_where_a_model_calls_it_twice(self, small):
+        small.trainable = True
+        images = keras.Input((32, 32, 3))
+        both = keras.layers.Add()([small(images), small(images)])
+        model = keras.Model(images, both)
+        model(images_for(small))
+        assert len(model.losses) == 1
+
     def test_the_losses_are_those_of_tf_hub(self, small_saved_model):
         hub = handles._tensorflow_hub()
         import tf_keras
@@ -502,6 +510,23 @@ class TestInCreateModel:
         assert tl.evaluate(model, test)["accuracy"].value >= 0.92
         tl.unfreeze(model)
         assert tl.trainable_summary(model.layers[-2]).trainable_params == 396_128
+
+
+def test_a_variable_of_text_is_no_weight(tmp_path):
+    import tensorflow as tf
+
+    class Named(tf.train.Checkpoint):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2])])
+        def __call__(self, inputs):
+            return inputs * self.scale
+
+    module = Named()
+    module.scale, module.title = tf.Variable(2.0), tf.Variable("text")
+    module.variables = [module.scale, module.title]
+    tf.saved_model.save(module, str(tmp_path / "m"))
+    layer = HubLayer(tmp_path / "m")
+    assert layer.count_params() == 1
+    keras.Sequential([keras.Input((2,)), layer]).save(tmp_path / "m.keras")
 
 
 def test_its_variables_are_the_saved_models_own_and_are_named_as_there(small):

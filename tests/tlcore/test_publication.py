@@ -451,6 +451,16 @@ class TestFollowing:
         assert 'class="badge removed"' in text
         assert "epoch 2: " in text
 
+    def test_a_run_that_is_damaged_meanwhile_is_kept_as_it_was(self, tmp_path):
+        run = begin(tmp_path / "runs")
+        train(run, 2)
+        steps = [lambda: (run.path / "run.json").write_text("{")]
+        page, said, _ = self.follow(run, tmp_path / "p", steps)
+        assert said[1] == f"{run.name} was damaged; the page keeps what was known of it"
+        text = page.read_text("utf-8")
+        assert 'class="badge damaged"' in text
+        assert "epoch 2: " in text
+
     @pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit])
     def test_ctrl_c_leaves_a_whole_page_of_what_was_known(self, tmp_path, how):
         run, to = begin(tmp_path / "runs"), tmp_path / "p"

@@ -95,6 +95,8 @@ def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
         assert recipe.weights == recipe.changed(backbone="my/folder").weights == "own"
         other = recipe.changed(backbone="vgg16")
         assert (other.from_hub, other.weights) == (False, "imagenet")
+        with pytest.raises(ValueError, match="0 or more. Received: last=-5"):
+            recipe.changed(last=-5)
         with pytest.raises(ValueError, match="brings its own weights.*weights='none'"):
             recipe.changed(weights="none")
     assert find_recipe("model_0").changed(backbone="my/folder").weights == "own"

@@ -61,6 +61,8 @@ def test_a_form_is_told_in_words(form, text):
         (Form((None, 2), "float32"), np.zeros((5, 2), np.uint8), True),
         (Form((None, 2), "float32"), np.zeros((5, 3)), False),
         (Form((None, 2), "float32"), np.zeros((5, 2, 1)), False),
+        (Form((None, 2), "uint8"), np.zeros((5, 2), np.float32), False),
+        (Form((None, 2), "int32"), np.zeros((5, 2), np.uint8), True),
         (Form((None,), "string"), np.array(["a", "b"]), True),
         (Form((None,), "string"), ["a", "b"], True),
         (Form((None,), "string"), np.zeros(2), False),
@@ -120,6 +122,58 @@ def test_a_mode_it_was_not_saved_for_is_refused(export, tmp_path):
         match="must be saved for training.*'here', saved for inference alone. Freeze",
     ):
         entry.run(np.ones((1, 2)), training=True)
+
+
+class NoInput(tf.train.Checkpoint):
+    @tf.function(input_signature=[])
+    def __call__(self):
+        return tf.zeros([1])
+
+
+class TwoInputs(tf.train.Checkpoint):
+    @tf.function(input_signature=[tf.TensorSpec([None]), tf.TensorSpec([None])])
+    def __call__(self, a, b):
+        return a + b
+
+
+class Nothing(tf.train.Checkpoint):
+    @tf.function(input_signature=[tf.TensorSpec([None])])
+    def __call__(self, inputs):
+        tf.print(inputs)
+
+
+class Untraced(tf.train.Checkpoint):
+    @tf.function
+    def __call__(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        (NoInput, "called with nothing"),
+        (TwoInputs, "called with a, b"),
+        (Nothing, "which gives nothing"),
+        (Untraced, "saved without having been called"),
+    ],
+)
+def test_what_cannot_be_called_on_one_input_is_refused(module, why, tmp_path):
+    model = saved(tmp_path, module())
+    with pytest.raises(ValueError, match=f"callable on one input.*, {why}. Call it by"):
+        find_entry(model, None, "here")
+
+
+def test_outputs_of_unknown_rank_cannot_be_built_around(tmp_path):
+    class Unranked(tf.train.Checkpoint):
+        @tf.function(input_signature=[tf.TensorSpec(None), tf.TensorSpec([], tf.bool)])
+        def __call__(self, inputs, training=False):
+            return inputs
+
+    entry = find_entry(saved(tmp_path, Unranked()), None, "here")
+    with pytest.raises(
+        ValueError, match="a known number of dimensions.*whose have non"
+    ):
+        entry.check_shapes()
 
 
 def test_one_that_was_saved_for_training_alone_is_refused(export, tmp_path):
