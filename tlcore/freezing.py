@@ -235,11 +235,12 @@ def fingerprint(variables: Iterable[Any]) -> str:
 
 
 def check_flags(model: keras.Model) -> None:
-    """Refuse a model in which a layer seems to train but cannot, its parent frozen.
+    """Refuse a model in which a layer is to train and its parent is frozen.
 
     Raises:
-        ValueError: a layer's `trainable` is True under a parent where it is False;
-            Keras would count none of its weights as trainable, without a word.
+        ValueError: a layer's `trainable` is True under a parent where it is False; the
+            parent counts none of its weights as trainable, and a model around both
+            may train them all the same, without a word.
     """
     for parent in _tree([model]):
         if parent.trainable:
