@@ -2,11 +2,13 @@
 
 import threading
 import time
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tlcore import handles
+from tlcore.experiments import start_run
 from tlcore.feature_cache import FOLDER_VARIABLE
 
 
@@ -118,6 +120,20 @@ def small_saved_model(tmp_path_factory):
     """Return the folder of a SavedModel of 1,488 parameters on 32 pixels."""
     folder = tmp_path_factory.mktemp("saved") / "small"
     return export_reusable(folder, small_network(), penalty=0.01)
+
+
+@pytest.fixture(scope="session")
+def ended():
+    """Return a function that writes a run that is done, and gives its folder."""
+    recipe = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
+
+    def write(out):
+        run = start_run(out, "model_3", recipe, now=datetime(2026, 1, 2, 3, 4, 5))
+        run.write_history({"epoch": [0, 1], "loss": [2.0, 1.0]})
+        run.finish("done")
+        return run.path
+
+    return write
 
 
 class Server:

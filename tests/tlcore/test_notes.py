@@ -1,22 +1,11 @@
 """Notes: a run knows where it was published."""
 
 import json
-from datetime import datetime
 
 import pytest
 
-from tlcore.experiments import list_runs, start_run
+from tlcore.experiments import list_runs
 from tlcore.notes import SCHEMA, note_publication, publications
-
-RECIPE = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
-MOMENT = datetime(2026, 1, 2, 3, 4, 5)
-
-
-def ended(out):
-    run = start_run(out, "model_3", RECIPE, now=MOMENT)
-    run.write_history({"epoch": [0, 1], "loss": [2.0, 1.0]})
-    run.finish("done")
-    return run.path
 
 
 def note(folder, **values):
@@ -27,7 +16,7 @@ def note(folder, **values):
     return said
 
 
-def test_a_run_knows_where_it_was_published(tmp_path):
+def test_a_run_knows_where_it_was_published(ended, tmp_path):
     path = ended(tmp_path / "runs")
     first = note(tmp_path / "page")
     note_publication(path, {**first, "name": "old"})
@@ -39,7 +28,7 @@ def test_a_run_knows_where_it_was_published(tmp_path):
     assert row["publications"] == [first, second]
 
 
-def test_a_page_that_is_gone_or_another_is_no_publication(tmp_path):
+def test_a_page_that_is_gone_or_another_is_no_publication(ended, tmp_path):
     path = ended(tmp_path / "runs")
     for name in ("gone", "another", "damaged"):
         note_publication(path, note(tmp_path / name, id=name))
@@ -50,7 +39,7 @@ def test_a_page_that_is_gone_or_another_is_no_publication(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"publications": [{}]}'])
-def test_a_damaged_note_is_told_and_the_run_listed(tmp_path, text):
+def test_a_damaged_note_is_told_and_the_run_listed(ended, tmp_path, text):
     path = ended(tmp_path)
     (path / "publications.json").write_text(text)
     with pytest.raises(ValueError, match=r"must be whole\. Received: .*Remove it"):
@@ -59,7 +48,7 @@ def test_a_damaged_note_is_told_and_the_run_listed(tmp_path, text):
     assert (row["status"], "publications.json" in row["reason"]) == ("done", True)
 
 
-def test_a_note_of_a_newer_version_is_refused(tmp_path):
+def test_a_note_of_a_newer_version_is_refused(ended, tmp_path):
     path = ended(tmp_path)
     document = {"schema": SCHEMA + 1, "publications": []}
     (path / "publications.json").write_text(json.dumps(document))

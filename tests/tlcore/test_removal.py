@@ -15,20 +15,13 @@ RECIPE = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)
 
 
-def ended(out):
-    run = start_run(out, "model_3", RECIPE, now=MOMENT)
-    run.write_history({"epoch": [0, 1], "loss": [2.0, 1.0]})
-    run.finish("done")
-    return run.path
-
-
 def gone():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     return process.pid
 
 
-def test_a_run_goes_with_all_its_files_and_nothing_else(tmp_path):
+def test_a_run_goes_with_all_its_files_and_nothing_else(ended, tmp_path):
     path, other = ended(tmp_path), ended(tmp_path)
     (path / "checkpoints").mkdir()
     (path / "checkpoints" / "a.weights.h5").write_bytes(b"x" * 1000)
@@ -39,7 +32,7 @@ def test_a_run_goes_with_all_its_files_and_nothing_else(tmp_path):
     assert list(path.parent.iterdir()) == [other]
 
 
-def test_links_in_a_run_go_and_what_they_lead_to_stays(tmp_path):
+def test_links_in_a_run_go_and_what_they_lead_to_stays(ended, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").touch()
     path = ended(tmp_path / "runs")
@@ -49,7 +42,7 @@ def test_links_in_a_run_go_and_what_they_lead_to_stays(tmp_path):
     assert (tmp_path / "precious" / "file").exists()
 
 
-def test_a_link_to_a_run_is_refused(tmp_path):
+def test_a_link_to_a_run_is_refused(ended, tmp_path):
     path = ended(tmp_path / "elsewhere")
     link = tmp_path / "20260102-030405"
     link.symlink_to(path)
@@ -79,7 +72,7 @@ def test_a_moment_with_other_files_in_it_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"schema": 99}'])
-def test_a_damaged_run_can_be_deleted(tmp_path, text):
+def test_a_damaged_run_can_be_deleted(ended, tmp_path, text):
     path = ended(tmp_path)
     if text is None:
         (path / "run.json").unlink()
@@ -112,7 +105,7 @@ def test_a_run_that_goes_on_is_refused_and_a_killed_one_is_not(tmp_path):
     assert not run.path.exists()
 
 
-def test_killed_halfway_it_leaves_no_half_run_and_the_next_sweeps(tmp_path):
+def test_killed_halfway_it_leaves_no_half_run_and_the_next_sweeps(ended, tmp_path):
     path, other = ended(tmp_path), ended(tmp_path)
     kill = (
         "import os, shutil, sys\n"
@@ -130,7 +123,7 @@ def test_killed_halfway_it_leaves_no_half_run_and_the_next_sweeps(tmp_path):
 
 
 def test_what_another_process_removes_at_the_same_time_is_no_error(
-    tmp_path, monkeypatch
+    ended, tmp_path, monkeypatch
 ):
     path = ended(tmp_path)
     rmtree = removal.shutil.rmtree
