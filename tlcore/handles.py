@@ -41,7 +41,7 @@ LOCK_SECONDS = 60
 _KAGGLE_HANDLE = re.compile(
     r"[\w.-]+/[\w.-]+/tensorflow2/[\w.-]+(/\d+)?", re.IGNORECASE
 )
-_SCHEMES = ("https://", "http://", "gs://")
+_ADDRESS = re.compile(r"https?://|gs://.*\.(tar\.gz|tgz|tar)$")
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 _MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _TF1_FILE = "tfhub_module.pb"
@@ -99,7 +99,7 @@ def resolve(handle: str | Path) -> Path:
     """
     text = absolute(handle)
     path = Path(text)
-    if text.startswith(_SCHEMES):
+    if _ADDRESS.match(text):
         folder = _downloaded(text)
     elif path.is_dir():
         folder = path
@@ -110,7 +110,7 @@ def resolve(handle: str | Path) -> Path:
     else:
         raise FileNotFoundError(
             f"A handle must be {FORMS}. Received: handle={str(handle)!r}, and there is "
-            "no such folder or file. Check the path; addresses are https, http or gs."
+            "no such folder or file. Check the path; addresses are https, http or gs://.../name.tar.gz."
         )
     return _model_folder(folder, text)
 
@@ -242,8 +242,6 @@ def _fetched(url: str, folder: Path) -> Path:
             return Path(resolver(url))
         except tf.errors.OpError as error:
             raise OSError(error.message) from error
-        except ValueError as error:  # a member that is a link, or leads elsewhere
-            raise _no_archive(url, f"cannot be unpacked: {error}") from error
 
 
 @contextlib.contextmanager
@@ -271,7 +269,10 @@ def _repacked(path: Path, handle: str) -> Path:
     try:
         with tarfile.open(path) as source, tarfile.open(plain, "w") as target:
             for member in source:
-                for parent in reversed(PurePosixPath(member.name).parents):
+                inside = PurePosixPath(member.name)
+                if ".." in inside.parts or not (member.isfile() or member.isdir()):
+                    raise _no_archive(handle, f"holds {member.name!r}, no file of it")
+                for parent in reversed(inside.parents):
                     if parent.name and str(parent) not in folders:
                         folders.add(str(parent))
                         entry = tarfile.TarInfo(str(parent))

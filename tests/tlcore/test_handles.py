@@ -283,7 +283,7 @@ class TestAddresses:
         assert resolve(url) == folder
         assert sorted(cache.iterdir()) == before
 
-    @pytest.mark.parametrize("scheme", ["ftp", "file", "s3"])
+    @pytest.mark.parametrize("scheme", ["ftp", "file", "s3", "gs"])
     def test_an_address_of_another_kind_is_refused(self, scheme, cache):
         with pytest.raises(FileNotFoundError, match="addresses are https, http or gs"):
             resolve(f"{scheme}://host/model")
@@ -291,7 +291,9 @@ class TestAddresses:
 
     def test_members_that_lead_elsewhere_are_refused(self, server, cache):
         url = server.serve("/m/1", packed({**FILES, "../outside": b"x"}))
-        with pytest.raises(ValueError, match="came cannot be unpacked: .*Check the ad"):
+        with pytest.raises(
+            ValueError, match=r"came holds '\.\./outside', no file of it"
+        ):
             resolve(url)
         assert not left_in(cache)
 
