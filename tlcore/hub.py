@@ -150,6 +150,7 @@ class HubLayer(keras.layers.Layer):
         """Return what `from_config` needs; of the SavedModel only where it is."""
         return {
             **super().get_config(),
+            "trainable": self.trainable and self.can_train,
             "handle": self.handle,
             "signature": self.signature,
             "output_key": self.output_key,

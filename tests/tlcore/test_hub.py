@@ -205,7 +205,8 @@ class TestTrainable:
         with pytest.raises(ValueError, match="only does inference.*Leave one of them"):
             HubLayer(small_saved_model, trainable=True, signature="serving_default")
         layer = HubLayer(small_saved_model, signature="serving_default")
-        layer.trainable = True
+        layer.trainable = True  # as `model.trainable = True` sets it
+        assert HubLayer.from_config(layer.get_config()).trainable_weights == []
         assert not layer.can_train
         assert layer.trainable_weights == []
         assert layer.count_params() == 1_488
