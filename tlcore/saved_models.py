@@ -343,7 +343,8 @@ def _converted(form: Form, tensor: Any) -> Any:
 
 def _described(forms: Any) -> str:
     if isinstance(forms, Mapping):
-        return ", ".join(f"{name}: {_described(x)}" for name, x in forms.items())
+        named = sorted(forms.items())
+        return ", ".join(f"{name}: {_described(form)}" for name, form in named)
     if isinstance(forms, list | tuple):
         return ", ".join(map(_described, forms))
     return str(forms)
