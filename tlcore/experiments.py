@@ -13,16 +13,17 @@ import os
 import re
 import socket
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcore import notes
+from tlcore import documents, notes
 from tlcore.files import STAMP_FORMAT, write_text
 from tlcore.names import did_you_mean
+from tlcore.processes import is_alive
 
 RUN_SCHEMA = 1
 # History of the format of run.json:
@@ -38,8 +39,8 @@ NO_SCALARS = ("epoch", "phase")
 """Columns of a history that were not measured."""
 
 _MOMENT = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
-"""What reading a document of another form raises."""
+_REMEDY = "Delete the run's folder and run the recipe again."
+"""What to do with a damaged run.json."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,11 @@ class Run:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Return the classes that it was trained on; ValueError if it does not say."""
-        try:
+        with reading(self):
             names = self.document["data"]["classes"]
             if isinstance(names, list) and all(isinstance(n, str) for n in names):
                 return tuple(names)
-        except (KeyError, TypeError) as error:
-            raise _damaged(self.path / RUN_FILE, error) from error
-        raise _damaged(self.path / RUN_FILE, TypeError("classes must be names"))
+            raise TypeError("classes must be names")
 
     def update(self, **values: Any) -> None:
         """Change entries of `run.json` and write it, whole."""
@@ -173,30 +172,20 @@ def read_run(path: str | Path) -> Run:
             "A run must be a folder with a run.json, such as "
             f"runs/model_3/20260101-120000. Received: run={str(path)!r}."
         )
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        schema = int(document["schema"])
-    except (*_MALFORMED, RecursionError) as error:
-        raise _damaged(file, error) from error
-    if schema > RUN_SCHEMA:
-        raise ValueError(
-            f"This version reads run.json up to schema {RUN_SCHEMA}. "
-            f"Received: schema={schema} in {str(file)!r}. Install a newer tlcore."
-        )
-    return Run(file.parent, document)
+
+    def parse(document: Any) -> Run:
+        return Run(file.parent, document)
+
+    return documents.read_document(file, parse, newest=RUN_SCHEMA, remedy=_REMEDY)
 
 
-@contextmanager
-def reading(run: Run) -> Iterator[None]:
+def reading(run: Run) -> AbstractContextManager[None]:
     """Have what a document of another form raises be a sentence.
 
     Raises:
         ValueError: the block did not find in `run.json` what a run writes there.
     """
-    try:
-        yield
-    except _MALFORMED as error:
-        raise _damaged(run.path / RUN_FILE, error) from error
+    return documents.reading(run.path / RUN_FILE, _REMEDY)
 
 
 def find_run(name: str, out: str | Path) -> Path:
@@ -360,14 +349,6 @@ def _counted(run: Run) -> dict[str, int]:
     return {"tags": len(columns), "scalars": sum(map(len, columns))}
 
 
-def _damaged(file: Path, error: Exception) -> ValueError:
-    return ValueError(
-        f"A run.json must be whole. Received: {str(file)!r}, which cannot be read "
-        f"({type(error).__name__}: {error}). Delete the run's folder and run the "
-        "recipe again."
-    )
-
-
 def _finite(value: Any) -> Any:
     """Copy nested values with None for NaN and infinity, which JSON has no word for."""
     if isinstance(value, dict):
@@ -412,13 +393,7 @@ def _status(document: Mapping[str, Any]) -> str:
     status, process = str(document["status"]), document["process"]
     if status != "running" or process["host"] != socket.gethostname():
         return status
-    try:
-        os.kill(process["pid"], 0)
-    except ProcessLookupError:
-        return "killed"
-    except PermissionError:
-        pass  # it is there, and someone else's
-    return status
+    return status if is_alive(process["pid"]) else "killed"
 
 
 def _epoch_seconds(

@@ -25,6 +25,8 @@ from filelock import FileLock
 from packaging.version import parse
 
 from tlcore import archives
+from tlcore.catalogue import CATALOGUE
+from tlcore.processes import is_alive
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
 """Names the folder of TF Hub's cache; `tlcore/hub` where caches are kept, by default.
@@ -54,7 +56,9 @@ FORMS = (
 
 
 def is_handle(text: str) -> bool:
-    """Tell whether `text` has the form of a handle rather than of a name."""
+    """Tell whether `text` is a handle rather than a name, of the catalogue or not."""
+    if text in CATALOGUE:
+        return False
     return "/" in text or text.endswith(_ARCHIVE_SUFFIXES) or Path(text).is_dir()
 
 
@@ -195,23 +199,13 @@ def _sweep(folder: Path) -> None:
     lock = folder.with_name(f"{folder.name}.lock")
     with contextlib.suppress(FileNotFoundError, ValueError):
         host, process, name = lock.read_text().rsplit(".", 2)
-        if host == socket.gethostname() and not _is_alive(int(process)):
+        if host == socket.gethostname() and not is_alive(int(process)):
             lock.unlink()
             shutil.rmtree(f"{folder}.{name}.tmp", ignore_errors=True)
 
 
 def _aside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.tlcore")
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is there, and someone else's
-    return True
 
 
 def _fetched(url: str, folder: Path) -> Path:

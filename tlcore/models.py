@@ -20,7 +20,7 @@ from tlcore.backbones import (
     load_backbone,
     scheme_of,
 )
-from tlcore.catalogue import CATALOGUE, find_entry
+from tlcore.catalogue import find_entry
 from tlcore.handles import FORMS, is_handle
 from tlcore.hub import HubLayer
 from tlcore.names import did_you_mean
@@ -186,7 +186,7 @@ def _resolve(
             f"keras.Model. Received: backbone={backbone!r}."
         )
     backbone = str(backbone)
-    if backbone not in CATALOGUE and is_handle(backbone):
+    if is_handle(backbone):
         if weights != "imagenet":
             raise ValueError(
                 "A SavedModel brings its own weights. Received: "

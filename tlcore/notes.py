@@ -8,7 +8,9 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from tlcore.documents import MALFORMED, read_document
 from tlcore.files import write_text
 
 NOTE_FILE = "publications.json"
@@ -19,9 +21,6 @@ PUBLICATION_FILE = "published.json"
 SCHEMA = 1
 # History of the format of publications.json:
 # 1  the first.
-
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What reading a document of another form raises."""
 
 
 def note_publication(path: str | Path, publication: Mapping[str, str]) -> None:
@@ -49,7 +48,7 @@ def publications(path: str | Path) -> list[dict[str, str]]:
     there = []
     for note in _notes(Path(path)):
         file = Path(note["folder"]) / PUBLICATION_FILE
-        with suppress(*_MALFORMED, OSError):  # another file, or none, is there now
+        with suppress(*MALFORMED, OSError):  # another file, or none, is there now
             if json.loads(file.read_text(encoding="utf-8"))["id"] == note["id"]:
                 there.append(note)
     return there
@@ -60,18 +59,9 @@ def _notes(path: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
     names = ("id", "name", "description", "folder", "updated")
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        schema = int(document["schema"])
-        notes = [{n: str(note[n]) for n in names} for note in document["publications"]]
-    except _MALFORMED as error:
-        raise ValueError(
-            f"A {NOTE_FILE} must be whole. Received: {str(file)!r}, which cannot be "
-            f"read ({type(error).__name__}: {error}). Remove it and publish again."
-        ) from error
-    if schema > SCHEMA:
-        raise ValueError(
-            f"This version reads {NOTE_FILE} up to schema {SCHEMA}. "
-            f"Received: schema={schema} in {str(file)!r}. Install a newer tlcore."
-        )
-    return notes
+
+    def parse(document: Any) -> list[dict[str, str]]:
+        return [{n: str(note[n]) for n in names} for note in document["publications"]]
+
+    remedy = "Remove it and publish again."
+    return read_document(file, parse, newest=SCHEMA, remedy=remedy)

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,16 @@ class _Shown:
     history: Mapping[str, Sequence[float | None]]
     epochs: Sequence[int]
     sections: Sequence[Section]
-    pictures: Sequence[tuple[str, str]]
 
     @property
     def name(self) -> str:
         """Return the id of the run."""
         return self.run.name
+
+    @cached_property
+    def pictures(self) -> list[tuple[str, str]]:
+        """Return what each picture shows, and an address that holds it."""
+        return list(_pictures(self.run))
 
 
 def render(
@@ -77,7 +81,7 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"cell": _cell, "numbers": tables.numbers}
-    names = dict.fromkeys(n for one in shown for n in one.row["final"])
+    names = sorted({n for one in shown for n in one.row["final"]}, key=_order)
     same, differing = _compared(shown)
     return environment.get_template("publication.html.j2").render(
         publication=publication,
@@ -86,10 +90,10 @@ def render(
         version=__version__,
         refresh=_READ_AGAIN_SECONDS if live else None,
         going=[one.name for one in shown if one.status == "running"],
-        final_names=sorted(names, key=_order),
+        final_names=names,
         samples=[curves.sample(one.place) for one in shown],
         charts=list(_charts(shown)),
-        intervals=list(_intervals(shown, sorted(names, key=_order))),
+        intervals=list(_intervals(shown, names)),
         same=same,
         differing=differing,
     )
@@ -128,7 +132,6 @@ def _shown(place: int, run: Run) -> _Shown:
             },
             epochs=[_epoch(epoch) for epoch in history.get("epoch", [])],
             sections=overview(run, public=True),
-            pictures=list(_pictures(run)),
         )
 
 

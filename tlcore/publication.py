@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcore import event_files, page
+from tlcore.documents import read_document
 from tlcore.experiments import Run, read_run, reading
 from tlcore.files import write_bytes, write_text
 from tlcore.notes import PUBLICATION_FILE, note_publication
@@ -156,22 +157,13 @@ def _read(folder: Path) -> Publication | None:
             f"Received: to={str(folder)!r}, which holds something else. "
             "Choose another with --to."
         )
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        schema = int(document["schema"])
-        texts = {n: str(document[n]) for n in ("id", "name", "description", "created")}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"A {PUBLICATION_FILE} must be whole. Received: {str(file)!r}, which "
-            f"cannot be read ({type(error).__name__}: {error}). Remove the "
-            "publication, or choose another folder with --to."
-        ) from error
-    if schema > SCHEMA:
-        raise ValueError(
-            f"This version reads {PUBLICATION_FILE} up to schema {SCHEMA}. "
-            f"Received: schema={schema} in {str(file)!r}. Install a newer tlcore."
-        )
-    return Publication(folder=folder, **texts)
+
+    def parse(document: Any) -> Publication:
+        names = ("id", "name", "description", "created")
+        return Publication(folder=folder, **{n: str(document[n]) for n in names})
+
+    remedy = "Remove the publication, or choose another folder with --to."
+    return read_document(file, parse, newest=SCHEMA, remedy=remedy)
 
 
 def _require_names_of_their_own(runs: Sequence[Run]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from tlcore.catalogue import CATALOGUE, find_entry
+from tlcore.catalogue import find_entry
 from tlcore.handles import KAGGLE, is_handle
 from tlcore.names import did_you_mean
 
@@ -68,7 +68,7 @@ class Recipe:
     @property
     def from_hub(self) -> bool:
         """Return whether the backbone is a SavedModel."""
-        return self.backbone not in CATALOGUE and is_handle(self.backbone)
+        return is_handle(self.backbone)
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as a mapping, for a JSON file."""
