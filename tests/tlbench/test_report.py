@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import time
-from html.parser import HTMLParser
 
 import pytest
 
@@ -62,31 +61,12 @@ def page(results):
     return report.build(results)[0]
 
 
-class Tags(HTMLParser):
-    """Every element of a page with its attributes, and whether all were closed."""
-
-    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.open = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_the_same_files_give_the_same_bytes(results):
     assert report.build(results) == report.build(results)
 
 
-def test_the_page_is_whole_and_fetches_nothing(page):
-    tags = Tags(page)
+def test_the_page_is_whole_and_fetches_nothing(tags_of, page):
+    tags = tags_of(page)
     assert tags.open == []
     assert not {tag for tag, _ in tags.found} & {"script", "link", "img", "iframe"}
     urls = [

@@ -12,7 +12,6 @@ import sys
 import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -124,31 +123,9 @@ def text(page):
     return page.read_text("utf-8")
 
 
-class Tags(HTMLParser):
-    """Every element of a page with its attributes, and whether all were closed."""
-
-    VOID = frozenset({"meta", "img", "br", "input"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.open = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 class TestPage:
-    def test_it_is_whole_and_asks_for_nothing(self, text):
-        tags = Tags(text)
+    def test_it_is_whole_and_asks_for_nothing(self, tags_of, text):
+        tags = tags_of(text)
         assert tags.open == []
         names = {tag for tag, _ in tags.found}
         assert not names & {"script", "link", "iframe", "object", "form", "base", "a"}
@@ -191,8 +168,10 @@ class TestPage:
         assert ">seed<" not in differing
         assert ">seed</th><td>42</td>" in same
 
-    def test_pictures_are_in_it_no_larger_than_needed_and_say_nothing(self, text):
-        sources = [a for tag, a in Tags(text).found if tag == "img"]
+    def test_pictures_are_in_it_no_larger_than_needed_and_say_nothing(
+        self, tags_of, text
+    ):
+        sources = [a for tag, a in tags_of(text).found if tag == "img"]
         assert len(sources) == 6
         assert all(a["alt"].strip() for a in sources)
         for source in sources:
@@ -201,8 +180,8 @@ class TestPage:
                 assert max(image.size) <= PICTURE_PIXELS
                 assert not set(image.info) & {"Software", "Title", "exif", "comment"}
 
-    def test_headers_and_pictures_can_be_read_aloud(self, text):
-        tags = Tags(text)
+    def test_headers_and_pictures_can_be_read_aloud(self, tags_of, text):
+        tags = tags_of(text)
         ids = [a["id"] for _, a in tags.found if "id" in a]
         assert len(ids) == len(set(ids))
         for tag, attributes in tags.found:
@@ -243,12 +222,12 @@ class TestPage:
         assert "chart-loss" not in text
         assert "chart-val-loss" in text
 
-    def test_one_run_has_no_boxes_and_its_details_open(self, paths, tmp_path):
-        tags = Tags(write(paths[:1], tmp_path / "page").read_text("utf-8"))
+    def test_one_run_has_no_boxes_and_its_details_open(self, tags_of, paths, tmp_path):
+        tags = tags_of(write(paths[:1], tmp_path / "page").read_text("utf-8"))
         assert not [a for tag, a in tags.found if tag == "input"]
         assert all("open" in a for tag, a in tags.found if tag == "details")
 
-    def test_a_hundred_runs_have_letters_and_styles(self, tmp_path):
+    def test_a_hundred_runs_have_letters_and_styles(self, tags_of, tmp_path):
         runs = []
         for number in range(100):
             run = begin(tmp_path / "runs", minute=number)
@@ -256,7 +235,7 @@ class TestPage:
             runs.append(run.path)
         text = write(runs, tmp_path / "page").read_text("utf-8")
         assert '<b class="key">CV</b>' in text
-        assert Tags(text).open == []
+        assert tags_of(text).open == []
 
 
 class TestPublishing:
@@ -462,7 +441,7 @@ class TestFollowing:
         assert "epoch 2: " in text
 
     @pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit])
-    def test_ctrl_c_leaves_a_whole_page_of_what_was_known(self, tmp_path, how):
+    def test_ctrl_c_leaves_a_whole_page_of_what_was_known(self, tags_of, tmp_path, how):
         run, to = begin(tmp_path / "runs"), tmp_path / "p"
 
         def interrupt():
@@ -472,7 +451,7 @@ class TestFollowing:
         with pytest.raises(how):
             self.follow(run, to, [interrupt])
         text = (to / "index.html").read_text("utf-8")
-        assert Tags(text).open == []
+        assert tags_of(text).open == []
         assert "epoch 3: " in text
         assert 'http-equiv="refresh"' not in text
         assert publications(run.path)

@@ -1,0 +1,33 @@
+"""What the tests of both packages share: the elements of a page."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+
+class Tags(HTMLParser):
+    """Every element of a page with its attributes, and whether all were closed."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="session")
+def tags_of():
+    """Return what reads the elements of a page."""
+    return Tags
