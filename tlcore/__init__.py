@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tlcore.archives import ARCHIVES as ARCHIVES
-    from tlcore.archives import fetch as fetch
     from tlcore.backbones import load_backbone as load_backbone
     from tlcore.callbacks import checkpoint_callback as checkpoint_callback
     from tlcore.callbacks import early_stopping_callback as early_stopping_callback
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
     from tlcore.catalogue import list_backbones as list_backbones
-    from tlcore.datasets import image_folder as image_folder
-    from tlcore.datasets import load_splits as load_splits
+    from tlcore.data.archives import ARCHIVES as ARCHIVES
+    from tlcore.data.archives import fetch as fetch
+    from tlcore.data.image_folder import image_folder as image_folder
+    from tlcore.data.sample_images import write_sample_images as write_sample_images
+    from tlcore.data.sample_images import write_sample_splits as write_sample_splits
+    from tlcore.data.splits import load_splits as load_splits
     from tlcore.freezing import freeze as freeze
     from tlcore.freezing import frozen_fingerprint as frozen_fingerprint
     from tlcore.freezing import trainable_summary as trainable_summary
@@ -31,15 +33,13 @@ if TYPE_CHECKING:
     from tlcore.plots import plot_history as plot_history
     from tlcore.plots import plot_images as plot_images
     from tlcore.recipes import RECIPES as RECIPES
-    from tlcore.sample_images import write_sample_images as write_sample_images
-    from tlcore.sample_images import write_sample_splits as write_sample_splits
     from tlcore.training import evaluate as evaluate
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
     from tlcore.training import fit as fit
 
 _HOMES = {
-    "ARCHIVES": "archives",
+    "ARCHIVES": "data.archives",
     "HubLayer": "hub",
     "RECIPES": "recipes",
     "checkpoint_callback": "callbacks",
@@ -48,23 +48,23 @@ _HOMES = {
     "early_stopping_callback": "callbacks",
     "evaluate": "training",
     "feature_extract": "training",
-    "fetch": "archives",
+    "fetch": "data.archives",
     "fine_tune": "training",
     "fit": "training",
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
-    "image_folder": "datasets",
+    "image_folder": "data.image_folder",
     "list_backbones": "catalogue",
     "load_backbone": "backbones",
     "load_model": "models",
-    "load_splits": "datasets",
+    "load_splits": "data.splits",
     "plot_history": "plots",
     "plot_images": "plots",
     "tensorboard_callback": "callbacks",
     "trainable_summary": "freezing",
     "unfreeze": "freezing",
-    "write_sample_images": "sample_images",
-    "write_sample_splits": "sample_images",
+    "write_sample_images": "data.sample_images",
+    "write_sample_splits": "data.sample_images",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the names above, for `import *` and help()

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from tlcore.names import did_you_mean
+from tlcore.arguments import did_you_mean
 
 _FLOAT32 = "float32"
 """Pixels keep full precision whatever the policy of the network behind them."""

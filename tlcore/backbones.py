@@ -16,8 +16,8 @@ from typing import Any
 import h5py
 import keras
 
+from tlcore.arguments import did_you_mean
 from tlcore.catalogue import CATALOGUE, CatalogueEntry, find_entry
-from tlcore.names import did_you_mean
 from tlcore.sample_net import SAMPLE_NET_WEIGHTS
 
 _PACKAGE = "tlcore"

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.datasets import ImageFolder
+from tlcore.data.image_folder import ImageFolder
 from tlcore.feature_cache import (
     FeatureCache,
     TooLargeError,

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import keras
 
+from tlcore.arguments import did_you_mean
 from tlcore.files import STAMP_FORMAT
-from tlcore.names import did_you_mean
 
 
 def tensorboard_callback(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from tlcore.names import did_you_mean
+from tlcore.arguments import did_you_mean
 
 
 @dataclass(frozen=True)

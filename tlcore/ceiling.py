@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.caching import CacheOptions, evaluation_rows
-from tlcore.datasets import ImageFolder
+from tlcore.data.image_folder import ImageFolder
 from tlcore.estimates import Estimate, proportion
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 5))

@@ -167,7 +167,7 @@ def sample_images(
 
     The same bytes on every machine.
     """
-    from tlcore.sample_images import write_sample_splits
+    from tlcore.data.sample_images import write_sample_splits
 
     write_sample_splits(
         directory, classes=classes, per_class=per_class, size=size, seed=seed
@@ -184,7 +184,7 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
 
     ARCHIVE is a name the tutorials use (a wrong one lists them), an address or a file.
     """
-    from tlcore import archives
+    from tlcore.data import archives
 
     click.echo(archives.fetch(archive, directory, sha256=sha256))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from types import FrameType, MappingProxyType
 
-from tlcore.names import did_you_mean
+from tlcore.arguments import did_you_mean
 
 SAME: Mapping[str, str] = MappingProxyType(
     {
@@ -64,8 +64,8 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         ),
         "legacy": "keras.optimizers.Adam and so on for optimizers.legacy",
         "load_and_prep_image": (
-            "tlcore.images.read_image(path, (224, 224)); models of create_model take "
-            "its [0, 255] as it is"
+            "tlcore.data.images.read_image(path, (224, 224)); models of create_model "
+            "take its [0, 255] as it is"
         ),
         "np_utils": "keras.utils, for np_utils.to_categorical too",
         "plot_loss_curves": "tlcore.plot_history(history)",

@@ -19,7 +19,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from tlcore.names import did_you_mean
+from tlcore.arguments import did_you_mean
 from tlcore.two_workers import TwoWorkers
 
 Status: TypeAlias = Literal["affected", "not affected", "cannot tell"]

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcore import documents, notes
+from tlcore.arguments import did_you_mean
 from tlcore.files import STAMP_FORMAT, write_text
-from tlcore.names import did_you_mean
 from tlcore.processes import is_alive
 
 RUN_SCHEMA = 1

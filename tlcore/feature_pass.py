@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.compilation import Compiled, compiled
-from tlcore.datasets import ImageFolder
+from tlcore.data.image_folder import ImageFolder
 from tlcore.determinism import arithmetic, is_deterministic
 from tlcore.feature_cache import (
     BLOCK_ROWS,

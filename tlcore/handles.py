@@ -24,8 +24,9 @@ from typing import IO, Any
 from filelock import FileLock
 from packaging.version import parse
 
-from tlcore import archives
 from tlcore.catalogue import CATALOGUE
+from tlcore.data import archives
+from tlcore.data.download import download
 from tlcore.processes import is_alive
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
@@ -222,7 +223,7 @@ def _fetched(url: str, folder: Path) -> Path:
             aside.mkdir()
             opened.callback(shutil.rmtree, aside)
             path = aside / "archive"
-            archives.download(getattr(request, "full_url", request), path, title=url)
+            download(getattr(request, "full_url", request), path, title=url)
             plain = _repacked(path, url)
             return opened.enter_context(plain.open("rb"))  # TF Hub closes none
 

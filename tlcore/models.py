@@ -12,6 +12,7 @@ from zipfile import BadZipFile, is_zipfile
 
 import keras
 
+from tlcore.arguments import did_you_mean
 from tlcore.augmentation import create_augmentation
 from tlcore.backbones import (
     Backbone,
@@ -23,7 +24,6 @@ from tlcore.backbones import (
 from tlcore.catalogue import find_entry
 from tlcore.handles import FORMS, is_handle
 from tlcore.hub import HubLayer
-from tlcore.names import did_you_mean
 from tlcore.saved_models import TEXT, Form
 
 HEADS = ("pool", "dense")

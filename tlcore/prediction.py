@@ -14,8 +14,8 @@ import numpy as np
 
 from tlcore.backbones import contract_layer, load_classifier
 from tlcore.catalogue import find_entry
+from tlcore.data.images import check_images, read_image
 from tlcore.experiments import read_run
-from tlcore.images import check_images, read_image
 from tlcore.models import load_model
 
 BATCH_IMAGES = 32

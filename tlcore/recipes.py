@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
+from tlcore.arguments import did_you_mean
 from tlcore.catalogue import find_entry
 from tlcore.handles import KAGGLE, is_handle
-from tlcore.names import did_you_mean
 
 IMAGENET, OWN = "imagenet", "own"
 """Weights: of the catalogue, by default; of a SavedModel, always."""

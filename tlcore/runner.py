@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.catalogue import find_entry
-from tlcore.datasets import ImageFolder, Splits, load_splits
+from tlcore.data.image_folder import ImageFolder
+from tlcore.data.splits import Splits, load_splits
 from tlcore.event_files import write_events
 from tlcore.experiments import Run, check_writable, start_run
 from tlcore.files import replacing

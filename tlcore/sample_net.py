@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 SAMPLE_NET_WEIGHTS: Path = Path(__file__).parent / "weights/sample_net.weights.h5"
-"""Weights trained on `tlcore.sample_images.PRETRAINING_KINDS`, for any input size."""
+"""Weights trained on `tlcore.data.drawing.PRETRAINING_KINDS`, for any input size."""
 
 _SMALLEST_SIDE_PIXELS = 32
 _MOMENTUM = 0.9

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore.names import did_you_mean
+from tlcore.arguments import did_you_mean
 
 TEXT = "string"
 _TRAINING = "training"

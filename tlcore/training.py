@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.arguments import did_you_mean
 from tlcore.caching import (
     AUTO,
     CacheOptions,
@@ -25,7 +26,7 @@ from tlcore.caching import (
     training_feed,
 )
 from tlcore.callbacks import LossGuard, check_monitors, monitored
-from tlcore.datasets import ImageFolder
+from tlcore.data.image_folder import ImageFolder
 from tlcore.estimates import Estimate, mean, proportion
 from tlcore.freezing import (
     check_compiled,
@@ -34,7 +35,6 @@ from tlcore.freezing import (
     freeze,
     unfreeze,
 )
-from tlcore.names import did_you_mean
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 

@@ -20,8 +20,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.data.drawing import PRETRAINING_KINDS, draw_sample_image
 from tlcore.files import replacing
-from tlcore.sample_images import PRETRAINING_KINDS, draw_sample_image
 from tlcore.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 
 IMAGE_SIZE_PIXELS = 96

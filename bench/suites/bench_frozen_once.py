@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import tlcore as tl
-from tlcore.datasets import load_splits
+from tlcore.data.splits import load_splits
 from tlcore.feature_cache import BLOCK_ROWS, Builder, FeatureCache, Key
 from tlcore.tensors import Tensor
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 import tlcore as tl
-from tlcore.datasets import Splits
+from tlcore.data.splits import Splits
 from tlcore.feature_cache import FOLDER_VARIABLE
 
 CLASSES, PER_CLASS, SIZE, BATCH = 10, 20, 96, 32

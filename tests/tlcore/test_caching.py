@@ -12,10 +12,10 @@ import pytest
 from tlcore import caching, feature_pass
 from tlcore.caching import CacheOptions, redirected, training_feed
 from tlcore.callbacks import EpochClock, checkpoint_callback
-from tlcore.datasets import image_folder
+from tlcore.data.image_folder import image_folder
+from tlcore.data.sample_images import write_sample_images
 from tlcore.freezing import unfreeze
 from tlcore.models import create_model, load_model
-from tlcore.sample_images import write_sample_images
 from tlcore.training import evaluate, feature_extract, fine_tune, fit
 
 SHAPE = (32, 32, 3)

@@ -7,9 +7,9 @@ import pytest
 from tlcore import ceiling
 from tlcore.caching import CacheOptions
 from tlcore.ceiling import feature_ceiling
-from tlcore.datasets import image_folder
+from tlcore.data.image_folder import image_folder
+from tlcore.data.sample_images import write_sample_images
 from tlcore.models import create_model
-from tlcore.sample_images import write_sample_images
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from tlcore import cli
-from tlcore.sample_images import write_sample_splits
+from tlcore.data.sample_images import write_sample_splits
 
 # What a shell sent to the background ignores Ctrl-C, and nohup the end of a terminal;
 # both hand that down.

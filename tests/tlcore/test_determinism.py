@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
+from tlcore.data.sample_images import write_sample_splits
 from tlcore.determinism import make_deterministic, set_seed, versions
-from tlcore.sample_images import write_sample_splits
 
 RUN = """
 import sys

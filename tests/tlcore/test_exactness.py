@@ -12,9 +12,9 @@ import pytest
 
 from tlcore.backbones import contract_layer, load_backbone
 from tlcore.catalogue import find_entry
-from tlcore.datasets import image_folder
+from tlcore.data.image_folder import image_folder
+from tlcore.data.sample_images import write_sample_images
 from tlcore.models import create_model
-from tlcore.sample_images import write_sample_images
 from tlcore.training import fine_tune
 
 SIZES = {

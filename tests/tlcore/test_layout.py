@@ -37,7 +37,8 @@ FRAMEWORK_FREE = (
 MAY_IMPORT_TENSORFLOW = {
     "tlcore.compilation",
     "tlcore.costs",
-    "tlcore.datasets",
+    "tlcore.data.image_folder",
+    "tlcore.data.pipeline",
     "tlcore.determinism",
     "tlcore.handles",
     "tlcore.saved_models",
@@ -91,7 +92,12 @@ def test_what_lists_and_checks_names_loads_no_framework(module):
 
 @pytest.mark.parametrize(
     "module",
-    ["tlcore.datasets", "tlcore.plots", "tlcore.archives", "tlcore.sample_images"],
+    [
+        "tlcore.data.image_folder",
+        "tlcore.plots",
+        "tlcore.data.archives",
+        "tlcore.data.sample_images",
+    ],
 )
 def test_modules_that_read_and_draw_load_their_framework_late(module):
     heavy = {"tensorflow", "keras", "matplotlib"}

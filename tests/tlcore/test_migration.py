@@ -27,8 +27,8 @@ from PIL import Image
 
 import tlcore as tl
 from tlcore.cli import main
+from tlcore.data.sample_images import write_sample_images
 from tlcore.experiments import start_run
-from tlcore.sample_images import write_sample_images
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/migration.md"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tlcore.cli import tlcore
-from tlcore.sample_images import write_sample_images
+from tlcore.data.sample_images import write_sample_images
 
 README = Path(__file__).parents[2] / "README.md"
 pytestmark = pytest.mark.skipif(

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from tlcore import runner
+from tlcore.data.sample_images import write_sample_splits
 from tlcore.experiments import read_run
 from tlcore.models import load_model
 from tlcore.recipes import find_recipe
 from tlcore.runner import RunOptions, run_recipe
-from tlcore.sample_images import write_sample_splits
 
 
 def recipe(name="model_3", **changes):
@@ -143,7 +143,7 @@ class TestFinishedRun:
         assert accuracy["value"] == pytest.approx(last)
 
     def test_the_model_on_disk_is_the_one_that_was_measured(self, finished, data):
-        from tlcore.datasets import image_folder
+        from tlcore.data.image_folder import image_folder
         from tlcore.training import evaluate
 
         run, _ = finished

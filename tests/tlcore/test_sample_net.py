@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tlcore.data.drawing import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
 from tlcore.models import create_model
-from tlcore.sample_images import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
 from tlcore.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 from tlcore.training import evaluate, feature_extract
 

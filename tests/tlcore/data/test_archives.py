@@ -26,8 +26,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcore import archives
-from tlcore.archives import ARCHIVES, Archive, fetch
+from tlcore.data import archives, download, unpacking
+from tlcore.data.archives import ARCHIVES, Archive, fetch
+from tlcore.data.unpacking import MAX_UNPACKED_BYTES
 
 PIZZA = {
     "pizza_steak/train/pizza/1.jpg": b"pizza one" * 40_000,
@@ -37,7 +38,7 @@ PIZZA = {
 UNPACKED = {name.removeprefix("pizza_steak/"): data for name, data in PIZZA.items()}
 # A job that a shell sent to the background ignores Ctrl-C, and hands that down.
 FETCH = (
-    "import signal, sys; from tlcore.archives import fetch; "
+    "import signal, sys; from tlcore.data.archives import fetch; "
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "print(fetch(sys.argv[1], sys.argv[2], progress=False))"
 )
@@ -773,7 +774,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
     bound: str,
 ) -> None:
     if bound == "limit":
-        monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 10**6)
+        monkeypatch.setattr(unpacking, "MAX_UNPACKED_BYTES", 10**6)
     else:
         usage = shutil.disk_usage(tmp_path)._replace(free=10**6)
         monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
@@ -792,7 +793,7 @@ def test_a_member_that_claims_too_much_is_refused_before_it_is_read(
 
 
 def test_the_limit_is_twenty_gibibytes() -> None:
-    assert archives.MAX_UNPACKED_BYTES == 20 * 1024**3
+    assert MAX_UNPACKED_BYTES == 20 * 1024**3
 
 
 # What is left behind
@@ -805,10 +806,10 @@ def interrupt(*_args: object, **_kwargs: object) -> None:
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (archives, "urlopen"),
+        (download, "urlopen"),
         (HTTPResponse, "read"),
         (zipfile.ZipFile, "open"),
-        (archives, "_content"),
+        (unpacking, "_content"),
         (shutil, "copyfile"),
         (Path, "replace"),
     ],
@@ -835,7 +836,7 @@ def test_a_full_disk_leaves_nothing(
     def fail(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(archives, "_content", fail)
+    monkeypatch.setattr(unpacking, "_content", fail)
     url = server.serve("/a.tgz", tar_of(PIZZA))
     with left_as_it_was(tmp_path), pytest.raises(OSError, match="No space left"):
         fetch(url, tmp_path / "new")
@@ -848,7 +849,7 @@ def run_fetch(url: str, directory: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(archives.__file__).parents[1],
+        cwd=Path(archives.__file__).parents[2],
     )
 
 

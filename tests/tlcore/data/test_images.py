@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tlcore import images
-from tlcore.images import (
+from tlcore.data import images
+from tlcore.data.images import (
     check_image,
     check_images,
     decode_image,
@@ -324,7 +324,7 @@ def test_progress_is_shown_on_a_terminal_when_it_takes_long(terminal, step, show
 
 def test_neither_images_nor_datasets_import_tensorflow():
     code = (
-        "import sys, tlcore.datasets\n"
+        "import sys, tlcore.data.image_folder\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

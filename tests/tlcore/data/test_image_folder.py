@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tlcore import datasets
-from tlcore.datasets import image_folder, load_splits
+from tlcore.data import pipeline
+from tlcore.data.image_folder import image_folder
+from tlcore.data.splits import load_splits
 
 SIZE = 4
 QUICK = {"image_size": SIZE, "batch_size": 3}
@@ -337,13 +339,13 @@ def test_decoded_images_are_not_held(tmp_path, monkeypatch):
         original = directory / name / "000.png"
         shutil.copy(original, directory / name / f"{index:03}.png")
     images = image_folder(directory, image_size=SIZE, batch_size=1)
-    read, decoded = datasets.read_image, []
+    read, decoded = pipeline.read_image, []
 
     def count(path, image_size):
         decoded.append(path)
         return read(path, image_size)
 
-    monkeypatch.setattr(datasets, "read_image", count)
+    monkeypatch.setattr(pipeline, "read_image", count)
     iterator = iter(images.stream())
     next(iterator)
     before = 0
@@ -528,7 +530,7 @@ def test_a_folder_that_may_not_be_read_is_refused(folder, monkeypatch, name):
 def test_a_part_held_out_is_stratified_and_nothing_is_lost(large, percent, seed):
     images = image_folder(large, skip_bad=True, **QUICK)
     images = images._take(np.flatnonzero(images.labels < 2))
-    images = datasets.replace(images, class_names=("a", "b"))
+    images = replace(images, class_names=("a", "b"))
     rest, part = images.split_off(percent, seed=seed)
     assert sorted(rest.paths + part.paths) == sorted(images.paths)
     assert list(rest.paths) == sorted(rest.paths)
@@ -544,7 +546,7 @@ def test_a_part_held_out_is_stratified_and_nothing_is_lost(large, percent, seed)
 
 def test_the_same_part_is_held_out_each_time_and_another_with_another_seed(large):
     images = image_folder(large, **QUICK)
-    images = datasets.replace(
+    images = replace(
         images._take(np.flatnonzero(images.labels < 2)), class_names=("a", "b")
     )
     parts = [images.split_off(10, seed=seed)[1].paths for seed in (42, None, 1)]
@@ -678,12 +680,12 @@ def test_a_data_folder_that_is_missing_is_refused(tmp_path):
 SCRIPT = """
 import sys, threading, time
 import tensorflow as tf
-from tlcore import datasets
+from tlcore.data import image_folder, pipeline
 
 tf.random.set_seed(0)
 tf.config.experimental.enable_op_determinism()
-images = datasets.image_folder(sys.argv[1], image_size=4, batch_size=2)
-read, lock, running, most = datasets.read_image, threading.Lock(), 0, 0
+images = image_folder.image_folder(sys.argv[1], image_size=4, batch_size=2)
+read, lock, running, most = pipeline.read_image, threading.Lock(), 0, 0
 
 def slowly(*args):
     global running, most
@@ -695,7 +697,7 @@ def slowly(*args):
         running -= 1
     return read(*args)
 
-datasets.read_image = slowly
+pipeline.read_image = slowly
 iterator = iter(images.stream())
 for _ in range(8):
     next(iterator)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlcore.names import did_you_mean
+from tlcore.arguments import did_you_mean
 
 
 @pytest.mark.parametrize(

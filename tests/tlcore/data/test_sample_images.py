@@ -1,7 +1,6 @@
 """What the sample images promise: the same bytes everywhere, whole or not at all."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tlcore import sample_images
-from tlcore.sample_images import (
-    PRETRAINING_KINDS,
-    SAMPLE_KINDS,
-    draw_sample_image,
-    write_sample_images,
-    write_sample_splits,
-)
+from tlcore.data import sample_images
+from tlcore.data.drawing import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
+from tlcore.data.png import encode_png
+from tlcore.data.sample_images import write_sample_images, write_sample_splits
 
 
 def contents(folder):
@@ -88,7 +83,7 @@ def test_any_image_survives_its_png(tmp_path_factory, height, width, seed):
         0, 256, (height, width, 3), dtype=np.uint8
     )
     path = tmp_path_factory.mktemp("png") / "image.png"
-    path.write_bytes(sample_images._encode_png(image))
+    path.write_bytes(encode_png(image))
     with Image.open(path) as read:
         read.verify()
     with Image.open(path) as read:
@@ -237,43 +232,49 @@ def test_average_colour_says_nothing_of_the_class():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 1}, "classes must be from 2 to 30. Received: classes=1."),
-        ({"classes": 31}, "classes must be from 2 to 30. Received: classes=31."),
+        (
+            {"classes": 1},
+            "classes must be .* at least 2 and at most 30. Received: classes=1\\.",
+        ),
+        (
+            {"classes": 31},
+            "classes must be .* at least 2 and at most 30. Received: classes=31\\.",
+        ),
         (
             {"per_class": 0},
-            "per_class must be from 1 to 1000000. Received: per_class=0.",
+            "per_class must be .* at least 1 and .* Received: per_class=0\\.",
         ),
         (
             {"per_class": 1_000_001},
-            "per_class must be from 1 to 1000000. Received: per_class=1000001.",
+            "per_class must be .* at most 1,000,000. Received: per_class=1000001\\.",
         ),
-        ({"size": 15}, "size must be at least 16. Received: size=15."),
+        ({"size": 15}, "size must be .* at least 16. Received: size=15\\."),
     ],
 )
 def test_a_number_out_of_its_range_is_refused(tmp_path, write, options, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         write(tmp_path / "images", **options)
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["validation_per_class", "test_per_class"])
 def test_a_negative_split_is_refused(tmp_path, name):
-    message = f"{name} must be from 0 to 1000000. Received: {name}=-1."
-    with pytest.raises(ValueError, match=re.escape(message)):
+    message = f"{name} must be .* at least 0 .* Received: {name}=-1"
+    with pytest.raises(ValueError, match=message):
         write_sample_splits(tmp_path / "data", **{name: -1})
 
 
 def test_an_unknown_kind_is_refused_with_the_list_of_kinds():
     with pytest.raises(
         ValueError,
-        match=r"Received: kind='striped_cat'\. Choose one of: .*striped_triangle",
+        match=r"kind must be one of: .*striped_triangle.* Received: kind='striped_cat'",
     ):
         draw_sample_image("striped_cat", 0)
 
 
 def test_a_picture_too_small_is_refused():
     with pytest.raises(
-        ValueError, match=r"size must be at least 16\. Received: size=8"
+        ValueError, match=r"size must be .* at least 16\. Received: size=8"
     ):
         draw_sample_image("plain_star", 0, size=8)
 
@@ -328,7 +329,7 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path, monkeypatch, exis
     if existed:
         folder.mkdir()
     before = sorted(tmp_path.rglob("*"))
-    draw, drawn = sample_images.draw_sample_image, []
+    draw, drawn = draw_sample_image, []
 
     def interrupted(kind, index, **options):
         assert not folder.exists() or not any(folder.iterdir())

@@ -1,26 +1,21 @@
-"""Sample images: generated pictures of named kinds, for demonstrations and tests.
+"""Drawing: generated images of named kinds, the same bytes on every machine.
 
-Owns the kinds, how each is drawn and how a set of them is laid out on disk as an image
-folder. A kind is a texture on a shape ("striped_triangle"); where it lies, its size,
-turn, colours, background and clutter are drawn by lot and say nothing of the kind.
-The same arguments give the same bytes on every machine: lots come from a hash,
-arithmetic is elementwise IEEE float64, and the PNG files are stored uncompressed.
-It neither reads images nor trains on them.
+Owns the kinds and how each is drawn. A kind is a texture on a shape
+("striped_triangle"); where it lies, its size, turn, colours, background and clutter are
+drawn at random and say nothing about the kind. Random numbers come from a hash, and
+arithmetic is elementwise IEEE float64. Which images make up a data folder is decided in
+`sample_images`.
 """
 
 import hashlib
-import secrets
-import shutil
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tlcore.arguments import require_one_of, require_whole
 
 SAMPLE_KINDS: tuple[str, ...] = (
     "striped_triangle",
@@ -97,93 +92,6 @@ PRETRAINING_KINDS: tuple[str, ...] = (
 """The kinds the weights of `sample_net` were trained on; no sample image shows one."""
 
 
-def write_sample_images(
-    directory: str | Path,
-    *,
-    classes: int = 10,
-    per_class: int = 20,
-    size: int = 96,
-    seed: int = 42,
-) -> list[Path]:
-    """Write an image folder of generated pictures: `directory/<class>/<nnn>.png`.
-
-    An image depends on its class, its number, `size` and `seed` alone: 5 classes are
-    the first 5 of 10, and 10 images of a class the first 10 of 20.
-
-    Args:
-        directory: a folder that is absent or empty; its parents are made.
-        classes: number of classes, the first of `SAMPLE_KINDS`.
-        per_class: number of images of each class.
-        size: height and width of the images, in pixels.
-        seed: any integer; another seed gives other images.
-
-    Returns:
-        The paths written, class by class in the order of `SAMPLE_KINDS`.
-
-    Raises:
-        ValueError: a number is out of its range, or `directory` is the working folder.
-        FileExistsError: `directory` holds something or is a file.
-    """
-    _check("per_class", per_class, 1, _SPLIT_STRIDE)
-    directory = Path(directory)
-    _check_folder_options(directory, classes, size)
-    with _replacing_folder(directory) as aside:
-        _write_split(aside, 0, per_class, classes=classes, size=size, seed=seed)
-    return _paths(directory, classes, per_class)
-
-
-def write_sample_splits(
-    directory: str | Path,
-    *,
-    classes: int = 10,
-    per_class: int = 20,
-    validation_per_class: int = 10,
-    test_per_class: int = 10,
-    size: int = 96,
-    seed: int = 42,
-) -> dict[str, list[Path]]:
-    """Write image folders `train`, `validation` and `test` that share no image.
-
-    The images in `train` are those of `write_sample_images`; how many there are changes
-    neither `validation` nor `test`.
-
-    Args:
-        directory: a folder that is absent or empty; its parents are made.
-        classes: number of classes, the first of `SAMPLE_KINDS`.
-        per_class: number of training images of each class.
-        validation_per_class: the same for validation; 0 leaves the split out.
-        test_per_class: the same for test; 0 leaves the split out.
-        size: height and width of the images, in pixels.
-        seed: any integer; another seed gives other images.
-
-    Returns:
-        The paths written, by split, then class by class in the order of `SAMPLE_KINDS`.
-
-    Raises:
-        ValueError: a number is out of its range, or `directory` is the working folder.
-        FileExistsError: `directory` holds something or is a file.
-    """
-    _check("per_class", per_class, 1, _SPLIT_STRIDE)
-    _check("validation_per_class", validation_per_class, 0, _SPLIT_STRIDE)
-    _check("test_per_class", test_per_class, 0, _SPLIT_STRIDE)
-    directory = Path(directory)
-    _check_folder_options(directory, classes, size)
-    counts = dict(
-        zip(_SPLITS, (per_class, validation_per_class, test_per_class), strict=True)
-    )
-    with _replacing_folder(directory) as aside:
-        for number, (split, count) in enumerate(counts.items()):
-            first = number * _SPLIT_STRIDE
-            _write_split(
-                aside / split, first, count, classes=classes, size=size, seed=seed
-            )
-    return {
-        split: _paths(directory / split, classes, count)
-        for split, count in counts.items()
-        if count
-    }
-
-
 def draw_sample_image(
     kind: str, index: int, *, size: int = 96, seed: int = 42
 ) -> NDArray[np.uint8]:
@@ -202,25 +110,20 @@ def draw_sample_image(
     Raises:
         ValueError: the kind is unknown or `size` too small.
     """
-    if kind not in SAMPLE_KINDS and kind not in PRETRAINING_KINDS:
-        valid = ", ".join(sorted(SAMPLE_KINDS + PRETRAINING_KINDS))
-        raise ValueError(
-            f"kind must name something that can be drawn. Received: kind={kind!r}. "
-            f"Choose one of: {valid}."
-        )
-    _check("size", size, _SMALLEST_SIZE_PIXELS)
+    require_one_of("kind", kind, sorted(SAMPLE_KINDS + PRETRAINING_KINDS))
+    require_whole("size", size, least=SMALLEST_SIZE_PIXELS)
     texture, shape = kind.split("_")
-    lots = _Lots(f"{seed}/{kind}/{index}")
-    ground = lots.between(_DARKEST, _BRIGHTEST)
-    canvas = _background(lots, size, ground)
-    for _ in range(lots.whole(2, 5)):
-        _paint(canvas, _clutter(lots, ground))
-    subject = _subject(lots, ground, shape=shape, texture=texture)
+    draws = _Draws(f"{seed}/{kind}/{index}")
+    ground = draws.between(_DARKEST, _BRIGHTEST)
+    canvas = _background(draws, size, ground)
+    for _ in range(draws.whole(2, 5)):
+        _paint(canvas, _clutter(draws, ground))
+    subject = _subject(draws, ground, shape=shape, texture=texture)
     _paint(canvas, subject)
-    for _ in range(lots.whole(0, 2)):
-        _paint(canvas, _stick(lots, subject.pose))
-    canvas *= _illumination(lots, size)
-    canvas += _grain(f"{seed}/{kind}/{index}/grain", size, lots.between(6.0, 24.0))
+    for _ in range(draws.whole(0, 2)):
+        _paint(canvas, _stick(draws, subject.pose))
+    canvas *= _illumination(draws, size)
+    canvas += _grain(f"{seed}/{kind}/{index}/grain", size, draws.between(6.0, 24.0))
     rounded = np.floor(np.minimum(np.maximum(canvas, 0.0), 255.0) + 0.5)
     return np.ascontiguousarray(rounded.astype(np.uint8).transpose(1, 2, 0))
 
@@ -232,11 +135,8 @@ _Option = TypeVar("_Option")
 _Test = Callable[[_Plane, _Plane], _Mask]
 """Says of every point (u, v) whether it belongs to a figure."""
 
-_SMALLEST_SIZE_PIXELS = 16
+SMALLEST_SIZE_PIXELS = 16
 """Smaller images show no texture."""
-_SPLITS = ("train", "validation", "test")
-_SPLIT_STRIDE = 1_000_000
-"""Numbers of images between the first of one split and the first of the next."""
 _DARKEST, _BRIGHTEST = 25.0, 230.0
 """Range of the luminance of surfaces, of [0, 255]."""
 _SUBJECT_GAP = 55.0
@@ -245,7 +145,7 @@ _TEXTURE_GAP = 65.0
 """Least difference of luminance between the two colours of a texture."""
 
 
-class _Lots:
+class _Draws:
     """Numbers drawn by lot, the same ones for the same key on every machine.
 
     They come from SHAKE-128: the streams of NumPy's generators may change between
@@ -464,48 +364,48 @@ def _paint(canvas: _Plane, figure: _Figure) -> None:
         patch += _coverage(inside & marked) * difference
 
 
-def _color(lots: _Lots, luminance: float) -> _Color:
-    first, second = lots.between(-60.0, 60.0), lots.between(-60.0, 60.0)
+def _color(draws: _Draws, luminance: float) -> _Color:
+    first, second = draws.between(-60.0, 60.0), draws.between(-60.0, 60.0)
     offsets = (first, second, -(first + second) / 2.0)
-    start = lots.whole(0, 2)
+    start = draws.whole(0, 2)
     red, green, blue = (luminance + offsets[(start + i) % 3] for i in range(3))
     return red, green, blue
 
 
-def _luminance_apart(lots: _Lots, other: float, gap: float) -> float:
+def _luminance_apart(draws: _Draws, other: float, gap: float) -> float:
     """Return a luminance at least `gap` away from `other`."""
     span = _BRIGHTEST - _DARKEST
-    above = other - _DARKEST + lots.between(gap, span - gap)
+    above = other - _DARKEST + draws.between(gap, span - gap)
     return _DARKEST + (above - span if above >= span else above)
 
 
-def _texture_pose(lots: _Lots, x: float, y: float, period: float) -> _Pose:
+def _texture_pose(draws: _Draws, x: float, y: float, period: float) -> _Pose:
     """Return a pose with a period of `period` and its origin near (x, y)."""
-    x, y = (c + lots.between(-0.5, 0.5) * period for c in (x, y))
-    return _Pose(x, y, period, period, lots.turn())
+    x, y = (c + draws.between(-0.5, 0.5) * period for c in (x, y))
+    return _Pose(x, y, period, period, draws.turn())
 
 
-def _background(lots: _Lots, size: int, ground: float) -> _Plane:
+def _background(draws: _Draws, size: int, ground: float) -> _Plane:
     """Return a ground of uneven colour with a faint texture, (3, size, size)."""
-    slope_x, slope_y = lots.between(-60.0, 60.0), lots.between(-60.0, 60.0)
+    slope_x, slope_y = draws.between(-60.0, 60.0), draws.between(-60.0, 60.0)
     grid = _pixel_centres(0, size, size)
     at = grid[::2] - 0.5
-    relief = slope_x * at + (slope_y * at)[:, None] + _clouds(lots, size)
-    texture = lots.choice(("plain", *_TEXTURES))
-    pose = _texture_pose(lots, 0.5, 0.5, lots.between(0.07, 0.3))
-    strength = lots.between(8.0, 40.0)
+    relief = slope_x * at + (slope_y * at)[:, None] + _clouds(draws, size)
+    texture = draws.choice(("plain", *_TEXTURES))
+    pose = _texture_pose(draws, 0.5, 0.5, draws.between(0.07, 0.3))
+    strength = draws.between(8.0, 40.0)
     if texture != "plain":
         marks = _TEXTURES[texture](*pose.coordinates(grid, grid))
         relief += strength * (_coverage(marks) - 0.5)
-    tint = np.array([lots.between(0.4, 1.3) for _ in range(3)])
-    color = np.array(_color(lots, ground))
+    tint = np.array([draws.between(0.4, 1.3) for _ in range(3)])
+    color = np.array(_color(draws, ground))
     return color[:, None, None] + tint[:, None, None] * relief
 
 
-def _clouds(lots: _Lots, size: int) -> _Plane:
+def _clouds(draws: _Draws, size: int) -> _Plane:
     """Return soft blobs, (size, size), interpolated between 5 by 5 random heights."""
     heights = np.array(
-        [[lots.between(-30.0, 30.0) for _ in range(5)] for _ in range(5)]
+        [[draws.between(-30.0, 30.0) for _ in range(5)] for _ in range(5)]
     )
     at = (np.arange(size, dtype=np.float64) + 0.5) * (4.0 / size)
     low = np.floor(at)
@@ -519,47 +419,49 @@ def _clouds(lots: _Lots, size: int) -> _Plane:
     return clouds
 
 
-def _clutter(lots: _Lots, ground: float) -> _Figure:
-    radius = lots.between(0.03, 0.09)
-    stretch = lots.between(0.6, 1.6)
-    x, y = lots.between(0.0, 1.0), lots.between(0.0, 1.0)
+def _clutter(draws: _Draws, ground: float) -> _Figure:
+    radius = draws.between(0.03, 0.09)
+    stretch = draws.between(0.6, 1.6)
+    x, y = draws.between(0.0, 1.0), draws.between(0.0, 1.0)
     return _Figure(
-        lots.choice(("disc", "square", "triangle")),
-        _Pose(x, y, radius * stretch, radius / stretch, lots.turn()),
-        _color(lots, _luminance_apart(lots, ground, 20.0)),
+        draws.choice(("disc", "square", "triangle")),
+        _Pose(x, y, radius * stretch, radius / stretch, draws.turn()),
+        _color(draws, _luminance_apart(draws, ground, 20.0)),
     )
 
 
-def _subject(lots: _Lots, ground: float, *, shape: str, texture: str) -> _Figure:
-    radius = lots.between(0.22, 0.4)
-    stretch = lots.between(0.87, 1.15)
-    x, y = (lots.between(0.9 * radius, 1.0 - 0.9 * radius) for _ in range(2))
-    pose = _Pose(x, y, radius * stretch, radius / stretch, lots.turn())
-    luminance = _luminance_apart(lots, ground, _SUBJECT_GAP)
-    color = _color(lots, luminance)
+def _subject(draws: _Draws, ground: float, *, shape: str, texture: str) -> _Figure:
+    radius = draws.between(0.22, 0.4)
+    stretch = draws.between(0.87, 1.15)
+    x, y = (draws.between(0.9 * radius, 1.0 - 0.9 * radius) for _ in range(2))
+    pose = _Pose(x, y, radius * stretch, radius / stretch, draws.turn())
+    luminance = _luminance_apart(draws, ground, _SUBJECT_GAP)
+    color = _color(draws, luminance)
     if texture == "plain":
         return _Figure(shape, pose, color)
     marks = _Marks(
         texture,
-        _texture_pose(lots, x, y, radius * lots.between(0.36, 0.6)),
-        _color(lots, _luminance_apart(lots, luminance, _TEXTURE_GAP)),
+        _texture_pose(draws, x, y, radius * draws.between(0.36, 0.6)),
+        _color(draws, _luminance_apart(draws, luminance, _TEXTURE_GAP)),
     )
     return _Figure(shape, pose, color, marks)
 
 
-def _stick(lots: _Lots, subject: _Pose) -> _Figure:
+def _stick(draws: _Draws, subject: _Pose) -> _Figure:
     """Return a thin bar that crosses the subject."""
-    x = subject.x + lots.between(-0.6, 0.6) * subject.x_radius
-    y = subject.y + lots.between(-0.6, 0.6) * subject.y_radius
-    pose = _Pose(x, y, lots.between(0.2, 0.5), lots.between(0.012, 0.03), lots.turn())
-    return _Figure("square", pose, _color(lots, lots.between(_DARKEST, _BRIGHTEST)))
+    x = subject.x + draws.between(-0.6, 0.6) * subject.x_radius
+    y = subject.y + draws.between(-0.6, 0.6) * subject.y_radius
+    pose = _Pose(
+        x, y, draws.between(0.2, 0.5), draws.between(0.012, 0.03), draws.turn()
+    )
+    return _Figure("square", pose, _color(draws, draws.between(_DARKEST, _BRIGHTEST)))
 
 
-def _illumination(lots: _Lots, size: int) -> _Plane:
+def _illumination(draws: _Draws, size: int) -> _Plane:
     """Return a factor on brightness that changes across the image, (size, size)."""
     at = (np.arange(size, dtype=np.float64) + 0.5) / size - 0.5
-    across, down = lots.between(-0.4, 0.4), lots.between(-0.4, 0.4)
-    return lots.between(0.75, 1.15) + across * at + (down * at)[:, None]
+    across, down = draws.between(-0.4, 0.4), draws.between(-0.4, 0.4)
+    return draws.between(0.75, 1.15) + across * at + (down * at)[:, None]
 
 
 def _grain(key: str, size: int, strength: float) -> _Plane:
@@ -567,102 +469,3 @@ def _grain(key: str, size: int, strength: float) -> _Plane:
     noise = np.frombuffer(_random_bytes(key, 3 * size * size), dtype=np.uint8)
     values = noise.reshape(3, size, size).astype(np.float64)
     return (values - 127.5) * (strength / 127.5)
-
-
-def _encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Return `image` as a PNG whose data is stored, since zlib versions differ."""
-    height, width, _ = image.shape
-    # Each row starts with its filter, 0 for none.
-    rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)
-    rows[:, 1:] = image.reshape(height, 3 * width)
-    data = rows.tobytes()
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            _png_chunk(b"IHDR", header),
-            _png_chunk(b"IDAT", _stored_zlib(data)),
-            _png_chunk(b"IEND", b""),
-        )
-    )
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + data))
-    return struct.pack(">I", len(data)) + kind + data + checksum
-
-
-def _stored_zlib(data: bytes) -> bytes:
-    """Return `data` as a zlib stream of stored blocks (RFC 1950 and 1951)."""
-    parts = [b"\x78\x01"]
-    for start in range(0, len(data), 0xFFFF):
-        block = data[start : start + 0xFFFF]
-        is_last = start + 0xFFFF >= len(data)
-        parts.append(struct.pack("<BHH", is_last, len(block), 0xFFFF - len(block)))
-        parts.append(block)
-    parts.append(struct.pack(">I", zlib.adler32(data)))
-    return b"".join(parts)
-
-
-def _check(name: str, value: int, low: int, high: int | None = None) -> None:
-    if value < low or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {limits}. Received: {name}={value}.")
-
-
-def _check_folder_options(directory: Path, classes: int, size: int) -> None:
-    _check("classes", classes, 2, len(SAMPLE_KINDS))
-    _check("size", size, _SMALLEST_SIZE_PIXELS)
-    if directory.resolve() == Path.cwd():
-        raise ValueError(
-            "directory must not be the working folder, which is replaced as a whole. "
-            f"Received: directory={str(directory)!r}. Name a folder inside it."
-        )
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(
-            "directory must be absent or an empty folder; this is a file. "
-            f"Received: directory={str(directory)!r}. Name another folder."
-        )
-    if directory.exists() and any(directory.iterdir()):
-        raise FileExistsError(
-            "directory must be absent or an empty folder; this one holds files. "
-            f"Received: directory={str(directory)!r}. Name another folder."
-        )
-
-
-@contextmanager
-def _replacing_folder(directory: Path) -> Iterator[Path]:
-    """Give a new sibling of `directory` that takes its place when the block ends well.
-
-    `tlcore.files.replacing` does this for a file.
-    """
-    target = directory.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
-    aside.mkdir()
-    try:
-        yield aside
-        if target.exists():
-            target.rmdir()  # Windows renames onto no folder, not even an empty one.
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _paths(folder: Path, classes: int, count: int) -> list[Path]:
-    return [
-        folder / kind / f"{number:03d}.png"
-        for kind in SAMPLE_KINDS[:classes]
-        for number in range(count)
-    ]
-
-
-def _write_split(
-    folder: Path, first: int, count: int, *, classes: int, size: int, seed: int
-) -> None:
-    """Write the images numbered from `first` on into `folder`."""
-    for number, path in enumerate(_paths(folder, classes, count)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        index = first + number % count
-        image = draw_sample_image(path.parent.name, index, size=size, seed=seed)
-        path.write_bytes(_encode_png(image))

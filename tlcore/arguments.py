@@ -1,0 +1,116 @@
+"""Arguments: checks of what a caller gave, with one wording.
+
+Owns how an error names a wrong number or an unknown name, and how counts and lists of
+names read in a message. What is valid is the caller's to say.
+"""
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+from numbers import Integral
+
+
+def is_whole(
+    value: object, *, least: float = -math.inf, most: float = math.inf
+) -> bool:
+    """Return whether `value` is a whole number from `least` to `most`.
+
+    True and False are not numbers here, although Python counts them as integers.
+
+    Example:
+        >>> is_whole(3, least=1), is_whole(3.0), is_whole(True)
+        (True, False, False)
+    """
+    number = isinstance(value, Integral) and not isinstance(value, bool)
+    return number and least <= int(value) <= most  # type: ignore[call-overload]
+
+
+def require_whole(
+    name: str,
+    value: object,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    meaning: str = "",
+) -> None:
+    """Refuse a value that is not a whole number from `least` to `most`.
+
+    Args:
+        name: of the argument.
+        value: what the caller passed.
+        least: the smallest number allowed.
+        most: the largest number allowed.
+        meaning: what the number is, ", the index of the first epoch".
+
+    Raises:
+        ValueError: the value is not a whole number, or out of range.
+
+    Example:
+        >>> require_whole("epochs", 0, least=1)
+        Traceback (most recent call last):
+        ValueError: epochs must be a whole number of at least 1. Received: epochs=0.
+    """
+    if is_whole(value, least=least, most=most):
+        return
+    limits = []
+    if least > -math.inf:
+        limits.append(f"at least {least:,}")
+    if most < math.inf:
+        limits.append(f"at most {most:,}")
+    limit = f" of {' and '.join(limits)}" if limits else ""
+    raise ValueError(
+        f"{name} must be a whole number{limit}{meaning}. Received: {name}={value!r}."
+    )
+
+
+def require_one_of(name: str, value: object, valid: Iterable[str]) -> None:
+    """Refuse a name that is not one of the valid ones.
+
+    Args:
+        name: of the argument, or what it is: "A recipe".
+        value: what the caller passed.
+        valid: the names that are allowed.
+
+    Raises:
+        ValueError: the value is none of them; the message lists them and names the
+            nearest.
+
+    Example:
+        >>> require_one_of("head", "dens", ["pool", "dense"])
+        Traceback (most recent call last):
+        ValueError: head must be one of: pool, dense. Received: head='dens'. Did ...
+    """
+    names = list(valid)
+    if value not in names:
+        received = name.removeprefix("An ").removeprefix("A ").replace(" ", "_")
+        raise ValueError(
+            f"{name} must be one of: {', '.join(names)}. "
+            f"Received: {received}={value!r}.{did_you_mean(value, names)}"
+        )
+
+
+def did_you_mean(name: object, valid: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the valid name nearest to `name`, or nothing."""
+    near = get_close_matches(str(name).lower(), list(valid), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "image"), counted(3, "class", "classes")
+        ('1 image', '3 classes')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a list in a sentence; there must be at least one.
+
+    Example:
+        >>> listed(["train", "validation", "test"])
+        'train, validation and test'
+    """
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last

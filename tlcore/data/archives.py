@@ -1,0 +1,308 @@
+"""Archives: image folders that come as one file from somewhere else.
+
+Owns the tutorials' archives by name, and the one action on an archive: fetch it, check
+it, unpack it. A folder appears whole or not at all, and a fetch that fails leaves the
+disk as it was. It knows nothing of the images inside (that is `datasets`).
+
+An archive is not trusted: what it holds is listed and judged before anything is
+written, no link is ever made on disk, and permissions and owners are not taken over.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from urllib.parse import unquote
+from urllib.request import url2pathname
+
+from tlcore.data.download import (
+    MAX_TIMEOUT_SECONDS,
+    TIMEOUT_SECONDS,
+    download,
+    say,
+    split_address,
+)
+from tlcore.data.unpacking import (
+    archive_entries,
+    free_bytes,
+    plan,
+    reading_archive,
+    unpack,
+)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive and where it comes from.
+
+    Attributes:
+        name: the name to ask for it by.
+        url: where it is; http, https or file.
+        sha256: the hexadecimal SHA-256 of the file, or None where none is pinned.
+        folder: the top folder it unpacks to.
+        title: what it holds, in a few words.
+    """
+
+    name: str
+    url: str
+    sha256: str | None
+    folder: str
+    title: str
+
+
+def _tutorial(address: str, name: str, title: str) -> Archive:
+    url = f"https://storage.googleapis.com/{address}/{name}.zip"
+    return Archive(name, url, sha256=None, folder=name, title=title)
+
+
+_FOOD = "ztm_tf_course/food_vision"
+
+ARCHIVES: Mapping[str, Archive] = MappingProxyType(
+    {
+        archive.name: archive
+        for archive in (
+            _tutorial(
+                _FOOD, "10_food_classes_all_data", "10 classes of Food-101, all images"
+            ),
+            _tutorial(
+                _FOOD,
+                "10_food_classes_10_percent",
+                "10 classes of Food-101, 10 % of the training images",
+            ),
+            _tutorial(
+                _FOOD,
+                "10_food_classes_1_percent",
+                "10 classes of Food-101, 1 % of the training images",
+            ),
+            _tutorial(
+                _FOOD,
+                "101_food_classes_10_percent",
+                "all classes of Food-101, 10 % of the training images",
+            ),
+            _tutorial(_FOOD, "pizza_steak", "2 classes of Food-101, all images"),
+            _tutorial(
+                "mledu-datasets",
+                "cats_and_dogs_filtered",
+                "a subset of Dogs vs. Cats, in train and validation",
+            ),
+        )
+    }
+)
+"""The archives of the tutorials, by name.
+
+Their publishers state no checksum, so none is pinned here: a download is checked
+against the size that the server announces and the CRCs inside the archive, and `fetch`
+prints the SHA-256 received, to be pinned by `fetch(..., sha256=...)` from then on.
+"""
+
+
+def fetch(
+    name_or_url: str | Path | Archive,
+    directory: str | Path,
+    *,
+    sha256: str | None = None,
+    progress: bool = True,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Path:
+    """Download an archive, check it, unpack it into `directory`, and return the folder.
+
+    The folder is `directory/<top>` where one top folder holds everything, else
+    `directory/<file name without .zip, .tar, .tar.gz or .tgz>`. If it is already there
+    and not empty, it is returned as it is: nothing is downloaded or checked. For an
+    address whose top folder has another name than its file, that is known only after
+    the download; an `Archive` that names the folder spares it.
+
+    A download is whole if it has the size the server announced. Without a SHA-256, the
+    CRCs inside the archive are all that vouches for its content. The SHA-256 received
+    is printed at the end so that it can be pinned. `__MACOSX` entries are left out; a
+    link to a file of the same archive becomes a copy of that file.
+
+    Several processes may fetch the same archive at once: each downloads it, the first
+    to finish puts its folder in place and the others return that one.
+
+    Args:
+        name_or_url: a name of `ARCHIVES`, an http, https or file URL, the path of an
+            archive file, or an `Archive`.
+        directory: the folder to unpack into; created if missing.
+        sha256: the hexadecimal SHA-256 that the archive file must have.
+        progress: show bars where stderr is a terminal, and a line at the start and at
+            the end.
+        timeout: seconds without an answer after which the server is given up.
+
+    Raises:
+        ValueError: the name, URL scheme, checksum, timeout or directory is wrong; the
+            file is no zip, tar or tar.gz archive, is damaged or encrypted, has another
+            SHA-256, unpacks to more than `MAX_UNPACKED_BYTES` or the disk has free, or
+            has a member that is neither file nor folder or leads out of its folder.
+        ConnectionError: the server cannot be reached, answers with an error, or ends
+            the download early.
+        FileNotFoundError: a file URL names no file.
+        OSError: the disk fails or is full.
+    """
+    archive = _resolve(name_or_url)
+    expected = _checked_sum(archive.sha256 if sha256 is None else sha256)
+    if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
+        raise ValueError(
+            "timeout must be a positive number of seconds, at most a day. "
+            f"Received: timeout={timeout!r}."
+        )
+    directory = Path(directory)
+    if _is_there(directory / archive.folder):
+        return directory / archive.folder
+    path = _local_path(archive.url)
+    label = archive.url if path is None else str(path)
+    with _workspace(directory) as aside:
+        if path is None:
+            path = aside / "download"
+            received = download(
+                archive.url,
+                path,
+                title=archive.name,
+                progress=progress,
+                timeout=timeout,
+            )
+        else:
+            size = path.stat().st_size
+            say(f"Unpacking {label}: {size:,} bytes.", progress=progress)
+            received = _sum_of(path)
+        _check_sum(received, expected, label)
+        with reading_archive(label), archive_entries(path, label) as entries:
+            contents = plan(entries, free_bytes(aside), label)
+            target = directory / (contents.top or archive.folder)
+            if _is_there(target):
+                return target
+            unpack(contents, aside / "unpacked", title=archive.name, progress=progress)
+        _move(aside / "unpacked", target)
+    count = len(contents.files) + len(contents.copies)
+    say(
+        f"Unpacked {count:,} files of {contents.size:,} bytes to {str(target)!r}. "
+        f"The archive's sha256 is {received}.",
+        progress=progress,
+    )
+    return target
+
+
+def _resolve(name_or_url: str | Path | Archive) -> Archive:
+    if isinstance(name_or_url, Archive):
+        return name_or_url
+    text = os.fspath(name_or_url)
+    if text in ARCHIVES:
+        return ARCHIVES[text]
+    if "://" in text or text.startswith("file:"):
+        return _archive_at(text)
+    if Path(text).is_file():
+        return _archive_at(Path(text).absolute().as_uri())
+    raise ValueError(
+        f"An archive must be one of: {', '.join(ARCHIVES)}; or a URL, or the path of "
+        f"an archive file. Received: name_or_url={text!r}, which is none of these."
+    )
+
+
+def _archive_at(url: str) -> Archive:
+    name = PurePosixPath(unquote(split_address(url).path)).name
+    stem = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
+    if stem in {"", ".", ".."} or re.search(r"[\\\0]", stem):
+        raise ValueError(
+            "The URL of an archive must end in the name of a file. Received: "
+            f"url={url!r}. Download the archive elsewhere and pass the file's path."
+        )
+    return Archive(stem, url, sha256=None, folder=stem, title=stem)
+
+
+def _local_path(url: str) -> Path | None:
+    """Return the path of a file URL, or None for a URL to download from."""
+    parts = split_address(url)
+    if parts.scheme != "file":
+        return None
+    path = Path(url2pathname(parts.path))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A file URL must name an archive file. Received: url={url!r}, but there "
+            f"is no file {str(path)!r}. Correct the path."
+        )
+    return path
+
+
+def _checked_sum(sha256: str | None) -> str | None:
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise ValueError(
+            f"sha256 must be 64 hexadecimal digits. Received: sha256={sha256!r}."
+        )
+    return None if sha256 is None else sha256.lower()
+
+
+def _sum_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_sum(received: str, expected: str | None, label: str) -> None:
+    if expected is not None and received != expected:
+        raise ValueError(
+            f"The archive must have sha256={expected!r}. Received: archive={label!r} "
+            f"with sha256={received!r}. Fetch it again; if that does not help, the "
+            "file is another one than the checksum was taken of."
+        )
+
+
+def _is_there(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+@contextmanager
+def _workspace(directory: Path) -> Iterator[Path]:
+    """Give a temporary folder inside `directory`; afterwards nothing of it is left.
+
+    The name is chosen before anything is created, so that an interrupt at any moment
+    finds what there is to remove. `directory` and its parents go too if they were
+    created here and nothing was put into them.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    aside = directory / f".fetch-{secrets.token_hex(8)}"
+    try:
+        try:
+            _make_folder(aside)
+        except OSError as error:
+            raise ValueError(
+                "directory must be a folder that can be written to, or a new one. "
+                f"Received: directory={str(directory)!r}: {error.strerror}. "
+                "Choose another."
+            ) from error
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _make_folder(aside: Path) -> None:
+    for _ in range(3):
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        # Another process that failed may have taken back the folder it had made.
+        with suppress(FileNotFoundError):
+            aside.mkdir(mode=0o700)
+            return
+    aside.mkdir(mode=0o700)
+
+
+def _move(unpacked: Path, target: Path) -> None:
+    try:
+        unpacked.replace(target)
+    except OSError as error:
+        # A folder with content cannot be replaced: another process was first.
+        if _is_there(target):
+            return
+        if target.is_file():
+            raise ValueError(
+                "The place of the unpacked folder must be free. Received: "
+                f"directory={str(target.parent)!r}, where {target.name!r} is a file. "
+                "Move it away or choose another directory."
+            ) from error
+        raise

@@ -1,0 +1,174 @@
+"""Download: a file from an address, whole or not at all.
+
+Owns the time limits, the check that all announced bytes came and that there is room for
+them, and the bar that shows how far it is. What the file holds is not known here.
+"""
+
+import hashlib
+import http.client
+import re
+import shutil
+import string
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import SplitResult, quote, urlsplit
+from urllib.request import Request, urlopen
+
+TIMEOUT_SECONDS = 30.0
+"""How long a server may leave a download without an answer."""
+
+CHUNK_BYTES = 2**18
+MAX_TIMEOUT_SECONDS = 86_400.0
+
+
+def split_address(url: str) -> SplitResult:
+    """Return the parts of an http, https or file address.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port  # a port that is no number raises
+        if (parts.scheme in {"http", "https"} and host) or (
+            parts.scheme == "file" and host in {None, "localhost"}
+        ):
+            return parts
+    raise ValueError(
+        "The URL of an archive must be http://host/file, https://host/file or "
+        f"file:///path. Received: url={url!r}. Download the archive elsewhere and "
+        "pass the file's path."
+    )
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    title: str,
+    progress: bool = True,
+    timeout: float = TIMEOUT_SECONDS,
+) -> str:
+    """Download the archive at `url` to `path` and return the SHA-256 of what came.
+
+    It is whole if it has the size the server announced; nothing else is checked.
+
+    Args:
+        url: an http or https address.
+        path: the file to write; what is there of one that failed is left.
+        title: what it is, for the bar.
+        progress: show a bar where stderr is a terminal, and a line at the start.
+        timeout: seconds without an answer after which the server is given up.
+
+    Raises:
+        ValueError: the address is none, or the disk has no room.
+        ConnectionError: the server cannot be reached, answers with an error, or ends
+            the download early.
+    """
+    parts = split_address(url)
+    address = parts._replace(
+        path=quote(parts.path, safe=string.punctuation),
+        query=quote(parts.query, safe=string.punctuation),
+        fragment="",
+    ).geturl()
+    headers = {"User-Agent": "tlcore", "Accept-Encoding": "identity"}
+    with _network(url):
+        request = Request(address, headers=headers)  # noqa: S310 - _split checked it
+        response = urlopen(request, timeout=timeout)  # noqa: S310 - the same
+    digest = hashlib.sha256()
+    received = 0
+    with response, path.open("wb") as file:
+        size = _announced_bytes(response.headers.get("Content-Length"))
+        _check_room_for_download(size, path.parent, url)
+        told = "size unknown" if size is None else f"{size:,} bytes"
+        say(f"Downloading {url}: {told}.", progress=progress)
+        with byte_bar(f"Downloading {title}", size, progress=progress) as advance:
+            while chunk := _read(response, url):
+                file.write(chunk)
+                digest.update(chunk)
+                received += len(chunk)
+                advance(len(chunk))
+    if size not in {None, received}:
+        raise ConnectionError(
+            f"The download must be whole: the server announced {size:,} bytes. "
+            f"Received: {received:,} bytes of url={url!r}. Fetch it again."
+        )
+    return digest.hexdigest()
+
+
+def _announced_bytes(header: str | None) -> int | None:
+    return int(header) if header and re.fullmatch(r"[0-9]+", header.strip()) else None
+
+
+def _check_room_for_download(size: int | None, folder: Path, url: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if size is not None and size > free:
+        raise ValueError(
+            f"The disk must have room for the archive. Received: url={url!r} of "
+            f"{size:,} bytes, where {free:,} are free. Make room or choose another "
+            "directory."
+        )
+
+
+def _read(response: http.client.HTTPResponse, url: str) -> bytes:
+    with _network(url):
+        return response.read(CHUNK_BYTES)
+
+
+@contextmanager
+def _network(url: str) -> Iterator[None]:
+    """Turn what the network raises into a `ConnectionError` with a remedy."""
+    try:
+        yield
+    except HTTPError as error:
+        error.close()
+        raise ConnectionError(
+            f"The server must hand the archive out. Received: url={url!r}, answered by "
+            f"{error.code} {error.reason}. Check the address, try again later, or "
+            "download the archive elsewhere and pass the file's path."
+        ) from error
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        reason = getattr(error, "reason", None) or error or type(error).__name__
+        raise ConnectionError(
+            f"The archive's server must be reachable. Received: url={url!r}, but the "
+            f"connection failed: {reason}. Connect to a network and try again, or "
+            "download the archive elsewhere and pass the file's path."
+        ) from error
+
+
+def say(line: str, *, progress: bool) -> None:
+    """Write a line to standard error, where progress is shown."""
+    if progress:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def byte_bar(
+    title: str, total: int | None, *, progress: bool
+) -> Iterator[Callable[[int], object]]:
+    """Give what to call with each further count of bytes; a bar on a terminal."""
+    if not (progress and sys.stderr.isatty()):
+        yield lambda _count: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,250 @@
+"""Pipeline: images, or cached rows in their place, as batches of `tf.data`.
+
+Owns how visits become batches: decoding in parallel, views, labels in the form that was
+asked for, and the end of the threads that do it. Which images are visited, and when, is
+decided in `image_folder`; TensorFlow is imported only where a dataset is built.
+"""
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.data.images import read_image
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_PREFETCHED_BATCHES = 4
+"""Decoded batches that wait for training. Left to tf.data it may become hundreds."""
+_END_POLLS, _END_POLL_SECONDS = 50, 0.1
+"""How often, and how far apart, to look whether tf.data is done at the end."""
+
+
+class Column(Protocol):
+    """The shape, without the batch dimension, and dtype of one array of `Rows`."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Return the shape for one image."""
+
+    @property
+    def dtype(self) -> str:
+        """Return the name of the type, "float32"."""
+
+
+class Rows(Protocol):
+    """Arrays that stand for images: the cached outputs of frozen layers."""
+
+    @property
+    def tensors(self) -> Sequence[Column]:
+        """Return what the arrays of one row are."""
+
+    def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Return one array per tensor, a row for each visit."""
+
+
+class Bank(Protocol):
+    """Makes the view of an image that belongs to a visit."""
+
+    def seeds(self, visits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what decides the view of each visit, visits first."""
+
+    def views(self, images: Any, seeds: Any) -> Any:
+        """Return the views of images, by their seeds."""
+
+
+class _Calls:
+    """Calls from the threads of tf.data, which must end before the interpreter does.
+
+    One that wants Python while the interpreter shuts down gets no answer, and the
+    iterator that waits for it keeps the process from ending: after Ctrl-C, for good.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        self._lock = threading.Lock()
+        self._begun = self._running = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._begun += 1
+            self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._running -= 1
+
+    def end(self) -> None:
+        """Have reads return at once, and wait until all buffers are full of that."""
+        self.ending = True
+        begun = 0
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: go at once
+            for _ in range(_END_POLLS):
+                if not self._running and self._begun == begun:
+                    break
+                begun = self._begun
+                time.sleep(_END_POLL_SECONDS)
+
+
+_calls = _Calls()
+atexit.register(_calls.end)
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """What turns visits into batches. Visit v is image `v % len(paths)`.
+
+    Attributes:
+        paths: the image files.
+        labels: the index of the class of each.
+        image_size: (height, width) that images are resized to, in pixels.
+        batch_size: images per batch.
+        label_mode: "categorical", "int" or "binary".
+        num_classes: how many classes there are.
+    """
+
+    paths: Sequence[str] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    image_size: tuple[int, int]
+    batch_size: int
+    label_mode: str
+    num_classes: int
+
+    def visited(
+        self, visits: Callable[..., NDArray[np.int64]], *epoch: Any
+    ) -> "tf.data.Dataset":
+        """Return the visits of one epoch, in the order that `visits` gives.
+
+        Args:
+            visits: takes the epoch, if one is given, and returns its visits.
+            epoch: a tensor, the index of the epoch.
+        """
+        import tensorflow as tf
+
+        def ordered(*epoch: Any) -> NDArray[np.int64]:
+            with _calls:
+                return visits(*epoch)
+
+        # Without an argument the call counts epochs itself, so TensorFlow must not
+        # merge two of them or leave one out.
+        numbers = tf.numpy_function(ordered, epoch, tf.int64, stateful=not epoch)
+        return tf.data.Dataset.from_tensor_slices(
+            tf.ensure_shape(numbers, (len(self.paths),))
+        )
+
+    def images(
+        self, visits: "tf.data.Dataset", batch_size: int, bank: Bank | None
+    ) -> "tf.data.Dataset":
+        """Return batches of images without labels, [0, 255] float32."""
+        loaded = self._loaded(visits)
+        batches = loaded.batch(batch_size).map(
+            lambda images, visits: _as_views(images, visits, bank)
+        )
+        return batches.prefetch(_PREFETCHED_BATCHES)
+
+    def batches(
+        self,
+        visits: "tf.data.Dataset",
+        *,
+        first_batch: int,
+        rows: Rows | None,
+        bank: Bank | None,
+        weights: Sequence[float] | None = None,
+    ) -> "tf.data.Dataset":
+        """Return batches of what belongs to each visit, with its label and weight."""
+        import tensorflow as tf
+
+        labels = tf.constant(self.labels, tf.int32)
+        factors = None if weights is None else tf.constant(weights, tf.float32)
+
+        def finish(*batch: Any) -> tuple[Any, ...]:
+            visits = batch[-1]
+            if rows is None:
+                inputs = _as_views(batch[0], visits, bank)
+            else:
+                inputs = _taken(rows, visits)
+            indices = visits % len(self.paths)
+            finished = inputs, self._encoded(tf.gather(labels, indices))
+            if factors is None:
+                return finished
+            return *finished, tf.gather(factors, indices)
+
+        source = self._loaded(visits) if rows is None else visits
+        batches = source.batch(self.batch_size)
+        full, partial = divmod(len(self.paths), self.batch_size)
+        if partial:
+            # `batch` knows no epochs: the sizes are cut again so that the last batch
+            # of each epoch is the smaller one, from whichever batch the stream starts.
+            sizes = [self.batch_size] * full + [partial]
+            batches = batches.rebatch(np.roll(sizes, -first_batch))
+        return batches.map(finish).prefetch(_PREFETCHED_BATCHES)
+
+    def _loaded(self, visits: "tf.data.Dataset") -> "tf.data.Dataset":
+        """Return the image of each visit, decoded, with the visit."""
+        import tensorflow as tf
+
+        shape = (*self.image_size, 3)
+
+        def read(visit: int) -> NDArray[np.uint8]:
+            with _calls:
+                if _calls.ending:
+                    return np.zeros(shape, np.uint8)
+                path = self.paths[visit % len(self.paths)]
+                return read_image(path, self.image_size)
+
+        def load(visit: Any) -> tuple[Any, Any]:
+            # Declared stateful, op determinism would run the calls one at a time.
+            image = tf.numpy_function(read, [visit], tf.uint8, stateful=False)
+            return tf.ensure_shape(image, shape), visit
+
+        parallel = tf.data.AUTOTUNE
+        return visits.map(load, num_parallel_calls=parallel, deterministic=True)
+
+    def _encoded(self, labels: Any) -> Any:
+        import tensorflow as tf
+
+        if self.label_mode == "categorical":
+            return tf.one_hot(labels, self.num_classes, dtype=tf.float32)
+        if self.label_mode == "binary":
+            return tf.cast(labels[:, tf.newaxis], tf.float32)
+        return labels
+
+
+def _as_views(images: Any, visits: Any, bank: Bank | None) -> Any:
+    """Return a batch of images as float32, or the views of them that a bank makes."""
+    import tensorflow as tf
+
+    images = tf.cast(images, tf.float32)
+    if bank is None:
+        return images
+
+    def seeds(visits: NDArray[np.int64]) -> NDArray[np.int64]:
+        with _calls:
+            return bank.seeds(visits)
+
+    drawn = tf.numpy_function(seeds, [visits], tf.int64, stateful=False)
+    return bank.views(images, drawn)
+
+
+def _taken(rows: Rows, visits: Any) -> tuple[Any, ...]:
+    """Return the arrays of the rows of some visits."""
+    import tensorflow as tf
+
+    types = [tf.as_dtype(tensor.dtype) for tensor in rows.tensors]
+
+    def take(visits: NDArray[np.int64]) -> list[NDArray[Any]]:
+        with _calls:
+            return rows.take(visits)
+
+    taken = tf.numpy_function(take, [visits], types, stateful=False)
+    return tuple(
+        tf.ensure_shape(array, (None, *tensor.shape))
+        for array, tensor in zip(taken, rows.tensors, strict=True)
+    )
