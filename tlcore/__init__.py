@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from tlcore.hub import HubLayer as HubLayer
     from tlcore.models import create_model as create_model
     from tlcore.models import load_model as load_model
-    from tlcore.plots import compare_histories as compare_histories
-    from tlcore.plots import plot_history as plot_history
-    from tlcore.plots import plot_images as plot_images
+    from tlcore.plotting.image_grid import plot_images as plot_images
+    from tlcore.plotting.learning_curves import compare_histories as compare_histories
+    from tlcore.plotting.learning_curves import plot_history as plot_history
     from tlcore.recipes import RECIPES as RECIPES
     from tlcore.training import evaluate as evaluate
     from tlcore.training import feature_extract as feature_extract
@@ -43,7 +43,7 @@ _HOMES = {
     "HubLayer": "hub",
     "RECIPES": "recipes",
     "checkpoint_callback": "callbacks",
-    "compare_histories": "plots",
+    "compare_histories": "plotting.learning_curves",
     "create_model": "models",
     "early_stopping_callback": "callbacks",
     "evaluate": "training",
@@ -58,8 +58,8 @@ _HOMES = {
     "load_backbone": "backbones",
     "load_model": "models",
     "load_splits": "data.splits",
-    "plot_history": "plots",
-    "plot_images": "plots",
+    "plot_history": "plotting.learning_curves",
+    "plot_images": "plotting.image_grid",
     "tensorboard_callback": "callbacks",
     "trainable_summary": "freezing",
     "unfreeze": "freezing",

@@ -20,6 +20,7 @@ from tlcore.data.splits import Splits, load_splits
 from tlcore.event_files import write_events
 from tlcore.experiments import Run, check_writable, start_run
 from tlcore.files import replacing
+from tlcore.plotting.image_grid import plot_images
 from tlcore.recipes import TENTH, Recipe
 
 if TYPE_CHECKING:
@@ -192,10 +193,10 @@ def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
 def _train(
     run: Run, recipe: Recipe, options: RunOptions, folders: _Data, model: "keras.Model"
 ) -> dict[str, list[Any]]:
-    from tlcore import plots, training
+    from tlcore import training
     from tlcore.callbacks import BestCheckpoint
 
-    plots.plot_images(folders.train, seed=options.seed, path=run.path / "images.png")
+    plot_images(folders.train, seed=options.seed, path=run.path / "images.png")
     checkpoints = run.path / "checkpoints"
     checkpoints.mkdir()
     columns: dict[str, list[Any]] = {}
@@ -326,7 +327,7 @@ def _finish(
     model: "keras.Model",
     columns: dict[str, list[Any]],
 ) -> None:
-    from tlcore import plots
+    from tlcore.plotting import learning_curves as plots
     from tlcore.training import evaluate
 
     scored = {"val": (folders.validated_on, folders.validation)}

@@ -94,7 +94,7 @@ def test_what_lists_and_checks_names_loads_no_framework(module):
     "module",
     [
         "tlcore.data.image_folder",
-        "tlcore.plots",
+        "tlcore.plotting.learning_curves",
         "tlcore.data.archives",
         "tlcore.data.sample_images",
     ],

@@ -20,8 +20,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import tlcore
-from tlcore import plots
-from tlcore.plots import compare_histories, plot_history, plot_images
+from tlcore.plotting import learning_curves as plots
+from tlcore.plotting.figures import GREY, PALETTE
+from tlcore.plotting.histories import drawn_run
+from tlcore.plotting.image_grid import _labelled, _sample, plot_images
+from tlcore.plotting.learning_curves import compare_histories, plot_history
 
 HEAD = {
     "epoch": [0, 1, 2],
@@ -256,7 +259,7 @@ def test_values_beyond_the_range_are_cut_not_wrapped():
 
 
 def test_an_image_kept_does_not_keep_its_batch():
-    assert all(image.base is None for _, image in plots._labelled(batches([0, 0])))
+    assert all(image.base is None for _, image in _labelled(batches([0, 0])))
 
 
 def test_black_images_are_drawn():
@@ -291,9 +294,9 @@ def test_a_tf_dataset_is_drawn_under_the_names_it_carries():
 def test_a_sample_holds_distinct_images_of_each_class(labels, per_class, seed):
     stream = [(label, place) for place, label in enumerate(labels)]
 
-    sample = plots._sample(stream, per_class, seed)
+    sample = _sample(stream, per_class, seed)
 
-    assert sample == plots._sample(iter(stream), per_class, seed)
+    assert sample == _sample(iter(stream), per_class, seed)
     assert set(sample) == set(labels)
     for label, places in sample.items():
         assert len(set(places)) == min(per_class, labels.count(label))
@@ -308,14 +311,14 @@ def test_the_sample_of_a_class_does_not_depend_on_other_classes(ours, theirs, se
     mine = [(1, place) for place in range(ours)]
     others = [(0, place) for place in range(theirs)]
 
-    alone = plots._sample(mine, 3, seed)
+    alone = _sample(mine, 3, seed)
 
-    assert plots._sample(others + mine, 3, seed).get(1) == alone.get(1)
+    assert _sample(others + mine, 3, seed).get(1) == alone.get(1)
 
 
 def test_every_image_is_as_likely_to_be_drawn():
     stream = [(0, place) for place in range(10)]
-    chosen = [p for seed in range(600) for p in plots._sample(stream, 3, seed)[0]]
+    chosen = [p for seed in range(600) for p in _sample(stream, 3, seed)[0]]
 
     counts = np.bincount(chosen)
 
@@ -464,8 +467,8 @@ def test_a_run_cut_into_phases_draws_the_curves_of_the_whole(data):
         {"epoch": list(range(cut, len(values))), "loss": values[cut:]},
     ]
 
-    whole = plots._run([{"loss": values}], "whole")
-    parts = plots._run(phases, "parts")
+    whole = drawn_run([{"loss": values}], "whole")
+    parts = drawn_run(phases, "parts")
 
     assert parts.epochs.tolist() == whole.epochs.tolist()
     assert parts.curve("loss").tolist() == whole.curve("loss").tolist() == values
@@ -750,7 +753,7 @@ def test_six_runs_are_overlaid_one_colour_each():
     assert curves(accuracy)["run 1"][1] == HEAD["val_accuracy"] + TUNED["val_accuracy"]
     colours = [x.get_color() for x in loss.get_lines() if x.get_gid() != plots.START]
     assert len(set(colours)) == 6
-    assert set(colours) <= set(plots.PALETTE)
+    assert set(colours) <= set(PALETTE)
     assert [loss.get_ylabel(), accuracy.get_ylabel()] == [
         "validation loss",
         "validation accuracy",
@@ -775,7 +778,7 @@ def test_an_overlay_marks_a_start_of_one_run_in_its_colour():
     (mark,) = [x for x in axes.get_lines() if x.get_gid() == plots.START]
 
     assert mark.get_color() == axes.get_lines()[4].get_color()
-    assert mark.get_color() != plots.GREY
+    assert mark.get_color() != GREY
 
 
 def test_an_overlay_without_phases_names_no_start():

@@ -1,0 +1,1 @@
+"""Plotting: pictures of images and of histories. Trains nothing."""
