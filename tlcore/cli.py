@@ -25,7 +25,7 @@ import click
 from tlcore import __version__, experiment_commands, tables
 
 if TYPE_CHECKING:
-    from tlcore.doctor import Finding
+    from tlcore.doctor.examination import Finding
 
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
@@ -425,7 +425,7 @@ def doctor(questions: tuple[str, ...], as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from tlcore.doctor import (
+    from tlcore.doctor.examination import (
         PATIENT_WORKER_SECONDS,
         WORKER_SECONDS,
         examine,

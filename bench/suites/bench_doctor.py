@@ -10,7 +10,8 @@ kernels of the processor, not by the stack.
 
 import pytest
 
-from tlcore.doctor import PATIENT_WORKER_SECONDS, PROBES, examine
+from tlcore.doctor.examination import PATIENT_WORKER_SECONDS, examine
+from tlcore.doctor.questions import PROBES
 
 OF_THE_PROCESSOR = {"A12"}
 

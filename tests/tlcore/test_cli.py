@@ -553,7 +553,8 @@ class TestDoctor:
 
     @pytest.mark.parametrize("status", ["affected", "not affected", "cannot tell"])
     def test_lines_hang_on_a_terminal(self, capsys, monkeypatch, status):
-        from tlcore.doctor import PROBES, Finding
+        from tlcore.doctor.examination import Finding
+        from tlcore.doctor.questions import PROBES
 
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
         monkeypatch.setenv("COLUMNS", "80")

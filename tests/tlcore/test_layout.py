@@ -30,7 +30,7 @@ FRAMEWORK_FREE = (
     "tlcore.board",
     "tlcore.estimates",
     "tlcore.compat",
-    "tlcore.doctor",
+    "tlcore.doctor.examination",
     "tlcore.cli",
 )
 
@@ -42,7 +42,7 @@ MAY_IMPORT_TENSORFLOW = {
     "tlcore.determinism",
     "tlcore.handles",
     "tlcore.saved_models",
-    "tlcore.two_workers",  # the strategy that it tries is TensorFlow's own
+    "tlcore.doctor.two_workers",  # the strategy that it tries is TensorFlow's own
 }
 
 

@@ -969,7 +969,7 @@ def test_a_figure_half_written_leaves_the_old_file(draw, tmp_path, monkeypatch):
 def test_drawing_needs_neither_pyplot_nor_tensorflow_nor_a_display(tmp_path):
     code = """
 import sys
-from tlcore import plots
+from tlcore.plotting import learning_curves as plots
 assert "matplotlib" not in sys.modules
 plots.plot_history({"loss": [1.0]}, path=sys.argv[1])
 plots.compare_histories({"a": {"loss": [1.0]}}, path=sys.argv[1])

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tlcore.doctor import PROBES
-from tlcore.two_workers import COMMAND, TwoWorkers, main
+from tlcore.doctor.questions import PROBES
+from tlcore.doctor.two_workers import COMMAND, TwoWorkers, main
 
 INDEX = 'import json, os; i = json.loads(os.environ["TF_CONFIG"])["task"]["index"]\n'
 

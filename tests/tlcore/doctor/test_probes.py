@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlcore import probes
 from tlcore.backbones import Backbone
 from tlcore.callbacks import BestCheckpoint, check_monitors
-from tlcore.doctor import PROBES, find_probe, judge
+from tlcore.doctor import probes
+from tlcore.doctor.examination import judge
+from tlcore.doctor.questions import PROBES, find_probe
 from tlcore.freezing import check_compiled, check_flags
 from tlcore.models import load_model
 

@@ -1,8 +1,8 @@
 """Two workers: one fit under MultiWorkerMirroredStrategy, in processes of their own.
 
 Owns starting both workers on the loopback interface, what they answer, and their end:
-none outlives who started it. As `python -m tlcore.two_workers` it is one of them. What
-the answer means to a user is in `doctor`.
+none outlives the process that started it. `python -m tlcore.doctor.two_workers` is one
+of them. What the answer means to a user is in `questions`.
 """
 
 import json
@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from typing import IO, Any, Self
 
 WORKERS = 2
-COMMAND = (sys.executable, "-m", "tlcore.two_workers")
+COMMAND = (sys.executable, "-m", "tlcore.doctor.two_workers")
 """The program that each worker runs."""
 
 _POLL_SECONDS = 0.05

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlcore import doctor, probes
-from tlcore.doctor import PROBES, Finding, examine, find_probe, installed_stack, judge
+from tlcore.doctor import examination as doctor
+from tlcore.doctor import probes
+from tlcore.doctor.examination import Finding, examine, installed_stack, judge
+from tlcore.doctor.questions import PROBES, find_probe
 
 IDS = [f"A{number}" for number in range(1, 16) if number != 3]
 IN_PROCESS = [probe.id for probe in PROBES.values() if not probe.in_processes]
@@ -164,8 +166,8 @@ class TestExamine:
 
     def test_a_keras_that_cannot_be_loaded_is_no_answer(self, monkeypatch):
         # As with KERAS_BACKEND=jax where there is no jax.
-        monkeypatch.delattr("tlcore.probes")
-        monkeypatch.setitem(sys.modules, "tlcore.probes", None)
+        monkeypatch.delattr("tlcore.doctor.probes")
+        monkeypatch.setitem(sys.modules, "tlcore.doctor.probes", None)
         findings = examine(["A1", "A8"])
         assert [finding.status for finding in findings] == ["cannot tell"] * 2
         assert "ModuleNotFoundError" in findings[0].evidence or (

@@ -1,0 +1,1 @@
+"""Doctor: which known defects the installed stack has. Knows no other wing."""

@@ -1,0 +1,176 @@
+"""Examination: asking the installed stack about the known defects.
+
+Owns running the experiments of `probes` and `two_workers`, and the word for what was
+measured. A question that could not be answered says why, and is never "not affected".
+No framework is loaded before the first question is asked.
+"""
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal, NoReturn, TypeAlias
+
+from tlcore.doctor.questions import PROBES, Probe, find_probe
+from tlcore.doctor.two_workers import TwoWorkers
+
+Status: TypeAlias = Literal["affected", "not affected", "cannot tell"]
+
+WORKER_SECONDS = 15.0
+"""How long the two workers may take among all questions."""
+PATIENT_WORKER_SECONDS = 120.0
+"""How long they may take where theirs was asked for by its id."""
+
+_DISTRIBUTIONS = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu"),
+    "keras": ("keras", "keras-nightly"),
+    "tensorflow_hub": ("tensorflow-hub", "tf-hub-nightly"),
+    "tf_keras": ("tf-keras", "tf-keras-nightly"),
+    "setuptools": ("setuptools",),
+}
+"""By module, the distributions that it comes in."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to one question.
+
+    Attributes:
+        probe: the question.
+        status: "affected", "not affected" or "cannot tell".
+        evidence: what was measured, or why nothing was.
+    """
+
+    probe: Probe
+    status: Status
+    evidence: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as plain values, the question's words among them."""
+        words = asdict(self.probe)
+        words.pop("in_processes")
+        return {**words, "status": self.status, "evidence": self.evidence}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What is installed.
+
+    Attributes:
+        versions: by module, None where it is not installed.
+        backend: of Keras, or why it could not be loaded.
+        devices: that Keras sees.
+    """
+
+    versions: Mapping[str, str | None]
+    backend: str
+    devices: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "versions": dict(self.versions),
+            "backend": self.backend,
+            "devices": list(self.devices),
+        }
+
+
+def examine(
+    ids: Iterable[str] = (),
+    *,
+    worker_seconds: float = WORKER_SECONDS,
+    say: Callable[[Probe], None] | None = None,
+) -> tuple[Finding, ...]:
+    """Ask the installed stack; small models are trained in this process.
+
+    Seeds, precision, warnings and the working folder are as before afterwards, and no
+    process of its own is left.
+
+    Args:
+        ids: which questions, by id or name; by default all.
+        worker_seconds: how long the two workers of A11 may take from their start;
+            after it, it cannot tell.
+        say: called with each question before its answer is awaited.
+
+    Returns:
+        The findings, in the order asked for.
+
+    Raises:
+        ValueError: an id is unknown; nothing was asked.
+    """
+    chosen = list(dict.fromkeys(map(find_probe, ids))) or list(PROBES.values())
+    found: dict[str, Finding] = {}
+    with ExitStack() as stack:
+        trials = {probe.id: _trial(probe, worker_seconds, stack) for probe in chosen}
+        for probe in sorted(chosen, key=lambda probe: probe.in_processes):
+            if say is not None:
+                say(probe)
+            found[probe.id] = judge(probe, trials[probe.id])
+    return tuple(found[probe.id] for probe in chosen)
+
+
+def judge(probe: Probe, trial: Callable[[], tuple[bool, str]]) -> Finding:
+    """Return what a trial says: whether it is affected, and the evidence.
+
+    An exception is no answer: then it cannot tell, and the evidence says why.
+    """
+    try:
+        affected, evidence = trial()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        return Finding(probe, "cannot tell", _reason(error))
+    return Finding(probe, "affected" if affected else "not affected", evidence)
+
+
+def installed_stack() -> Stack:
+    """Return what is installed; this loads Keras."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for module, names in _DISTRIBUTIONS.items():
+        versions[module] = next(filter(None, map(_version, names)), None)
+    try:
+        import keras
+
+        # A nightly build that lies over a release has the metadata of both.
+        versions["keras"] = keras.__version__
+        devices = tuple(map(str, keras.distribution.list_devices()))
+        return Stack(versions, keras.backend.backend(), devices)
+    except Exception as error:  # noqa: BLE001 - a broken stack is what it looks for
+        return Stack(versions, f"none ({_reason(error)})", ())
+
+
+def _trial(
+    probe: Probe, seconds: float, stack: ExitStack
+) -> Callable[[], tuple[bool, str]]:
+    if not probe.in_processes:
+        return partial(_try, probe)
+    try:
+        return stack.enter_context(TwoWorkers(seconds=seconds)).observe
+    except OSError as error:
+        return partial(_raise, error)
+
+
+def _try(probe: Probe) -> tuple[bool, str]:
+    from tlcore.doctor import probes
+
+    experiment = getattr(probes, probe.name.replace("-", "_"))
+    with probes.undisturbed():
+        found: tuple[bool, str] = experiment()
+    return found
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    return f"{type(error).__name__}: {text[:300]}".removesuffix(": ")
