@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tlcore.freezing import frozen_fingerprint as frozen_fingerprint
     from tlcore.freezing import trainable_summary as trainable_summary
     from tlcore.freezing import unfreeze as unfreeze
-    from tlcore.hub import HubLayer as HubLayer
+    from tlcore.hub.layer import HubLayer as HubLayer
     from tlcore.models import create_model as create_model
     from tlcore.models import load_model as load_model
     from tlcore.plotting.image_grid import plot_images as plot_images
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ARCHIVES": "data.archives",
-    "HubLayer": "hub",
+    "HubLayer": "hub.layer",
     "RECIPES": "recipes",
     "checkpoint_callback": "callbacks",
     "compare_histories": "plotting.learning_curves",

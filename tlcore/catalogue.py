@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tlcore.arguments import did_you_mean
+from tlcore.hub.handles import is_handle
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,14 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
 def list_backbones() -> tuple[str, ...]:
     """Return the names that `load_backbone` and `create_model` take."""
     return tuple(CATALOGUE)
+
+
+def is_hub_handle(backbone: str) -> bool:
+    """Return whether a backbone is a handle of TF Hub, not a name of the catalogue.
+
+    A name of the catalogue is one even where a folder is called the same.
+    """
+    return backbone not in CATALOGUE and is_handle(backbone)
 
 
 def find_entry(name: str) -> CatalogueEntry:

@@ -293,7 +293,7 @@ def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
     """Return what --handle changes of a recipe."""
     if handle is None:
         return {}
-    from tlcore.handles import absolute
+    from tlcore.hub.handles import absolute
 
     if backbone is not None:
         raise ValueError(

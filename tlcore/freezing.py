@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from tlcore.backbones import Backbone
-from tlcore.hub import HubLayer
+from tlcore.hub.layer import HubLayer
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from tlcore.backbones import (
     load_backbone,
     scheme_of,
 )
-from tlcore.catalogue import find_entry
-from tlcore.handles import FORMS, is_handle
-from tlcore.hub import HubLayer
-from tlcore.saved_models import TEXT, Form
+from tlcore.catalogue import find_entry, is_hub_handle
+from tlcore.hub.handles import FORMS
+from tlcore.hub.layer import HubLayer
+from tlcore.hub.saved_models import TEXT, Form
 
 HEADS = ("pool", "dense")
 STYLES = ("functional", "sequential")
@@ -186,7 +186,7 @@ def _resolve(
             f"keras.Model. Received: backbone={backbone!r}."
         )
     backbone = str(backbone)
-    if is_handle(backbone):
+    if is_hub_handle(backbone):
         if weights != "imagenet":
             raise ValueError(
                 "A SavedModel brings its own weights. Received: "

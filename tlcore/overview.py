@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tlcore.experiments import Run, reading
-from tlcore.handles import is_kaggle_handle
+from tlcore.hub.handles import is_kaggle_handle
 from tlcore.recipes import RECIPES
 
 _FOLDERS = re.compile(r"[/\\]")

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 from tlcore.arguments import did_you_mean
-from tlcore.catalogue import find_entry
-from tlcore.handles import KAGGLE, is_handle
+from tlcore.catalogue import find_entry, is_hub_handle
+from tlcore.hub.handles import KAGGLE
 
 IMAGENET, OWN = "imagenet", "own"
 """Weights: of the catalogue, by default; of a SavedModel, always."""
@@ -68,7 +68,7 @@ class Recipe:
     @property
     def from_hub(self) -> bool:
         """Return whether the backbone is a SavedModel."""
-        return is_handle(self.backbone)
+        return is_hub_handle(self.backbone)
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as a mapping, for a JSON file."""

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tlcore import handles
 from tlcore.experiments import start_run
 from tlcore.feature_cache import FOLDER_VARIABLE
+from tlcore.hub import handles
 
 
 @pytest.fixture(scope="session", autouse=True)

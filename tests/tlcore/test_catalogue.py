@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlcore.catalogue import CATALOGUE, find_entry, list_backbones
+from tlcore.catalogue import CATALOGUE, find_entry, is_hub_handle, list_backbones
 
 
 def test_the_names_are_those_that_users_rely_on():
@@ -59,3 +59,14 @@ def test_an_unknown_name_is_answered_with_the_valid_ones():
         match=r"vgg16.*Received: backbone='efficientnetb3'.*'efficientnet_b3'",
     ):
         find_entry("efficientnetb3")
+
+
+def test_a_name_of_the_catalogue_is_no_handle_whatever_is_called_so(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("vgg16", "mine"):
+        (tmp_path / name).mkdir()
+    assert not is_hub_handle("vgg16")
+    assert is_hub_handle("mine")
+    assert is_hub_handle("https://tfhub.dev/google/x/1")

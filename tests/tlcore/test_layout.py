@@ -20,7 +20,7 @@ WINGS = sorted(PACKAGE.glob("*/__init__.py"))
 
 FRAMEWORK_FREE = (
     "tlcore.catalogue",
-    "tlcore.handles",
+    "tlcore.hub.handles",
     "tlcore.recipes",
     "tlcore.experiments",
     "tlcore.experiment_commands",
@@ -40,8 +40,8 @@ MAY_IMPORT_TENSORFLOW = {
     "tlcore.data.image_folder",
     "tlcore.data.pipeline",
     "tlcore.determinism",
-    "tlcore.handles",
-    "tlcore.saved_models",
+    "tlcore.hub.handles",
+    "tlcore.hub.saved_models",
     "tlcore.doctor.two_workers",  # the strategy that it tries is TensorFlow's own
 }
 

@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore import handles, saved_models
-from tlcore.saved_models import Form
+from tlcore.hub import handles, saved_models
+from tlcore.hub.saved_models import Form
 
 _PACKAGE = "tlcore"
 
@@ -37,7 +37,7 @@ class HubLayer(keras.layers.Layer):
 
     Args:
         handle: a folder, a `.tar.gz` file, an https:// address or a Kaggle handle, as
-            `tlcore.handles.resolve` takes it.
+            `tlcore.hub.handles.resolve` takes it.
         trainable: whether its variables train.
         signature: the name of a signature to call; None calls the SavedModel itself.
             A signature only does inference: it cannot be trained.

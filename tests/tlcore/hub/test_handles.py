@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlcore import handles
-from tlcore.handles import FORMS, absolute, fingerprint, is_handle, resolve
+from tlcore.hub import handles
+from tlcore.hub.handles import FORMS, absolute, fingerprint, is_handle, resolve
 
 
 def packed(files, *, mode="w:gz"):
@@ -311,7 +311,7 @@ try:
     import tensorflow_hub
 except ModuleNotFoundError as error:
     print(error)
-from tlcore import handles
+from tlcore.hub import handles
 print(handles._tensorflow_hub().__name__, "pkg_resources" in sys.modules)
 """
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tlcore as tl
-from tlcore import handles
-from tlcore.hub import HubLayer
+from tlcore.hub import handles
+from tlcore.hub.layer import HubLayer
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 MOBILENET = SHARED / "hub/mobilenet_v2_035_224_feature_vector"

@@ -154,7 +154,7 @@ def load(folder: Path, handle: str) -> Any:
     """Return the SavedModel in a folder, as TensorFlow restores it.
 
     Args:
-        folder: as `tlcore.handles.resolve` returns it.
+        folder: as `tlcore.hub.handles.resolve` returns it.
         handle: what led there, for errors.
 
     Raises:

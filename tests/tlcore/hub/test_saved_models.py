@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlcore import saved_models
-from tlcore.saved_models import Form, find_entry, load
+from tlcore.hub import saved_models
+from tlcore.hub.saved_models import Form, find_entry, load
 
 IMAGES = np.zeros((2, 32, 32, 3), np.float32)
 

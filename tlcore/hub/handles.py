@@ -24,7 +24,6 @@ from typing import IO, Any
 from filelock import FileLock
 from packaging.version import parse
 
-from tlcore.catalogue import CATALOGUE
 from tlcore.data import archives
 from tlcore.data.download import download
 from tlcore.processes import is_alive
@@ -57,9 +56,14 @@ FORMS = (
 
 
 def is_handle(text: str) -> bool:
-    """Tell whether `text` is a handle rather than a name, of the catalogue or not."""
-    if text in CATALOGUE:
-        return False
+    """Return whether `text` has the form of a handle, or is a folder that exists.
+
+    Example:
+        >>> is_handle("google/resnet-v2/tensorFlow2/50-feature-vector/2")
+        True
+        >>> is_handle("efficientnet_b0")
+        False
+    """
     return "/" in text or text.endswith(_ARCHIVE_SUFFIXES) or Path(text).is_dir()
 
 
