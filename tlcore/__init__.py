@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tlcore.backbones import load_backbone as load_backbone
+    from tlcore.backbones.catalogue import list_backbones as list_backbones
+    from tlcore.backbones.loading import load_backbone as load_backbone
     from tlcore.callbacks import checkpoint_callback as checkpoint_callback
     from tlcore.callbacks import early_stopping_callback as early_stopping_callback
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
-    from tlcore.catalogue import list_backbones as list_backbones
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
     from tlcore.data.image_folder import image_folder as image_folder
@@ -54,8 +54,8 @@ _HOMES = {
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
     "image_folder": "data.image_folder",
-    "list_backbones": "catalogue",
-    "load_backbone": "backbones",
+    "list_backbones": "backbones.catalogue",
+    "load_backbone": "backbones.loading",
     "load_model": "models",
     "load_splits": "data.splits",
     "plot_history": "plotting.learning_curves",

@@ -114,7 +114,7 @@ tlcore.add_command(experiment_commands.experiments)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backbones(as_json: bool) -> None:
     """List the catalogue: counts without top, and what images each one wants."""
-    from tlcore.catalogue import CATALOGUE
+    from tlcore.backbones.catalogue import CATALOGUE
 
     rows = [
         {

@@ -5,7 +5,6 @@ fingerprint of what must not change, and the checks that refuse a model whose
 `trainable` flags do not mean what they seem to. It never compiles and never trains.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore.backbones import Backbone
+from tlcore.backbones.inference import Backbone
+from tlcore.backbones.weights import fingerprint
 from tlcore.hub.layer import HubLayer
 
 
@@ -222,16 +222,6 @@ def frozen_fingerprint(model: keras.Layer) -> str:
     not. Equal before and after a `fit` means that frozen was frozen.
     """
     return fingerprint(model.non_trainable_weights)
-
-
-def fingerprint(variables: Iterable[Any]) -> str:
-    """Return the sha256 of variables by order, shape, type and bits; names are free."""
-    digest = hashlib.sha256()
-    for variable in variables:
-        array = keras.ops.convert_to_numpy(variable)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def check_flags(model: keras.Model) -> None:

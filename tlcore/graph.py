@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from tlcore.backbones import Backbone
+from tlcore.backbones.inference import Backbone
 from tlcore.tensors import Tensor
 
 _OWN = {"keras", "tlcore", "builtins"}

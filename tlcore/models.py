@@ -5,7 +5,6 @@ and in inference mode. What to unfreeze is decided in `freezing`, what to optimi
 `training`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, is_zipfile
@@ -14,17 +13,16 @@ import keras
 
 from tlcore.arguments import did_you_mean
 from tlcore.augmentation import create_augmentation
-from tlcore.backbones import (
-    Backbone,
-    ImageShape,
-    contract_layer,
-    load_backbone,
-    scheme_of,
+from tlcore.backbones.input_contract import contract_layer
+from tlcore.backbones.loading import ImageShape
+from tlcore.backbones.sources import (
+    feature_shape,
+    frozen_backbone,
+    image_shape,
+    input_scheme,
+    resolve_backbone,
 )
-from tlcore.catalogue import find_entry, is_hub_handle
-from tlcore.hub.handles import FORMS
 from tlcore.hub.layer import HubLayer
-from tlcore.hub.saved_models import TEXT, Form
 
 HEADS = ("pool", "dense")
 STYLES = ("functional", "sequential")
@@ -78,14 +76,14 @@ def create_model(
     """
     _check(num_classes, head, dropout, style)
     stack = _augmentation(augmentation)  # first, as in the model: seeds count on it
-    network = _resolve(backbone, weights, input_shape, input_contract)
-    shape = _image_shape(network, input_shape)
+    network = resolve_backbone(backbone, weights, input_shape, input_contract)
+    shape = image_shape(network, input_shape)
 
     layers = [
         stack,
-        contract_layer(input_contract or _scheme(network)),
-        _frozen(network),
-        *_head(_features(network, shape), num_classes, head, dropout),
+        contract_layer(input_contract or input_scheme(network)),
+        frozen_backbone(network),
+        *_head(feature_shape(network, shape), num_classes, head, dropout),
     ]
     stages = [layer for layer in layers if layer is not None]
 
@@ -162,118 +160,6 @@ def _augmentation(augmentation: str | keras.Layer | None) -> keras.Layer | None:
     if augmentation is None or isinstance(augmentation, keras.Layer):
         return augmentation
     return create_augmentation(augmentation)
-
-
-def _resolve(
-    backbone: str | Path | keras.Model | HubLayer,
-    weights: str | Path | None,
-    input_shape: ImageShape,
-    input_contract: str | None,
-) -> keras.Model | HubLayer:
-    if isinstance(backbone, HubLayer):
-        return backbone
-    if isinstance(backbone, keras.Model):
-        if not backbone.built or not hasattr(backbone, "output_shape"):
-            raise ValueError(
-                "A backbone of your own must be a functional or sequential model that "
-                f"is built. Received: backbone={backbone.name!r}, which is not. Begin "
-                "it with keras.Input((height, width, 3))."
-            )
-        return backbone
-    if not isinstance(backbone, str | Path):
-        raise ValueError(
-            f"backbone must be a name of the catalogue, {FORMS}, a HubLayer or a "
-            f"keras.Model. Received: backbone={backbone!r}."
-        )
-    backbone = str(backbone)
-    if is_hub_handle(backbone):
-        if weights != "imagenet":
-            raise ValueError(
-                "A SavedModel brings its own weights. Received: "
-                f"weights={weights!r} for backbone={backbone!r}. Leave weights out."
-            )
-        return HubLayer(backbone)
-    entry = find_entry(backbone)
-    if input_contract is not None:
-        raise ValueError(
-            "A backbone of the catalogue brings its own input contract. Received: "
-            f"input_contract={input_contract!r} for backbone={backbone!r}. Leave it "
-            "out, or pass a keras.Model."
-        )
-    return load_backbone(entry.name, weights=weights, input_shape=input_shape)
-
-
-def _scheme(network: keras.Model | HubLayer) -> str:
-    if isinstance(network, HubLayer):
-        return "unit"
-    return scheme_of(network) or "raw"
-
-
-def _own_shape(network: keras.Model | HubLayer) -> tuple[Any, ...]:
-    """Return the (height, width, channels) that a network says, None where free."""
-    if isinstance(network, HubLayer):
-        forms = [x for x in network.input_forms if isinstance(x, Form)]
-        given = next((x.shape for x in forms if x.dtype != TEXT), ())
-        if not network.input_forms or given is None:
-            return (None, None, 3)
-    else:
-        given = network.input_shape if len(network.inputs) == 1 else ()
-    if len(given) != 4:
-        takes = getattr(network, "input_forms", None) or network.input_shape
-        described = ", ".join(map(str, takes))
-        raise ValueError(
-            "A backbone must take images, (n, height, width, channels). Received: "
-            f"backbone {network.name!r} with input shape ({described})."
-        )
-    return tuple(given[1:])
-
-
-def _features(
-    network: keras.Model | HubLayer, shape: tuple[Any, ...]
-) -> tuple[Any, ...]:
-    """Return the shape of a backbone's output; it must be one, of known channels."""
-    if not isinstance(network, HubLayer):
-        return tuple(network.output_shape)
-    features = network.compute_output_shape((None, *shape))
-    several = isinstance(features, dict) or isinstance(features[0], tuple | list)
-    if several:
-        raise ValueError(
-            "A backbone must have one output. Received: backbone "
-            f"{network.name!r} with outputs {', '.join(map(str, features))}. If they "
-            "have names, choose one: HubLayer(handle, output_key=...)."
-        )
-    if len(features) not in {2, 4} or features[-1] is None:
-        raise ValueError(
-            "A backbone must give (n, features) or (n, h, w, channels). Received: "
-            f"backbone {network.name!r} with output shape {features}."
-        )
-    return tuple(features)
-
-
-def _image_shape(
-    network: keras.Model | HubLayer, input_shape: ImageShape
-) -> tuple[Any, ...]:
-    """Return (height, width, channels); what the network fixes must agree."""
-    own = _own_shape(network)
-    given = tuple(input_shape) if isinstance(input_shape, Sequence) else input_shape
-    if None not in own and given in {own, (224, 224, 3)}:
-        return tuple(own)
-    fits = isinstance(given, tuple) and len(given) == len(own)
-    if not fits or any(
-        a is not None and a != b for a, b in zip(own, given, strict=True)
-    ):
-        raise ValueError(
-            f"Images must have the shape that {network.name!r} takes, {own}. "
-            f"Received: input_shape={given!r}."
-        )
-    return given
-
-
-def _frozen(network: keras.Model | HubLayer) -> Backbone:
-    network.trainable = False
-    layer = Backbone(network)
-    layer.trainable = False
-    return layer
 
 
 def _head(

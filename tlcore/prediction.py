@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore.backbones import contract_layer, load_classifier
-from tlcore.catalogue import find_entry
+from tlcore.backbones.catalogue import find_entry
+from tlcore.backbones.input_contract import contract_layer
+from tlcore.backbones.loading import load_classifier
 from tlcore.data.images import check_images, read_image
 from tlcore.experiments import read_run
 from tlcore.models import load_model

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 from tlcore.arguments import did_you_mean
-from tlcore.catalogue import find_entry, is_hub_handle
+from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.hub.handles import KAGGLE
 
 IMAGENET, OWN = "imagenet", "own"

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcore.catalogue import find_entry
+from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.splits import Splits, load_splits
 from tlcore.event_files import write_events
@@ -397,8 +397,9 @@ def _document(
     folders: _Data,
     model: "keras.Model",
 ) -> dict[str, Any]:
+    from tlcore.backbones.weights import fingerprint
     from tlcore.determinism import versions
-    from tlcore.freezing import find_backbone, fingerprint, trainable_summary
+    from tlcore.freezing import find_backbone, trainable_summary
 
     _, network = find_backbone(model)
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from tlcore.freezing import fingerprint
+from tlcore.backbones.weights import fingerprint
 from tlcore.graph import (
     Cast,
     Graph,

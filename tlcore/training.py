@@ -28,13 +28,7 @@ from tlcore.caching import (
 from tlcore.callbacks import LossGuard, check_monitors, monitored
 from tlcore.data.image_folder import ImageFolder
 from tlcore.estimates import Estimate, mean, proportion
-from tlcore.freezing import (
-    check_compiled,
-    check_flags,
-    find_backbone,
-    freeze,
-    unfreeze,
-)
+from tlcore.freezing import check_compiled, check_flags, find_backbone, freeze, unfreeze
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 

@@ -1,4 +1,4 @@
-"""Train the weights that `tlcore.sample_net` brings along.
+"""Train the weights that `tlcore.backbones.sample_net` brings along.
 
 Draws pictures of `PRETRAINING_KINDS` in memory, trains the sample net with pooling and
 a Dense layer on them, and writes the weights of the backbone alone. The kinds that
@@ -20,9 +20,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.backbones.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 from tlcore.data.drawing import PRETRAINING_KINDS, draw_sample_image
 from tlcore.files import replacing
-from tlcore.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 
 IMAGE_SIZE_PIXELS = 96
 BATCH_SIZE = 64
@@ -104,7 +104,7 @@ def schedule(steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Train the weights that tlcore.sample_net brings along.",
+        description="Train the weights that tlcore.backbones.sample_net brings along.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(

@@ -6,7 +6,7 @@ Nothing here depends on the machine: what differs from `results/any/` is a regre
 import pytest
 
 import tlcore as tl
-from tlcore.catalogue import CATALOGUE
+from tlcore.backbones.catalogue import CATALOGUE
 
 
 def counts(plan) -> dict[str, int]:

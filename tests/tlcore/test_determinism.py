@@ -15,7 +15,7 @@ from tlcore.determinism import make_deterministic, set_seed, versions
 RUN = """
 import sys
 from pathlib import Path
-from tlcore.freezing import fingerprint
+from tlcore.backbones.weights import fingerprint
 from tlcore.models import load_model
 from tlcore.recipes import find_recipe
 from tlcore.runner import RunOptions, run_recipe

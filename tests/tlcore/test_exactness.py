@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.backbones import contract_layer, load_backbone
-from tlcore.catalogue import find_entry
+from tlcore.backbones.catalogue import find_entry
+from tlcore.backbones.input_contract import contract_layer
+from tlcore.backbones.loading import load_backbone
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images
 from tlcore.models import create_model

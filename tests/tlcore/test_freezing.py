@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlcore.backbones.weights import fingerprint
 from tlcore.freezing import (
     check_compiled,
     check_flags,
-    fingerprint,
     freeze,
     frozen_fingerprint,
     trainable_summary,

@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("[a-z]*.py"))
 WINGS = sorted(PACKAGE.glob("*/__init__.py"))
 
 FRAMEWORK_FREE = (
-    "tlcore.catalogue",
+    "tlcore.backbones.catalogue",
     "tlcore.hub.handles",
     "tlcore.recipes",
     "tlcore.experiments",

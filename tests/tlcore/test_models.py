@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlcore.augmentation import create_augmentation
-from tlcore.backbones import load_backbone
+from tlcore.backbones.loading import load_backbone
 from tlcore.freezing import frozen_fingerprint, trainable_summary
 from tlcore.models import create_model, load_model
 

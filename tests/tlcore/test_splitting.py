@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcore.backbones import Backbone
+from tlcore.backbones.inference import Backbone
 from tlcore.feature_pass import Prefix
 from tlcore.freezing import unfreeze
 from tlcore.graph import UnsplittableError, calls_keep_their_training, unroll

@@ -18,10 +18,8 @@ import numpy as np
 from tlcore.hub import handles, saved_models
 from tlcore.hub.saved_models import Form
 
-_PACKAGE = "tlcore"
 
-
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@keras.saving.register_keras_serializable(package="tlcore")
 class HubLayer(keras.layers.Layer):
     """A SavedModel as a layer, frozen or trainable.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlcore.backbones import Backbone
+from tlcore.backbones.inference import Backbone
 from tlcore.callbacks import BestCheckpoint, check_monitors
 from tlcore.doctor import probes
 from tlcore.doctor.examination import judge

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tlcore.backbones.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 from tlcore.data.drawing import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
 from tlcore.models import create_model
-from tlcore.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 from tlcore.training import evaluate, feature_extract
 
 KINDS = SAMPLE_KINDS[:10]

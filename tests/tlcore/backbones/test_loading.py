@@ -10,15 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcore import backbones
-from tlcore.backbones import (
-    Backbone,
-    contract_layer,
-    load_backbone,
-    load_classifier,
-    scheme_of,
-)
-from tlcore.catalogue import CATALOGUE
+from tlcore.backbones import loading as backbones
+from tlcore.backbones.catalogue import CATALOGUE
+from tlcore.backbones.inference import Backbone
+from tlcore.backbones.input_contract import contract_layer, scheme_of
+from tlcore.backbones.loading import load_backbone, load_classifier
+from tlcore.backbones.weights import load_weights
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
 
@@ -260,7 +257,7 @@ class TestWeights:
         narrow.save_weights(path)
         assert wide.count_params() == 51
         with pytest.raises(ValueError, match="which does not fit"):
-            backbones.load_weights(wide, path)
+            load_weights(wide, path)
 
     def test_a_damaged_file_is_refused(self, tmp_path, weights_file):
         path = tmp_path / "half.weights.h5"

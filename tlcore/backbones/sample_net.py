@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-SAMPLE_NET_WEIGHTS: Path = Path(__file__).parent / "weights/sample_net.weights.h5"
+SAMPLE_NET_WEIGHTS: Path = Path(__file__).parent / "sample_net.weights.h5"
 """Weights trained on `tlcore.data.drawing.PRETRAINING_KINDS`, for any input size."""
 
 _SMALLEST_SIDE_PIXELS = 32

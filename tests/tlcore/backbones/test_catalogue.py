@@ -2,7 +2,12 @@
 
 import pytest
 
-from tlcore.catalogue import CATALOGUE, find_entry, is_hub_handle, list_backbones
+from tlcore.backbones.catalogue import (
+    CATALOGUE,
+    find_entry,
+    is_hub_handle,
+    list_backbones,
+)
 
 
 def test_the_names_are_those_that_users_rely_on():

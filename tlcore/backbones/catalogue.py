@@ -183,7 +183,7 @@ _ENTRIES = (
     ),
     CatalogueEntry(
         "sample_net",
-        "tlcore.sample_net:build_sample_net",
+        "tlcore.backbones.sample_net:build_sample_net",
         InputContract("signed", 96),
         Manifest(110_128, 108_752, 52, 32, 31, 128),
         pretrained="the package's own weights, trained on generated images",

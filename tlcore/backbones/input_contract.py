@@ -1,0 +1,97 @@
+"""Input contract: from images in [0, 255] RGB to what a backbone expects.
+
+Owns the schemes, the layer of each, and which scheme a network of `keras.applications`
+expects, by its name.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tlcore.arguments import did_you_mean
+from tlcore.backbones.catalogue import CATALOGUE
+
+_IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
+IMAGENET_STDDEV_RGB = (0.229, 0.224, 0.225)
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+"""Mean pixel of ImageNet, source: `keras.applications.imagenet_utils`."""
+
+SCHEMES = ("raw", "signed", "unit", "caffe", "torch")
+"""What an input contract can be; `InputContract` explains them."""
+
+_KERAS_SCHEMES: Mapping[str, str] = {
+    r"convnext_.*|efficientnet.*|MobileNetV3.*": "raw",
+    r"inception_(resnet_v2|v3)|mobilenet(v2)?_[\d.]+_.*|nasnet_.*|xception": "signed",
+    r"resnet(50|101|152)v2": "signed",
+    r"resnet(50|101|152)|vgg1[69]": "caffe",
+    r"densenet\d+": "torch",
+}
+"""What the networks of `keras.applications` expect, by how Keras names them.
+
+Source: the `preprocess_input` of each one's module.
+"""
+
+
+@keras.saving.register_keras_serializable(package="tlcore")
+class CaffePreprocessing(keras.layers.Layer):
+    """[0, 255] RGB to what Caffe's networks saw: BGR with ImageNet's mean subtracted.
+
+    Shape (n, height, width, 3) in and out. The numbers are those of
+    `keras.applications.imagenet_utils.preprocess_input(mode="caffe")`.
+    """
+
+    def call(self, images: Any) -> Any:
+        """Return the images with channels reversed and centred."""
+        images = keras.ops.cast(images, self.compute_dtype)
+        mean = keras.ops.convert_to_tensor(_CAFFE_MEAN_BGR, dtype=self.compute_dtype)
+        return keras.ops.flip(images, axis=-1) - mean
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return `input_shape`."""
+        return input_shape
+
+
+def contract_layer(scheme: str) -> keras.Layer | None:
+    """Return the layer from [0, 255] RGB to a contract's range, None where it is raw.
+
+    Args:
+        scheme: one of `SCHEMES`, as `InputContract` explains them.
+
+    Raises:
+        ValueError: the scheme is unknown.
+    """
+    name, dtype = "input_contract", "float32"
+    match scheme:
+        case "raw":
+            return None
+        case "signed":
+            return keras.layers.Rescaling(1 / 127.5, -1.0, name=name, dtype=dtype)
+        case "unit":
+            return keras.layers.Rescaling(1 / 255.0, name=name, dtype=dtype)
+        case "caffe":
+            return CaffePreprocessing(name=name, dtype=dtype)
+        case "torch":
+            scale = [1 / (255 * stddev) for stddev in IMAGENET_STDDEV_RGB]
+            pairs = zip(_IMAGENET_MEAN_RGB, IMAGENET_STDDEV_RGB, strict=True)
+            offset = [-mean / stddev for mean, stddev in pairs]
+            return keras.layers.Rescaling(scale, offset, name=name, dtype=dtype)
+    raise ValueError(
+        f"An input contract must be one of: {', '.join(SCHEMES)}. "
+        f"Received: input_contract={scheme!r}.{did_you_mean(scheme, SCHEMES)}"
+    )
+
+
+def scheme_of(network: keras.Model) -> str | None:
+    """Return the input contract's scheme of a network that is known by its name.
+
+    Known are this package's names ("vgg16") and those that `keras.applications` gives
+    its networks, of the catalogue or not ("mobilenetv2_0.50_224", "densenet121").
+    """
+    if network.name in CATALOGUE:
+        return CATALOGUE[network.name].contract.scheme
+    for pattern, scheme in _KERAS_SCHEMES.items():
+        if re.fullmatch(pattern, network.name):
+            return scheme
+    return None

@@ -1,0 +1,102 @@
+"""Weights: read from files, and known by their bits.
+
+Owns loading a weights file into a network with errors that say what does not fit, and
+the fingerprint of variables. Which weights a name means is in `loading`.
+"""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+IMAGENET_CLASSES = 1000
+"""Outputs of a network with its top."""
+
+
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Read the weights file of exactly this architecture into `network`.
+
+    Keras checks the shapes it looks for, not that it looked at everything: a file of a
+    larger network can load without a word. Here the count of numbers must agree too.
+
+    Raises:
+        ValueError: the file is damaged, of another form or of another architecture.
+    """
+    expected = network.count_params()
+    found = _count_numbers(path)
+    top = "with" if network.output_shape[-1] == IMAGENET_CLASSES else "without"
+    remedy = (
+        "Give the file that `save_weights` wrote for this very network, of the same "
+        f"alpha and {top} top."
+    )
+    if found != expected:
+        raise ValueError(
+            f"The weights of {network.name} hold {expected:,} numbers. "
+            f"Received: weights={str(path)!r}, which holds {found:,}. {remedy}"
+        )
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns where it leaves a part of the network as it was.
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(path)
+    except (ValueError, KeyError, OSError, UserWarning) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"The weights must be those of {network.name}. "
+            f"Received: weights={str(path)!r}, which does not fit: {reason} {remedy}"
+        ) from error
+
+
+def _count_numbers(path: Path) -> int:
+    total = 0
+
+    def add(name: str, item: object) -> None:
+        nonlocal total
+        not_weights = {"optimizer", "optimizer_weights", "seed_generator"}
+        if isinstance(item, h5py.Dataset) and not_weights.isdisjoint(name.split("/")):
+            total += math.prod(item.shape)
+
+    if not path.name.endswith(".h5"):
+        raise ValueError(
+            "A weights file must end in `.weights.h5`, or in `.h5` for the files of "
+            f"keras.applications. Received: weights={str(path)!r}."
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(add)
+    except OSError as error:
+        raise ValueError(
+            "A weights file must be a whole HDF5 file. "
+            f"Received: weights={str(path)!r}, which cannot be read: {error}. "
+            "Copy or download it again."
+        ) from error
+    return total
+
+
+def existing_file(weights: str | Path) -> Path:
+    """Return the path of a weights file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if isinstance(weights, str | Path) and Path(weights).is_file():
+        return Path(weights)
+    raise FileNotFoundError(
+        'weights must be "imagenet", None or the path of an existing file. '
+        f"Received: weights={weights!r}, and there is no such file."
+    )
+
+
+def fingerprint(variables: Iterable[Any]) -> str:
+    """Return the sha256 of variables by order, shape, type and bits; names are free."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        array = keras.ops.convert_to_numpy(variable)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
