@@ -28,13 +28,13 @@ from tlcore.feature_pass import (
     CachedRows,
     InexactError,
     PassOptions,
-    Prefix,
     Source,
     cached_features,
 )
-from tlcore.graph import Graph, Part, UnsplittableError
-from tlcore.splitting import Split, split, split_augmentation
-from tlcore.views import ViewBank
+from tlcore.splitting.graph import Graph, UnsplittableError
+from tlcore.splitting.part import Part, Prefix
+from tlcore.splitting.split import Split, split, split_augmentation
+from tlcore.splitting.views import ViewBank
 
 AUTO, OFF = "auto", "off"
 """What `cache` can be beside a folder."""

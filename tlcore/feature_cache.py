@@ -28,7 +28,7 @@ import xxhash
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from tlcore.tensors import Tensor
+from tlcore.splitting.tensors import Tensor
 
 SCHEMA = 1
 # History of the format of an entry:

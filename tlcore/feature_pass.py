@@ -25,7 +25,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.compilation import Compiled, compiled
 from tlcore.data.image_folder import ImageFolder
 from tlcore.determinism import arithmetic, is_deterministic
 from tlcore.feature_cache import (
@@ -36,10 +35,10 @@ from tlcore.feature_cache import (
     Features,
     Key,
 )
-from tlcore.graph import Part
-from tlcore.splitting import Split
-from tlcore.tensors import Tensor
-from tlcore.views import ViewBank
+from tlcore.splitting.part import Part, Prefix
+from tlcore.splitting.split import Split
+from tlcore.splitting.tensors import Tensor
+from tlcore.splitting.views import ViewBank
 
 Progress = Callable[[int, int], None]
 """Told how many images are done, and of how many."""
@@ -102,27 +101,6 @@ class Source:
     def batch(self) -> int:
         """Return how many images are computed at a time."""
         return 1 if self.alone else BLOCK_ROWS
-
-
-class Prefix:
-    """The prefix of a split, compiled when it is first needed.
-
-    Args:
-        part: the prefix.
-        image_shape: (height, width, channels) of what it takes.
-    """
-
-    def __init__(self, part: Part, image_shape: tuple[int, ...]) -> None:
-        self.part = part
-        self._image_shape = image_shape
-
-    def __call__(self, images: Any) -> list[NDArray[Any]]:
-        """Return the cut for a batch of images."""
-        return self._run(images)
-
-    @cached_property
-    def _run(self) -> Compiled:
-        return compiled(self.part, self._image_shape)
 
 
 class CachedRows:

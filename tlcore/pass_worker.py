@@ -13,11 +13,12 @@ from typing import Any
 
 from tlcore.determinism import make_deterministic
 from tlcore.feature_cache import Builder, FeatureCache
-from tlcore.feature_pass import InexactError, Prefix, Source, Work
-from tlcore.graph import Part, unroll
+from tlcore.feature_pass import InexactError, Source, Work
 from tlcore.models import load_model
-from tlcore.splitting import Split, split_augmentation
-from tlcore.views import ViewBank
+from tlcore.splitting.graph import unroll
+from tlcore.splitting.part import Part, Prefix
+from tlcore.splitting.split import Split, split_augmentation
+from tlcore.splitting.views import ViewBank
 
 
 def main(arguments: list[str]) -> int:

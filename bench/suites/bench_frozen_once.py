@@ -20,7 +20,7 @@ from PIL import Image
 import tlcore as tl
 from tlcore.data.splits import load_splits
 from tlcore.feature_cache import BLOCK_ROWS, Builder, FeatureCache, Key
-from tlcore.tensors import Tensor
+from tlcore.splitting.tensors import Tensor
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/pizza_steak_sushi"
 SIZE, BATCH = 224, 32
@@ -337,13 +337,13 @@ def bench_20_000_images(tmp_path, table):
 @pytest.mark.timeout(3000)
 def bench_cache_input_and_output(photographs, tmp_path, table):
     """Writing beside the bare pass, and reading from the page cache."""
-    from tlcore.splitting import split
+    from tlcore.splitting.split import split
 
     train, _ = photographs
     model = our_model(3)
     tl.unfreeze(model, last=10)
     halves = split(model)
-    from tlcore.feature_pass import Prefix
+    from tlcore.splitting.part import Prefix
 
     prefix = Prefix(halves.prefix, (SIZE, SIZE, 3))
     visits = np.arange(train.num_images)

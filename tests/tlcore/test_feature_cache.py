@@ -36,7 +36,7 @@ from tlcore.feature_cache import (
     read_features,
     readable,
 )
-from tlcore.tensors import Tensor
+from tlcore.splitting.tensors import Tensor
 
 TENSORS = {
     "float32": Tensor("conv", (3, 5, 2), "float32"),
@@ -391,7 +391,7 @@ import itertools, os, pickle, random, resource, signal, sys, time
 from pathlib import Path
 from tlcore import feature_cache
 from tlcore.feature_cache import BLOCK_ROWS, FeatureCache, Key
-from tlcore.tensors import Tensor
+from tlcore.splitting.tensors import Tensor
 
 folder = Path(sys.argv[1])
 cache = FeatureCache(folder / "features")

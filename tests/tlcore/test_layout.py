@@ -35,7 +35,7 @@ FRAMEWORK_FREE = (
 )
 
 MAY_IMPORT_TENSORFLOW = {
-    "tlcore.compilation",
+    "tlcore.splitting.part",
     "tlcore.costs",
     "tlcore.data.image_folder",
     "tlcore.data.pipeline",

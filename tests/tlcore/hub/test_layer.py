@@ -435,7 +435,7 @@ class TestInCreateModel:
     def test_another_graph_with_the_same_weights_is_cached_anew(
         self, small_saved_model, tmp_path
     ):
-        from tlcore.splitting import split
+        from tlcore.splitting.split import split
 
         moved = shutil.copytree(small_saved_model, tmp_path / "moved")
         other = shutil.copytree(small_saved_model, tmp_path / "other")

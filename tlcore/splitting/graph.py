@@ -9,7 +9,7 @@ Keras has no public name for the graph behind a model: what is read of it
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from tlcore.backbones.inference import Backbone
-from tlcore.tensors import Tensor
+from tlcore.splitting.tensors import Tensor
 
 _OWN = {"keras", "tlcore", "builtins"}
 """Packages whose code is known by their versions."""
@@ -98,84 +98,6 @@ class Graph:
     steps: tuple[Step, ...] = field(repr=False)
     tensors: Mapping[int, Tensor] = field(repr=False)
     name: str = "part"
-
-
-class Part(keras.Layer):
-    """Steps of a model as a layer of its own; the weights remain the model's.
-
-    It takes a list of tensors and gives a list of tensors. The sublayers are called
-    exactly as the model calls them, each told whether it is in training.
-
-    Args:
-        steps: what runs.
-        takes: the values that go in, by number.
-        gives: the values that come out, by number.
-        tied: whether the tensors that go in come from the same batch of images.
-        name: of the model, so that nodes are called as its own where they can be.
-    """
-
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        takes: Sequence[int],
-        gives: Sequence[int],
-        *,
-        tied: bool = False,
-        name: str = "part",
-    ) -> None:
-        super().__init__(name=name, dtype="float32", autocast=False)
-        self.steps = tuple(steps)
-        self.takes = tuple(takes)
-        self.gives = tuple(gives)
-        self.tied = tied
-        # Tracked, so that Keras clears their losses when this layer is called.
-        self.parts = _layers(self.steps)
-        self.built = True
-
-    @property
-    def foreign_layers(self) -> list[keras.Layer]:
-        """Return the layers whose code is neither Keras's nor this package's."""
-        layers = (x for part in self.parts for x in layers_within(part))
-        return [layer for layer in layers if not is_own(type(layer))]
-
-    def call(self, tensors: list[Any], training: bool | None = None) -> list[Any]:  # noqa: FBT001
-        """Return what the steps make of `tensors`."""
-        tensors = _tied(tensors) if self.tied and len(tensors) > 1 else tensors
-        values = dict(zip(self.takes, tensors, strict=True))
-        with _Scopes() as scopes:
-            for step in self.steps:
-                scopes.enter(step.scopes)
-                step.run(values, training=bool(training))
-        return [values[number] for number in self.gives]
-
-
-class _Scopes:
-    """The names that Keras would give the nodes of models within a model.
-
-    TensorFlow sorts by them what it adds up, gradients of a value too.
-    """
-
-    def __init__(self) -> None:
-        self._entered: list[tuple[Scope, Any]] = []
-
-    def __enter__(self) -> "_Scopes":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.enter(())
-
-    def enter(self, scopes: Sequence[Scope]) -> None:
-        """Leave the scopes that are none of these and enter the others."""
-        pairs = zip(self._entered, scopes, strict=False)
-        shared = sum(1 for (entered, _), scope in pairs if entered is scope)
-        while len(self._entered) > shared:
-            self._entered.pop()[1].__exit__(None, None, None)
-        for scope in scopes[shared:]:
-            with keras.name_scope(scope.name):
-                pass  # as Keras does for `build`, so that the second one counts
-            context = keras.name_scope(scope.name)
-            context.__enter__()
-            self._entered.append((scope, context))
 
 
 class Cast(keras.Operation):
@@ -383,43 +305,6 @@ def calls_keep_their_training() -> bool:
         keras.ops.ones((1, 1)), training=True
     )
     return heard[-1] is False
-
-
-def _layers(steps: Iterable[Step]) -> list[keras.Layer]:
-    found = {id(s.operation): s.operation for s in steps}
-    return [x for x in found.values() if isinstance(x, keras.Layer)]
-
-
-def _tied(tensors: Sequence[Any]) -> list[Any]:
-    """Return the tensors as they are, after they went through one.
-
-    In a model the batch of all of them is that of the images, and TensorFlow adds up
-    three terms of equal shape in another order than two and one. As inputs of their
-    own their batches would not be known to be equal, and a residual sum would differ
-    in its last bit.
-    """
-    rank = max(2, *(len(x.shape) for x in tensors))
-    inserted = [tuple(range(1, 1 + rank - len(x.shape))) for x in tensors]
-    wide = [
-        keras.ops.expand_dims(x, axes) if axes else x
-        for x, axes in zip(tensors, inserted, strict=True)
-    ]
-    sizes = [max(x.shape[axis] for x in wide) for axis in range(1, rank - 1)]
-    dtype = keras.backend.result_type(*(x.dtype for x in tensors))
-    padded = []
-    for x in wide:
-        widths = [size - n for size, n in zip(sizes, x.shape[1:-1], strict=True)]
-        padding = [(0, 0), *((0, width) for width in widths), (0, 0)]
-        padded.append(keras.ops.pad(keras.ops.cast(x, dtype), padding))
-    packed = keras.ops.concatenate(padded, axis=-1)
-    again, at = [], 0
-    for x, axes, original in zip(wide, inserted, tensors, strict=True):
-        start, shape = [0] * (rank - 1) + [at], [-1, *x.shape[1:]]
-        part = keras.ops.slice(packed, start, shape)
-        part = keras.ops.squeeze(part, axes) if axes else part
-        again.append(keras.ops.cast(part, original.dtype))
-        at += x.shape[-1]
-    return again
 
 
 def _flops(layer: Any, shapes: Sequence[tuple[int | None, ...]]) -> int:

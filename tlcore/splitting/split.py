@@ -6,29 +6,23 @@ before it. A cut is a set of tensors. It trains nothing and stores nothing.
 """
 
 import functools
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType
-from typing import Any
 
 import keras
 
-from tlcore.backbones.weights import fingerprint
-from tlcore.graph import (
-    Cast,
+from tlcore.splitting.fingerprint import prefix_fingerprint
+from tlcore.splitting.graph import (
     Graph,
-    Part,
     Step,
     UnsplittableError,
     has_random_state,
-    is_own,
     layers_within,
     unroll,
 )
-from tlcore.rewriting import rewritten, terms
-from tlcore.tensors import Tensor
+from tlcore.splitting.grappler import rewritten, terms
+from tlcore.splitting.part import Part
+from tlcore.splitting.tensors import Tensor
 
 POLICIES = ("boundary", "smallest")
 
@@ -42,10 +36,6 @@ again better than 220 KiB and none.
 
 IMAGE_FLOPS = 33_000_000
 """What reading an image instead of features costs: 1,500 are decoded a second."""
-
-_UNHEARD = {"name", "trainable", "seed", "build_config", "shared_object_id", "handle"}
-_UNHEARD_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
-"""What of a layer's configuration says nothing about what it makes of an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +72,7 @@ class Split:
         Raises:
             ValueError: a layer has no configuration to be known by.
         """
-        return _fingerprint(self.prefix, self.cut)
+        return prefix_fingerprint(self.prefix, self.cut)
 
 
 def split(
@@ -162,7 +152,7 @@ def _ordered(graph: Graph, *, training: bool) -> tuple[list[Step], int]:
 
 def _obstacle(graph: Graph, steps: Sequence[Step], kept: int, *, training: bool) -> str:
     """Say why a model has no cut."""
-    if any(_weighty(step) for step in steps[:kept]):
+    if any(_has_weights(step) for step in steps[:kept]):
         if any(None in tensor.shape for tensor in graph.tensors.values()):
             return "the size of its images is not fixed"
         return "the images go around its frozen layers"
@@ -179,7 +169,7 @@ def _leading_random_steps(graph: Graph) -> set[Step]:
     makers: dict[int, Step] = {}
     random = []
     for step in graph.steps:
-        if light.issuperset(step.inputs) and not _weighty(step):
+        if light.issuperset(step.inputs) and not _has_weights(step):
             light.update(step.outputs)
             makers.update(dict.fromkeys(step.outputs, step))
             if step.is_random(training=True):
@@ -227,7 +217,7 @@ def _cuts(
     cuts = {}
     weighty = False
     for count in range(1, kept + 1):
-        weighty = weighty or _weighty(steps[count - 1])
+        weighty = weighty or _has_weights(steps[count - 1])
         cut = _open_values(graph, steps, count) if weighty else ()
         fixed = not any(None in graph.tensors[n].shape for n in cut)
         barred = set(cut) & (terms | set(graph.inputs))
@@ -273,110 +263,5 @@ def _cheapest(
     return count
 
 
-def _weighty(step: Step) -> bool:
+def _has_weights(step: Step) -> bool:
     return bool(getattr(step.operation, "weights", ()))
-
-
-def _fingerprint(prefix: Part, cut: Sequence[Tensor]) -> str:
-    digest = hashlib.sha256()
-    numbers = {number: i for i, number in enumerate(prefix.takes)}
-    code = functools.cache(_code)
-    for step in prefix.steps:
-        for number in step.outputs:
-            numbers[number] = len(numbers)
-        symbols = {key: f"value {numbers[n]}" for key, n in step.bindings.items()}
-        wiring = [numbers[n] for n in step.inputs], step.training
-        arguments = _plain(step.arguments, symbols)
-        described = _described(step, code)
-        digest.update(
-            json.dumps([described, wiring, arguments], sort_keys=True).encode()
-        )
-        weights = getattr(step.operation, "weights", ())
-        digest.update(fingerprint(weights).encode())
-    ends = [numbers[number] for number in prefix.gives]
-    forms = [[list(tensor.shape), tensor.dtype] for tensor in cut]
-    digest.update(json.dumps([ends, forms]).encode())
-    return digest.hexdigest()
-
-
-def _plain(arguments: Any, symbols: Mapping[int, str]) -> str:
-    def name(item: Any) -> Any:
-        return symbols.get(id(item), item)
-
-    return repr(keras.tree.map_structure(name, (arguments.args, arguments.kwargs)))
-
-
-def _described(step: Step, code: Callable[[type], str]) -> Any:
-    """Return what a step's operation is known by, its names left out."""
-    layer = step.operation
-    if isinstance(layer, keras.layers.Lambda):
-        raise UnsplittableError(
-            f"{layer.name!r} is a Lambda, whose code cannot be known; write a Layer"
-        )
-    if isinstance(layer, Cast):
-        return ["cast", layer.dtype]
-    try:
-        config = keras.saving.serialize_keras_object(layer)
-        text = json.dumps(_heard(config, own=is_own(type(layer))), sort_keys=True)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise UnsplittableError(
-            f"{layer.name!r} has no configuration to be known by; give it a get_config"
-        ) from error
-    within = layers_within(layer) if isinstance(layer, keras.Layer) else [layer]
-    return [text, [[code(type(x)), _functions(x)] for x in within]]
-
-
-def _heard(config: Any, *, own: bool) -> Any:
-    """Return what of a configuration decides what the layer computes."""
-    if isinstance(config, dict):
-        unheard = _UNHEARD if own else set()
-        if "class_name" in config and isinstance(config.get("config"), dict):
-            named = {k: v for k, v in config["config"].items() if k != "name"}
-            config = {**config, "config": named}
-            unheard = unheard | {"build_config", "shared_object_id"}
-        return {
-            key: _heard(value, own=own)
-            for key, value in config.items()
-            if key not in unheard and not (own and key.endswith(_UNHEARD_SUFFIXES))
-        }
-    if isinstance(config, list | tuple):
-        return [_heard(item, own=own) for item in config]
-    return config
-
-
-def _code(kind: type) -> str:
-    """Return the sha256 of the methods that a class has from elsewhere."""
-    digest = hashlib.sha256()
-    for owner in kind.__mro__:
-        if not is_own(owner):
-            for name, member in sorted(vars(owner).items()):
-                function = getattr(member, "__func__", member)
-                if isinstance(function, FunctionType):
-                    text = f"{name}{_instructions(function.__code__)}"
-                    digest.update(text.encode())
-    return digest.hexdigest()
-
-
-def _functions(layer: Any) -> list[Any]:
-    """Return what the functions from elsewhere do that a layer was given."""
-    return [
-        [key, _instructions(value.__code__)]
-        for key, value in sorted(vars(layer).items())
-        if isinstance(value, FunctionType) and not is_own(value)
-    ]
-
-
-def _instructions(code: CodeType) -> tuple[Any, ...]:
-    """Return what a function does, wherever it is written.
-
-    What `marshal` makes of it also hangs on who else refers to its constants.
-    """
-    constants = [
-        _instructions(x) if isinstance(x, CodeType) else repr(x)
-        for x in (
-            sorted(x, key=repr) if isinstance(x, frozenset) else x
-            for x in code.co_consts
-        )
-    ]
-    names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
-    return code.co_code.hex(), code.co_exceptiontable.hex(), names, tuple(constants)

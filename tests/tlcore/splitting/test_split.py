@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlcore.backbones.inference import Backbone
-from tlcore.feature_pass import Prefix
 from tlcore.freezing import unfreeze
-from tlcore.graph import UnsplittableError, calls_keep_their_training, unroll
 from tlcore.models import create_model, load_model
-from tlcore.splitting import FLOPS_PER_BYTE, POLICIES, split, split_augmentation
+from tlcore.splitting.graph import UnsplittableError, calls_keep_their_training, unroll
+from tlcore.splitting.part import Prefix
+from tlcore.splitting.split import FLOPS_PER_BYTE, POLICIES, split, split_augmentation
 
 layers, ops = keras.layers, keras.ops
 

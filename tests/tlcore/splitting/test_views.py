@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlcore.augmentation import AUGMENTATIONS
-from tlcore.graph import UnsplittableError
 from tlcore.models import create_model
-from tlcore.splitting import split_augmentation
-from tlcore.views import ViewBank
+from tlcore.splitting.graph import UnsplittableError
+from tlcore.splitting.split import split_augmentation
+from tlcore.splitting.views import ViewBank
 
 layers = keras.layers
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.compilation import compiled
-from tlcore.splitting import split
+from tlcore.splitting.part import compiled
+from tlcore.splitting.split import split
 
 
 class Traced(keras.layers.Layer):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlcore.tensors import Tensor
+from tlcore.splitting.tensors import Tensor
 
 
 @pytest.mark.parametrize(

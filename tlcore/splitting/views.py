@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.splitting import Split
+from tlcore.splitting.split import Split
 
 
 class ViewBank:

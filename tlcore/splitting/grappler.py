@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from tlcore.graph import Graph, Step, has_random_state, is_own
+from tlcore.splitting.graph import Graph, Step, has_random_state, is_own
 
 _SUMS = {"Add", "Average", "Subtract"}
 _PRODUCTS = {"Multiply", "TrueDivide", "Divide"}
