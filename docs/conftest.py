@@ -39,9 +39,9 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser
 
 import tlcore
+from tlcore.caching.store import FOLDER_VARIABLE
 from tlcore.cli import main
 from tlcore.cli import tlcore as command
-from tlcore.feature_cache import FOLDER_VARIABLE
 from tlcore.recipes import RECIPES
 
 _PROMPT = "$ "

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.caching import CacheOptions, evaluation_rows
+from tlcore.caching.feeds import CacheOptions, evaluation_rows
 from tlcore.data.image_folder import ImageFolder
 from tlcore.estimates import Estimate, proportion
 

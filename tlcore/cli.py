@@ -379,7 +379,8 @@ def cache_show(folder: Path | None, as_json: bool) -> None:
     """List the entries, the least recently used first."""
     from datetime import datetime
 
-    from tlcore.feature_cache import default_cache, readable
+    from tlcore.caching.store import default_cache
+    from tlcore.files import readable
 
     store = default_cache(folder)
     entries = store.entries()
@@ -407,7 +408,8 @@ def cache_show(folder: Path | None, as_json: bool) -> None:
 @_FOLDER
 def cache_clear(folder: Path | None) -> None:
     """Remove every entry."""
-    from tlcore.feature_cache import default_cache, readable
+    from tlcore.caching.store import default_cache
+    from tlcore.files import readable
 
     store = default_cache(folder)
     click.echo(f"{store.folder}: {readable(store.clear())} set free")

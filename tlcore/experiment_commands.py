@@ -103,7 +103,7 @@ def compare(runs: tuple[str, ...], out: Path, as_json: bool) -> None:
 def delete(runs: tuple[str, ...], out: Path, yes: bool) -> None:
     """Delete RUNS with all their files, after asking."""
     from tlcore.experiments import find_run
-    from tlcore.feature_cache import readable
+    from tlcore.files import readable
     from tlcore.removal import check_removal, remove_run
 
     paths = {path.absolute(): path for path in (find_run(name, out) for name in runs)}
@@ -205,7 +205,7 @@ def _empty(out: Path) -> str:
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    from tlcore.feature_cache import readable
+    from tlcore.files import readable
 
     cells = {
         "id": row["id"],

@@ -22,8 +22,7 @@ from typing import Any
 
 from tlcore import documents, notes
 from tlcore.arguments import did_you_mean
-from tlcore.files import STAMP_FORMAT, write_text
-from tlcore.processes import is_alive
+from tlcore.files import STAMP_FORMAT, is_alive, write_text
 
 RUN_SCHEMA = 1
 # History of the format of run.json:

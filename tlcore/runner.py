@@ -253,7 +253,7 @@ def _train(
 def _say_ceiling(
     run: Run, options: RunOptions, folders: _Data, model: "keras.Model"
 ) -> None:
-    from tlcore.caching import CacheOptions
+    from tlcore.caching.feeds import CacheOptions
     from tlcore.ceiling import feature_ceiling
 
     caching = CacheOptions(options.cache, None, options.workers, options.progress)

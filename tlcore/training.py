@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import did_you_mean
-from tlcore.caching import (
+from tlcore.caching.feeds import (
     AUTO,
     CacheOptions,
-    CutModel,
     Feed,
     evaluation_feed,
-    redirected,
     training_feed,
 )
+from tlcore.caching.redirection import CutModel, redirected
 from tlcore.callbacks import LossGuard, check_monitors, monitored
 from tlcore.data.image_folder import ImageFolder
 from tlcore.estimates import Estimate, mean, proportion

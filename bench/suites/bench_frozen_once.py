@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 import tlcore as tl
+from tlcore.caching.entry import BLOCK_ROWS, Builder, Key
+from tlcore.caching.store import FeatureCache
 from tlcore.data.splits import load_splits
-from tlcore.feature_cache import BLOCK_ROWS, Builder, FeatureCache, Key
 from tlcore.splitting.tensors import Tensor
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/pizza_steak_sushi"
@@ -294,7 +295,7 @@ def bench_warm_start(photographs, tmp_path, table):
 @pytest.mark.timeout(3000)
 def bench_20_000_images(tmp_path, table):
     """Memory and cost per image from 2,000 to 20,000 images at 37 KiB."""
-    from tlcore.caching import CacheOptions, training_feed
+    from tlcore.caching.feeds import CacheOptions, training_feed
 
     random = np.random.default_rng(1)
     for name in ("a", "b"):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 import tlcore as tl
+from tlcore.caching.store import FOLDER_VARIABLE
 from tlcore.data.splits import Splits
-from tlcore.feature_cache import FOLDER_VARIABLE
 
 CLASSES, PER_CLASS, SIZE, BATCH = 10, 20, 96, 32
 

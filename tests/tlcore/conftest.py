@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tlcore.caching.store import FOLDER_VARIABLE
 from tlcore.experiments import start_run
-from tlcore.feature_cache import FOLDER_VARIABLE
 from tlcore.hub import handles
 
 

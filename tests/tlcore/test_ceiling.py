@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tlcore import ceiling
-from tlcore.caching import CacheOptions
+from tlcore.caching.feeds import CacheOptions
 from tlcore.ceiling import feature_ceiling
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images

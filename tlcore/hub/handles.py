@@ -26,7 +26,7 @@ from packaging.version import parse
 
 from tlcore.data import archives
 from tlcore.data.download import download
-from tlcore.processes import is_alive
+from tlcore.files import is_alive
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
 """Names the folder of TF Hub's cache; `tlcore/hub` where caches are kept, by default.

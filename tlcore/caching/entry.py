@@ -1,9 +1,7 @@
-"""The feature cache: activations of frozen layers on disk.
+"""Entry: the file that holds the stored outputs of one prefix for some images.
 
-Owns the file of one entry, whole and checksummed, the folder of entries, built by one
-process and read by many, and what is thrown away when it grows too large. An entry is
-addressed by what it was computed from: nothing in it is ever changed. It knows neither
-models nor images, only keys, rows and tensors.
+Owns the layout of the file, its checksums, reading rows through a memory map and
+writing blocks in any order. Where the files lie is in `store`.
 
 The file: the rows of each tensor, one tensor after the other; the sha256 of each row's
 image; a JSON document that describes them; and a tail of fixed size that leads to it.
@@ -13,11 +11,8 @@ import json
 import math
 import mmap
 import os
-import re
-import secrets
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +20,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from tlcore.splitting.tensors import Tensor
@@ -36,16 +30,6 @@ SCHEMA = 1
 
 BLOCK_ROWS = 32
 """Rows under one checksum, and images computed at a time."""
-
-LIMIT_BYTES = 20_000_000_000
-"""Size of a cache unless `TLCORE_CACHE_LIMIT` says another."""
-
-FOLDER_VARIABLE = "TLCORE_CACHE_DIR"
-LIMIT_VARIABLE = "TLCORE_CACHE_LIMIT"
-
-_SUFFIX = ".features"
-_WHOLE = re.compile(rf"[0-9a-f]{{32}}-[0-9a-f]{{32}}{re.escape(_SUFFIX)}")
-_UNFINISHED = re.compile(r"\.([0-9a-f]{32}-[0-9a-f]{32})-[0-9a-f]{8}")
 _MAGIC = b"TLFEATS\x01"
 _TAIL = struct.Struct("<16sQ8s")
 """Checksum of the document, its length, and what such a file ends with."""
@@ -54,15 +38,10 @@ _RESIDENT_BYTES = 16 << 20
 """How much may be read through the map before its pages are given back."""
 _FAULT_BYTES = 64 << 10
 """What Linux maps around a byte that is read for the first time."""
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class DamagedEntryError(ValueError):
     """An entry that is not what was written, or not in this version's form."""
-
-
-class TooLargeError(ValueError):
-    """An entry beyond the limit of its cache."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +64,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What the list of a cache says of one entry.
-
-    Attributes:
-        path: its file.
-        nbytes: the size of that.
-        used: when it was last used, in seconds since 1970.
-        about: what its builder said it is; None where it cannot be read.
-    """
-
-    path: Path
-    nbytes: int
-    used: float
-    about: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class _Layout:
+class EntryLayout:
     """Where everything lies in the file of an entry."""
 
     tensors: tuple[Tensor, ...]
@@ -142,7 +104,7 @@ class Features:
         self.tensors = tuple(tensors)
         self.key = key
         self.images = key.images
-        layout = _Layout(self.tensors, len(self.images))
+        layout = EntryLayout(self.tensors, len(self.images))
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._arrays = [
             np.frombuffer(
@@ -197,7 +159,7 @@ class Builder:
         self, path: Path, tensors: Sequence[Tensor], rows: int, *, create: bool = True
     ) -> None:
         self.path = path
-        self.layout = _Layout(tuple(tensors), rows)
+        self.layout = EntryLayout(tuple(tensors), rows)
         self.checksums: dict[int, list[str]] = {}
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
         self._file = os.open(path, flags, 0o644)
@@ -239,175 +201,12 @@ class Builder:
             )
         checksums = [self.checksums[block] for block in range(layout.blocks)]
         os.ftruncate(self._file, layout.offsets[-1])
-        end = memoryview(_ending(layout, key, checksums, about))
+        end = memoryview(entry_ending(layout, key, checksums, about))
         _write_all(self._file, end, layout.offsets[-1])
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-class FeatureCache:
-    """A folder of entries.
-
-    Args:
-        folder: where they are; made when the first is built.
-        limit_bytes: how large they may become together.
-    """
-
-    def __init__(self, folder: str | Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.folder = Path(folder)
-        self.limit_bytes = limit_bytes
-
-    def find(self, key: Key) -> Features | None:
-        """Return the rows of an entry, every byte of it checked; None if there is none.
-
-        Raises:
-            DamagedEntryError: there is one that is not what was written.
-            OSError: it cannot be read.
-        """
-        path = self._path(key)
-        try:
-            features = read_features(path, key)
-        except FileNotFoundError:
-            return None
-        with suppress(OSError):
-            os.utime(path)
-        return features
-
-    def related(self, key: Key) -> list[Features]:
-        """Return the other whole entries of the same prefix, the largest first."""
-        found = []
-        for path in self._files(_WHOLE):
-            if not path.name.startswith(f"{key.prefix[:32]}-"):
-                continue
-            with suppress(DamagedEntryError, OSError):
-                features = read_features(path)
-                if features.key.prefix == key.prefix and features.key != key:
-                    found.append(features)
-        return sorted(found, key=len, reverse=True)
-
-    @contextmanager
-    def locked(self, key: Key) -> Iterator[None]:
-        """Keep other processes from building this entry meanwhile.
-
-        Raises:
-            OSError: the folder cannot be written to.
-        """
-        lock = self._lock(key.name)
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            yield
-
-    @contextmanager
-    def building(
-        self, key: Key, tensors: Sequence[Tensor], about: dict[str, Any]
-    ) -> Iterator[Builder]:
-        """Give the builder of an entry, which is there once the block ends well.
-
-        To be called under `locked`.
-
-        Raises:
-            TooLargeError: the entry would be larger than the limit.
-            OSError: there is no room for it, or no permission.
-        """
-        layout = _Layout(tuple(tensors), len(key.images))
-        blank = [["0" * 32] * len(layout.tensors)] * layout.blocks
-        self._remove_abandoned(key)
-        self._make_room(layout.offsets[-1] + len(_ending(layout, key, blank, about)))
-        aside = self.folder / f".{key.name}-{secrets.token_hex(4)}"
-        builder = None
-        try:
-            builder = Builder(aside, tensors, len(key.images))
-            yield builder
-            builder.finish(key, about)
-            aside.replace(self._path(key))
-        finally:
-            if builder is not None:
-                builder.close()
-            aside.unlink(missing_ok=True)
-
-    def remove(self, key: Key) -> None:
-        """Remove an entry, if it is there."""
-        self._path(key).unlink(missing_ok=True)
-
-    def entries(self) -> list[Entry]:
-        """Return what is there, the least recently used first."""
-        found = []
-        for path in self._files(_WHOLE):
-            with suppress(FileNotFoundError):
-                status = path.stat()
-                try:
-                    with path.open("rb", buffering=0) as file:
-                        about = _read_document(file)[0]["about"]
-                except (DamagedEntryError, OSError):
-                    about = None
-                found.append(Entry(path, status.st_size, status.st_mtime, about))
-        return sorted(found, key=lambda entry: (entry.used, entry.path))
-
-    def clear(self) -> int:
-        """Remove every entry and every unfinished one; return the bytes set free."""
-        freed = 0
-        for path in [*self._files(_WHOLE), *self._files(_UNFINISHED)]:
-            with suppress(FileNotFoundError):
-                freed += path.stat().st_size
-                path.unlink()
-        return freed
-
-    def _path(self, key: Key) -> Path:
-        return self.folder / f"{key.name}{_SUFFIX}"
-
-    def _lock(self, name: str) -> Path:
-        # A bounded number of files, which nobody ever has to remove.
-        return self.folder / ".locks" / name[-2:]
-
-    def _files(self, pattern: re.Pattern[str]) -> list[Path]:
-        """Return the files of such a name; what others keep here is left alone."""
-        return sorted(p for p in self.folder.glob("*") if pattern.fullmatch(p.name))
-
-    def _remove_abandoned(self, key: Key) -> None:
-        """Remove the unfinished files that nobody writes to, under the lock of a key.
-
-        A process that was killed left them; who still builds one holds its lock.
-        """
-        for path in self._files(_UNFINISHED):
-            lock = self._lock(path.name.rpartition("-")[0])
-            if lock == self._lock(key.name):
-                path.unlink(missing_ok=True)
-                continue
-            with suppress(OSError), FileLock(lock, timeout=0):
-                path.unlink(missing_ok=True)
-
-    def _make_room(self, nbytes: int) -> None:
-        if nbytes > self.limit_bytes:
-            raise TooLargeError(
-                f"A cache must be at most {readable(self.limit_bytes)}. Received: an "
-                f"entry of {readable(nbytes)}. Set {LIMIT_VARIABLE} to more."
-            )
-        entries = self.entries()
-        excess = sum(entry.nbytes for entry in entries) + nbytes - self.limit_bytes
-        for entry in entries:
-            if excess <= 0:
-                break
-            entry.path.unlink(missing_ok=True)
-            excess -= entry.nbytes
-
-
-def default_cache(folder: str | Path | None = None) -> FeatureCache:
-    """Return the cache in a folder, by default the user's own.
-
-    That is `TLCORE_CACHE_DIR`, or `tlcore/features` where caches are kept. Its limit is
-    `TLCORE_CACHE_LIMIT`, in bytes or as "20GB".
-
-    Raises:
-        ValueError: the limit is no size.
-    """
-    if folder is None:
-        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        folder = os.environ.get(FOLDER_VARIABLE) or Path(home) / "tlcore/features"
-    limit = os.environ.get(LIMIT_VARIABLE)
-    limit_bytes = LIMIT_BYTES if limit is None else _parsed_size(limit)
-    return FeatureCache(Path(folder).expanduser(), limit_bytes=limit_bytes)
 
 
 def read_features(path: Path, key: Key | None = None) -> Features:
@@ -422,7 +221,7 @@ def read_features(path: Path, key: Key | None = None) -> Features:
         OSError: it cannot be read, or there is none.
     """
     with path.open("rb", buffering=0) as file:
-        document, layout = _read_document(file)
+        document, layout = read_document(file)
         for block, checksums in enumerate(document["checksums"]):
             spans = layout.spans(block)
             for (offset, length), checksum in zip(spans, checksums, strict=True):
@@ -447,17 +246,8 @@ def read_features(path: Path, key: Key | None = None) -> Features:
         return Features(file, layout.tensors, found)
 
 
-def readable(nbytes: float) -> str:
-    """Return a size for people: "37 KiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 999.5:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.3g} TiB"
-
-
-def _ending(
-    layout: _Layout, key: Key, checksums: list[list[str]], about: dict[str, Any]
+def entry_ending(
+    layout: EntryLayout, key: Key, checksums: list[list[str]], about: dict[str, Any]
 ) -> bytes:
     """Return what follows the rows in the file of an entry."""
     images = bytes.fromhex("".join(key.images))
@@ -476,7 +266,7 @@ def _ending(
     return images + document + tail
 
 
-def _read_document(file: BinaryIO) -> tuple[dict[str, Any], _Layout]:
+def read_document(file: BinaryIO) -> tuple[dict[str, Any], EntryLayout]:
     """Return the document of an entry and its layout, both checked."""
     size = os.fstat(file.fileno()).st_size
     if size < _TAIL.size:
@@ -500,7 +290,7 @@ def _read_document(file: BinaryIO) -> tuple[dict[str, Any], _Layout]:
     tensors = tuple(
         Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in document["tensors"]
     )
-    layout = _Layout(tensors, document["rows"])
+    layout = EntryLayout(tensors, document["rows"])
     if layout.offsets[-1] + layout.rows * _DIGEST_BYTES != start:
         raise DamagedEntryError(f"{file.name}: it is not as long as it says.")
     return document, layout
@@ -527,18 +317,3 @@ def _dtype(name: str) -> np.dtype[Any]:
     import ml_dtypes  # noqa: F401 - has NumPy know bfloat16
 
     return np.dtype(name)
-
-
-def _parsed_size(text: str) -> int:
-    number = text.strip().upper().removesuffix("B")
-    unit = number[-1:] if number[-1:] in _UNITS else ""
-    try:
-        size = int(float(number.removesuffix(unit)) * _UNITS[unit])
-    except (ValueError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise ValueError(
-            f"{LIMIT_VARIABLE} must be a size in bytes, or with a unit as in 20GB. "
-            f"Received: {LIMIT_VARIABLE}={text!r}."
-        )
-    return size

@@ -21,21 +21,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcore import feature_cache
-from tlcore.feature_cache import (
+from tlcore.caching import store as feature_cache
+from tlcore.caching.entry import (
     BLOCK_ROWS,
+    Builder,
+    DamagedEntryError,
+    Features,
+    Key,
+    read_features,
+)
+from tlcore.caching.store import (
     FOLDER_VARIABLE,
     LIMIT_BYTES,
     LIMIT_VARIABLE,
-    Builder,
-    DamagedEntryError,
     FeatureCache,
-    Features,
-    Key,
     default_cache,
-    read_features,
-    readable,
 )
+from tlcore.files import readable
 from tlcore.splitting.tensors import Tensor
 
 TENSORS = {
@@ -389,8 +391,9 @@ class TestDamage:
 CHILD = """
 import itertools, os, pickle, random, resource, signal, sys, time
 from pathlib import Path
-from tlcore import feature_cache
-from tlcore.feature_cache import BLOCK_ROWS, FeatureCache, Key
+from tlcore.caching import entry
+from tlcore.caching.entry import BLOCK_ROWS, Key
+from tlcore.caching.store import FeatureCache
 from tlcore.splitting.tensors import Tensor
 
 folder = Path(sys.argv[1])
@@ -444,7 +447,7 @@ def start(code, folder):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(feature_cache.__file__).parents[1],
+        cwd=Path(feature_cache.__file__).parents[2],
     )
 
 
@@ -850,10 +853,10 @@ class TestDefaultCache:
         (0, "0 B"),
         (1, "1 B"),
         (999, "999 B"),
-        (1_000, "0.977 KiB"),
+        (1_000, "1000 B"),
         (1_024, "1 KiB"),
         (37 * 1_024, "37 KiB"),
-        (1_023 * 1_024, "0.999 MiB"),
+        (1_023 * 1_024, "1023 KiB"),
         (1.5 * 2**20, "1.5 MiB"),
         (LIMIT_BYTES, "18.6 GiB"),
         (2**40, "1 TiB"),

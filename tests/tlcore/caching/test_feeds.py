@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore import caching, feature_pass
-from tlcore.caching import CacheOptions, redirected, training_feed
+from tlcore.caching import feature_pass
+from tlcore.caching.feeds import CacheOptions, training_feed
+from tlcore.caching.redirection import _CUT, redirected
 from tlcore.callbacks import EpochClock, checkpoint_callback
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images
@@ -741,4 +742,4 @@ def test_unfreezing_more_moves_the_cut(tmp_path, train):
 
 
 def test_the_marker_of_a_cut_is_no_name_that_a_model_would_use():
-    assert caching._CUT.startswith("tlcore_")
+    assert _CUT.startswith("tlcore_")

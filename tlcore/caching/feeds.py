@@ -1,13 +1,10 @@
-"""Caching: what `fit` reads instead of images, and how the model takes it.
+"""Feeds: what `fit` reads instead of images, and why.
 
-Owns the decision, for training and for validation, between features from the cache
-and images end to end, the line that says which and why, and the redirection: while it
-lasts, the model's own training and test steps run the suffix on batches of a cut, and
-everything else of the model, callbacks included, sees the whole model on images.
+Owns the decision, for training and for validation, between features from the cache and
+images end to end, and the line that says which and why.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,20 +14,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.caching.feature_pass import CachedRows, cached_features
+from tlcore.caching.redirection import marked_as_cut
+from tlcore.caching.store import FeatureCache, TooLargeError, default_cache
+from tlcore.caching.work import InexactError, PassOptions, Source
 from tlcore.data.image_folder import ImageFolder
-from tlcore.feature_cache import (
-    FeatureCache,
-    TooLargeError,
-    default_cache,
-    readable,
-)
-from tlcore.feature_pass import (
-    CachedRows,
-    InexactError,
-    PassOptions,
-    Source,
-    cached_features,
-)
+from tlcore.files import readable
 from tlcore.splitting.graph import Graph, UnsplittableError
 from tlcore.splitting.part import Part, Prefix
 from tlcore.splitting.split import Split, split, split_augmentation
@@ -38,9 +27,6 @@ from tlcore.splitting.views import ViewBank
 
 AUTO, OFF = "auto", "off"
 """What `cache` can be beside a folder."""
-
-_CUT = "tlcore_cut_{}"
-"""How the tensors of a cut are named in a batch, which tells it from images."""
 
 Say = Callable[[str], None]
 Progress = Callable[[str, int, int], None]
@@ -118,7 +104,7 @@ def training_feed(
             seed=folder.seed,
             digests=folder.digests,
         )
-        views = _fed(stream(bank=bank))
+        views = marked_as_cut(stream(bank=bank))
         count = f"{options.views} view{'' if options.views == 1 else 's'}, "
         end_to_end = Feed(views, augmentation.suffix, count)
     visited = _Visited.between(folder, steps)
@@ -126,13 +112,13 @@ def training_feed(
         rows, divided, how = _cached(
             model, graph, folder, options, visited, bank=bank, name="train"
         )
-    except _EndToEnd as reason:
+    except _NotCached as reason:
         return Feed(
             end_to_end.data,
             end_to_end.part,
             f"{end_to_end.sentence}end to end, {reason}",
         )
-    data = _fed(stream(rows=rows))
+    data = marked_as_cut(stream(rows=rows))
     return Feed(data, divided.suffix, end_to_end.sentence + how)
 
 
@@ -150,9 +136,9 @@ def evaluation_feed(
         rows, divided, how = _cached(
             model, model, folder, options, visited, bank=None, name=name
         )
-    except _EndToEnd as reason:
+    except _NotCached as reason:
         return Feed(folder.dataset(), None, f"end to end, {reason}")
-    return Feed(_fed(folder.dataset(rows=rows)), divided.suffix, how)
+    return Feed(marked_as_cut(folder.dataset(rows=rows)), divided.suffix, how)
 
 
 def evaluation_rows(
@@ -169,75 +155,12 @@ def evaluation_rows(
         rows, _, _ = _cached(
             model, model, folder, options, visited, bank=None, name="ceiling"
         )
-    except _EndToEnd:
+    except _NotCached:
         return None
     return rows
 
 
-@contextmanager
-def redirected(
-    model: keras.Model, *, train: Part | None, test: Part | None
-) -> Iterator[None]:
-    """Have the model's steps run a suffix on the batches that are a cut.
-
-    Args:
-        model: a compiled model.
-        train: the suffix of its training steps.
-        test: the suffix of its test steps.
-    """
-    if train is None and test is None:
-        yield
-        return
-    before = model.train_function, model.test_function
-    kind = type(model)
-    model.train_step = partial(kind.train_step, _Redirected(model, train))
-    model.test_step = partial(kind.test_step, _Redirected(model, test))
-    model.train_function = model.test_function = None
-    try:
-        yield
-    finally:
-        del model.train_step, model.test_step
-        model.train_function, model.test_function = before
-
-
-class CutModel(keras.Model):
-    """A model that also takes the batches of a feed.
-
-    Args:
-        model: the whole model.
-        part: what runs on batches that are a cut.
-    """
-
-    def __init__(self, model: keras.Model, part: Part | None) -> None:
-        super().__init__(dtype="float32", autocast=False)
-        self.whole = model
-        self.part = part
-        self.built = True
-
-    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Return the model's output for images or for a cut."""
-        return _Redirected(self.whole, self.part)(inputs, training=training)
-
-
-class _Redirected:
-    """A model to its own step: called on a cut it runs the suffix."""
-
-    def __init__(self, model: keras.Model, part: Part | None) -> None:
-        self._model, self._part = model, part
-
-    def __call__(self, inputs: Any, *, training: bool) -> Any:
-        if not isinstance(inputs, dict) or _CUT.format(0) not in inputs:
-            return self._model(inputs, training=training)
-        assert self._part is not None  # noqa: S101 - only a feed has such inputs
-        tensors = [inputs[_CUT.format(i)] for i in range(len(inputs))]
-        outputs = self._part(tensors, training=training)
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-
-class _EndToEnd(Exception):  # noqa: N818 - no error, but a reason
+class _NotCached(Exception):  # noqa: N818 - no error, but a reason
     """Why data is read as images."""
 
 
@@ -273,19 +196,19 @@ def _cached(
 ) -> tuple[CachedRows, Split, str]:
     """Return the rows of a folder, the split and how it came to them."""
     if options.cache == OFF:
-        raise _EndToEnd("the cache is off")
+        raise _NotCached("the cache is off")
     reason = _why_not(model)
     if reason is not None:
-        raise _EndToEnd(reason)
+        raise _NotCached(reason)
     try:
         divided = split(graph, training=name == "train")
         return _gathered(model, folder, divided, options, visited, bank=bank, name=name)
     except (UnsplittableError, InexactError) as reason:
-        raise _EndToEnd(str(reason)) from None
+        raise _NotCached(str(reason)) from None
     except (OSError, TooLargeError) as error:
         if options.by_name:
             raise
-        raise _EndToEnd(f"the cache cannot be used: {error}") from None
+        raise _NotCached(f"the cache cannot be used: {error}") from None
 
 
 def _gathered(
@@ -361,13 +284,3 @@ def _why_not(model: keras.Model) -> str | None:
     if model.compiled and model.jit_compile:
         return "the model is compiled with XLA, which may round otherwise"
     return None
-
-
-def _fed(dataset: Any) -> Any:
-    """Return a dataset whose inputs are marked as a cut."""
-
-    def mark(inputs: Any, *rest: Any) -> Any:
-        tensors: Iterable[Any] = inputs if isinstance(inputs, tuple) else (inputs,)
-        return {_CUT.format(i): t for i, t in enumerate(tensors)}, *rest
-
-    return dataset.map(mark)

@@ -1,0 +1,1 @@
+"""Caching: outputs of frozen layers, computed once and kept on disk."""

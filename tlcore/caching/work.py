@@ -1,0 +1,238 @@
+"""Work: the rows of an entry to be written, and how they are computed.
+
+Owns what features depend on (`Source`), which rows other entries already hold, and the
+checks that an image's features depend on nothing else in its batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.caching.entry import BLOCK_ROWS, Builder, Features, Key
+from tlcore.caching.store import FeatureCache
+from tlcore.data.image_folder import ImageFolder
+from tlcore.determinism import arithmetic
+from tlcore.splitting.part import Part, Prefix
+from tlcore.splitting.split import Split
+from tlcore.splitting.views import ViewBank
+
+Progress = Callable[[int, int], None]
+"""Told how many images are done, and of how many."""
+
+
+class InexactError(ValueError):
+    """Why features cannot stand for what the model computes."""
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """How features are computed and kept.
+
+    Attributes:
+        cache: where.
+        workers: processes that share one pass.
+        progress: told how far a pass is.
+    """
+
+    cache: FeatureCache
+    workers: int = 1
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What one entry holds the features of.
+
+    Attributes:
+        model: the model that was split.
+        folder: the images.
+        split: what computes them.
+        bank: what makes views of the images first, if anything does.
+        view: which view.
+        alone: whether each image is computed in a batch of one. Kernels may round
+            otherwise there than in larger batches, where they do not.
+    """
+
+    model: keras.Model
+    folder: ImageFolder
+    split: Split
+    bank: ViewBank | None = None
+    view: int = 0
+    alone: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the sha256 of all that the features depend on but the images."""
+        view = None if self.bank is None else self.bank.fingerprint(self.view)
+        facts = [
+            self.split.fingerprint,
+            self.folder.image_size,
+            view,
+            self.alone,
+            arithmetic(),
+        ]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def batch(self) -> int:
+        """Return how many images are computed at a time."""
+        return 1 if self.alone else BLOCK_ROWS
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """The rows of an entry to be: which are there already, and which images to read.
+
+    Attributes:
+        source: what computes them.
+        key: what they are addressed by.
+        related: entries that may hold some of them.
+    """
+
+    source: Source
+    key: Key
+    related: Sequence[Features]
+
+    @cached_property
+    def known(self) -> dict[str, tuple[Features, int]]:
+        """Return where the rows are that other entries hold."""
+        wanted = set(self.key.images)
+        known: dict[str, tuple[Features, int]] = {}
+        for features in self.related:
+            for row, digest in enumerate(features.images):
+                if digest in wanted:
+                    known.setdefault(digest, (features, row))
+        return known
+
+    def digests(self, block: int) -> tuple[str, ...]:
+        """Return the images of a block."""
+        return self.key.images[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
+
+    def visits(self, blocks: Sequence[int]) -> NDArray[np.int64]:
+        """Return the visits whose features no other entry holds."""
+        folder = self.source.folder
+        at = {digest: i for i, digest in reversed(list(enumerate(folder.digests)))}
+        wanted = [d for block in blocks for d in self.digests(block)]
+        missing = [at[d] for d in wanted if d not in self.known]
+        return np.array(missing, np.int64) + self.source.view * folder.num_images
+
+    def compute(
+        self,
+        blocks: Sequence[int],
+        builder: Builder,
+        prefix: Prefix,
+        progress: Progress | None,
+    ) -> None:
+        """Write some blocks of the entry.
+
+        Raises:
+            InexactError: features of an image depend on the others in its batch.
+        """
+        computed = _Computed(self.source, self.visits(blocks), prefix, progress)
+        for block in blocks:
+            builder.write(block, self._rows(block, computed))
+
+    def _rows(self, block: int, computed: "_Computed") -> list[NDArray[Any]]:
+        """Return the rows of a block, from other entries and as they are computed."""
+        digests = self.digests(block)
+        missing = [i for i, digest in enumerate(digests) if digest not in self.known]
+        fresh = computed.take(len(missing))
+        if len(missing) == len(digests):
+            return fresh
+        rows = []
+        waiting = iter(range(len(missing)))
+        for digest in digests:
+            if digest in self.known:
+                features, row = self.known[digest]
+                rows.append(features.take(np.array([row])))
+            else:
+                at = next(waiting)
+                rows.append([array[at : at + 1] for array in fresh])
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+class _Computed:
+    """Features in the order of their visits, computed as they are asked for."""
+
+    def __init__(
+        self,
+        source: Source,
+        visits: NDArray[np.int64],
+        prefix: Prefix,
+        progress: Progress | None,
+    ) -> None:
+        self._source, self._prefix, self._progress = source, prefix, progress
+        self._visits = visits
+        self._batches = self._run()
+        self._held: list[NDArray[Any]] | None = None
+
+    def take(self, count: int) -> list[NDArray[Any]]:
+        """Return the next `count` rows of every tensor."""
+        while count and (self._held is None or len(self._held[0]) < count):
+            batch = next(self._batches)
+            held = self._held
+            self._held = (
+                batch
+                if held is None
+                else [np.concatenate(p) for p in zip(held, batch, strict=True)]
+            )
+        if self._held is None:
+            return []
+        taken = [array[:count] for array in self._held]
+        self._held = [array[count:] for array in self._held]
+        return taken
+
+    def _run(self) -> Iterator[list[NDArray[Any]]]:
+        source, size, total = self._source, self._source.batch, len(self._visits)
+        done = 0
+        pictures = source.folder.pictures(
+            self._visits, batch_size=size, bank=source.bank
+        )
+        for images in pictures:
+            count = len(images)
+            lonely = count == 1 and not source.alone
+            cut = self._prefix(keras.ops.repeat(images, 2, 0) if lonely else images)
+            if not done and not source.alone:
+                _check_batch_independence(self._prefix, images, cut)
+            done += count
+            if self._progress is not None:
+                self._progress(done, total)
+            yield [array[:count] for array in cut]
+
+
+def _check_batch_independence(
+    prefix: Prefix, images: Any, cut: Sequence[NDArray[Any]]
+) -> None:
+    """Try the last and the first image again, with nobody else in their batch."""
+    pair = np.array([len(images) - 1, 0])
+    again = prefix(keras.ops.take(images, pair, axis=0))
+    for array, known in zip(again, cut, strict=True):
+        if array.tobytes() != known[pair].tobytes():
+            raise InexactError("features of an image depend on the others in its batch")
+    if prefix.part.foreign_layers:
+        _check_foreign_layers(prefix.part, images)
+
+
+def _check_foreign_layers(part: Part, images: Any) -> None:
+    """Try layers that are not Keras's own, in evaluation and in training."""
+    names = ", ".join(repr(layer.name) for layer in part.foreign_layers)
+    before = [np.copy(variable) for variable in part.variables]
+    told = [part([images], training=training) for training in (False, False, True)]
+    for values in zip(*told, strict=True):
+        first, second, trained = (keras.ops.convert_to_numpy(x) for x in values)
+        if first.tobytes() != second.tobytes():
+            raise InexactError(f"{names} may be random")
+        if first.tobytes() != trained.tobytes():
+            raise InexactError(f"{names} may act otherwise in training")
+    if part.losses:
+        raise InexactError(f"{names} may add to the loss")
+    after = [np.copy(variable) for variable in part.variables]
+    if any(a.tobytes() != b.tobytes() for a, b in zip(before, after, strict=True)):
+        raise InexactError(f"{names} may change a state when called")
