@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.caching import feature_pass
+from tlcore.caching import work
 from tlcore.caching.feeds import CacheOptions, training_feed
 from tlcore.caching.redirection import _CUT, redirected
 from tlcore.callbacks import EpochClock, checkpoint_callback
@@ -592,9 +592,7 @@ class TestEachImageRunsOnce:
 
     def test_and_again_where_libraries_differ(self, tmp_path, train, monkeypatch):
         self.fit(tiny(), train, tmp_path)
-        monkeypatch.setattr(
-            feature_pass, "arithmetic", lambda: {"versions": {"keras": "4"}}
-        )
+        monkeypatch.setattr(work, "arithmetic", lambda: {"versions": {"keras": "4"}})
         assert self.fit(tiny(), train, tmp_path) == [("train", 36)]
 
 

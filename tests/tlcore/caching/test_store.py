@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcore.caching import store as feature_cache
+from tlcore.caching import entry, store
 from tlcore.caching.entry import (
     BLOCK_ROWS,
     Builder,
@@ -231,7 +231,7 @@ class TestKeys:
     def test_an_entry_of_a_newer_schema_is_refused(self, cache, monkeypatch):
         key = key_of(40)
         with monkeypatch.context() as patch:
-            patch.setattr(feature_cache, "SCHEMA", 2)
+            patch.setattr(entry, "SCHEMA", 2)
             build(cache, key, TWO, random_rows(TWO, 40))
         with pytest.raises(
             DamagedEntryError, match="schema must be 1. Received: schema=2"
@@ -384,14 +384,14 @@ class TestDamage:
                 aside.replace(path)
                 super().__init__(*args)
 
-        monkeypatch.setattr(feature_cache, "Features", Late)
+        monkeypatch.setattr(entry, "Features", Late)
         assert_holds(cache.find(key), rows)
 
 
 CHILD = """
 import itertools, os, pickle, random, resource, signal, sys, time
 from pathlib import Path
-from tlcore.caching import entry
+from tlcore.caching import entry, store
 from tlcore.caching.entry import BLOCK_ROWS, Key
 from tlcore.caching.store import FeatureCache
 from tlcore.splitting.tensors import Tensor
@@ -421,7 +421,7 @@ def build_forever(seed):
 def build_until(number):
     numbers = itertools.count()
     def trace(frame, event, argument):
-        if frame.f_code.co_filename != feature_cache.__file__:
+        if frame.f_code.co_filename not in (entry.__file__, store.__file__):
             return None
         if event == "line" and next(numbers) == number:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -447,7 +447,7 @@ def start(code, folder):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(feature_cache.__file__).parents[2],
+        cwd=Path(store.__file__).parents[2],
     )
 
 
@@ -550,7 +550,7 @@ with cache.locked(key):
         with (folder / "built").open("a") as file:
             file.write("once ")
         build(lambda: time.sleep(0.05))
-    taken = cache.find(key).take(feature_cache.np.arange(len(key.images)))
+    taken = cache.find(key).take(np.arange(len(key.images)))
 (folder / str(os.getpid())).write_bytes(b"".join(array.tobytes() for array in taken))
 """
 
@@ -867,7 +867,7 @@ def test_a_size_is_readable(nbytes, text):
 
 
 MEMORY = """
-np = feature_cache.np
+import numpy as np
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
