@@ -42,7 +42,7 @@ import tlcore
 from tlcore.caching.store import FOLDER_VARIABLE
 from tlcore.cli import main
 from tlcore.cli import tlcore as command
-from tlcore.recipes import RECIPES
+from tlcore.runs.recipes import RECIPES
 
 _PROMPT = "$ "
 _NUMBER = re.compile(r"(?<!\w)\d[\d,.]*(e[+-]?\d+)?")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tlcore.plotting.image_grid import plot_images as plot_images
     from tlcore.plotting.learning_curves import compare_histories as compare_histories
     from tlcore.plotting.learning_curves import plot_history as plot_history
-    from tlcore.recipes import RECIPES as RECIPES
+    from tlcore.runs.recipes import RECIPES as RECIPES
     from tlcore.training import evaluate as evaluate
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ARCHIVES": "data.archives",
     "HubLayer": "hub.layer",
-    "RECIPES": "recipes",
+    "RECIPES": "runs.recipes",
     "checkpoint_callback": "callbacks",
     "compare_histories": "plotting.learning_curves",
     "create_model": "models",

@@ -136,7 +136,7 @@ def backbones(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recipes(as_json: bool) -> None:
     """List the recipes that `tlcore run` takes."""
-    from tlcore.recipes import RECIPES
+    from tlcore.runs.recipes import RECIPES
 
     if as_json:
         click.echo(json.dumps([r.as_dict() for r in RECIPES.values()], indent=2))
@@ -250,8 +250,8 @@ def run(
     **changes: Any,
 ) -> None:
     """Train RECIPE on a data folder and leave a run folder."""
-    from tlcore.recipes import find_recipe
-    from tlcore.runner import RunOptions, run_recipe
+    from tlcore.runs.recipes import find_recipe
+    from tlcore.runs.runner import RunOptions, run_recipe
 
     def callbacks() -> list[Any]:
         from tlcore.callbacks import AfterStep
@@ -283,7 +283,7 @@ def run(
     if as_json:
         click.echo(json.dumps(finished.document, indent=2))
         return
-    from tlcore.experiments import compare_runs
+    from tlcore.runs.collection import compare_runs
 
     tables.show_comparison(compare_runs([finished.path]))
     click.echo(f"run folder: {finished.path}")
@@ -308,7 +308,7 @@ def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Print the summary table of run folders: counts, time, final figures."""
-    from tlcore.experiments import compare_runs
+    from tlcore.runs.collection import compare_runs
 
     tables.show_comparison(compare_runs(runs), as_json=as_json)
 
@@ -337,7 +337,7 @@ def predict(
     as_json: bool,
 ) -> None:
     """Print what IMAGES show, by a backbone as it is or by a run's model."""
-    from tlcore.prediction import load_predictor, load_run_predictor
+    from tlcore.runs.prediction import load_predictor, load_run_predictor
 
     if run_path is None:
         predictor = load_predictor(

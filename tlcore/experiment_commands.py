@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from tlcore import tables
+from tlcore.runs.formatting import estimate_cell
 
 _OUT = click.option(
     "--out",
@@ -39,7 +40,7 @@ def experiments() -> None:
 @_JSON
 def list_(out: Path, as_json: bool) -> None:
     """List every run, the oldest first, damaged ones among them."""
-    from tlcore.experiments import list_runs
+    from tlcore.runs.collection import list_runs
 
     rows = list_runs(out)
     if as_json:
@@ -59,9 +60,10 @@ def list_(out: Path, as_json: bool) -> None:
 @_JSON
 def show(run: str, out: Path, as_json: bool) -> None:
     """Print all that is known of RUN."""
-    from tlcore.experiments import file_sizes, find_run, read_run
-    from tlcore.notes import publications
-    from tlcore.overview import overview
+    from tlcore.runs.collection import file_sizes, find_run
+    from tlcore.runs.overview import overview
+    from tlcore.runs.publications import publications
+    from tlcore.runs.run import read_run
 
     found = read_run(find_run(run, out))
     sections = overview(found, public=False)
@@ -86,7 +88,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
 @_JSON
 def compare(runs: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Print the summary table of RUNS, by default of all."""
-    from tlcore.experiments import compare_runs
+    from tlcore.runs.collection import compare_runs
 
     paths = _chosen(runs, out)
     rows = compare_runs(paths)
@@ -102,9 +104,8 @@ def compare(runs: tuple[str, ...], out: Path, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(runs: tuple[str, ...], out: Path, yes: bool) -> None:
     """Delete RUNS with all their files, after asking."""
-    from tlcore.experiments import find_run
     from tlcore.files import readable
-    from tlcore.removal import check_removal, remove_run
+    from tlcore.runs.collection import check_removal, find_run, remove_run
 
     paths = {path.absolute(): path for path in (find_run(name, out) for name in runs)}
     removals = [check_removal(path) for path in paths.values()]
@@ -184,8 +185,9 @@ def publish(
 
 def _chosen(names: tuple[str, ...], out: Path) -> list[Path]:
     """Return the folders of these runs, or of all that can be read."""
-    from tlcore.experiments import find_run, find_runs, read_run
     from tlcore.page import check_run
+    from tlcore.runs.collection import find_run, find_runs
+    from tlcore.runs.run import read_run
 
     if names:
         return [find_run(name, out) for name in names]
@@ -219,7 +221,7 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
     }
     for name in ("val_accuracy", "test_accuracy"):
         final = row["final"].get(name)
-        cells[name] = "" if final is None else tables.estimate_cell(final)
+        cells[name] = "" if final is None else estimate_cell(final)
     return cells
 
 

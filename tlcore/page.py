@@ -15,9 +15,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from tlcore import __version__, curves, tables
-from tlcore.experiments import NO_SCALARS, Run, reading, summary
-from tlcore.overview import Section, hyperparameters, overview
+from tlcore import __version__, curves
+from tlcore.runs.formatting import cell, numbers
+from tlcore.runs.overview import Section, hyperparameters, overview
+from tlcore.runs.run import NO_SCALARS, Run, reading, summary
 
 PICTURE_PIXELS = 1200
 """The longest side of a picture in the page."""
@@ -80,7 +81,7 @@ def render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"cell": _cell, "numbers": tables.numbers}
+    environment.filters |= {"cell": _cell, "numbers": numbers}
     names = sorted({n for one in shown for n in one.row["final"]}, key=_order)
     same, differing = _compared(shown)
     return environment.get_template("publication.html.j2").render(
@@ -245,7 +246,7 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _cell(value: Any) -> str:
-    return "none" if value is None else tables.cell(value)
+    return "none" if value is None else cell(value)
 
 
 def _pictures(run: Run) -> Iterator[tuple[str, str]]:

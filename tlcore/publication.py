@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcore import event_files, page
-from tlcore.documents import read_document
-from tlcore.experiments import Run, read_run, reading
+from tlcore import page
 from tlcore.files import write_bytes, write_text
-from tlcore.notes import PUBLICATION_FILE, note_publication
+from tlcore.runs import event_files
+from tlcore.runs.documents import read_document
+from tlcore.runs.publications import PUBLICATION_FILE, note_publication
+from tlcore.runs.run import Run, read_run, reading
 
 PAGE, LOG_DIR = "index.html", "tensorboard"
 FOLDER = Path("published")

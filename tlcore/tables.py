@@ -6,18 +6,18 @@ as JSON; and what a comparison of runs shows of each. It knows no command.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from tlcore.runs.formatting import Rows, cell, estimate_cell, numbers
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _UNLIMITED = 10_000
 """Columns, more than any table has."""
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def show(rows: Rows, *, as_json: bool) -> None:
@@ -60,16 +60,6 @@ def print_pairs(pairs: Mapping[str, Any]) -> None:
         click.echo(f"{name:<{longest}}  {cell(value)}".rstrip())
 
 
-def estimate_cell(estimate: Mapping[str, Any], *, interval: bool = True) -> str:
-    """Return a final figure: "0.9500 (0.835-0.986, n=40)"; None is "no number"."""
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    if value is None:
-        return "no number"
-    if not interval or low is None or high is None:
-        return f"{value:.4f}"
-    return f"{value:.4f} ({low:.3f}-{high:.3f}, n={estimate['n']})"
-
-
 def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
     seconds = row["epoch_seconds"]
     cells = {
@@ -104,23 +94,3 @@ def _table(rows: Rows) -> "Table":
         # As Text: a name in brackets is no markup.
         table.add_row(*(Text(cell(row[name])) for name in names))
     return table
-
-
-def numbers(rows: Rows) -> set[str]:
-    """Return the names of the columns that hold numbers and nothing else."""
-    return {
-        name
-        for name in rows[0]
-        if all(isinstance(x, int | float | None) for x in (row[name] for row in rows))
-    }
-
-
-def cell(value: Any) -> str:
-    """Return a value for people: "4,049,571", "0.95", "yes"; nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)

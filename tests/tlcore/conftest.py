@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tlcore.caching.store import FOLDER_VARIABLE
-from tlcore.experiments import start_run
 from tlcore.hub import handles
+from tlcore.runs.run import start_run
 
 
 @pytest.fixture(scope="session", autouse=True)

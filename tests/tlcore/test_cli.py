@@ -377,8 +377,8 @@ class TestPredict:
     def test_by_a_run_with_layers_of_this_package_in_a_process_of_its_own(
         self, image, tmp_path
     ):
-        from tlcore.experiments import start_run
         from tlcore.models import create_model
+        from tlcore.runs.run import start_run
 
         shape = (32, 32, 3)
         model = create_model(

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from tlcore.backbones.weights import fingerprint
 from tlcore.models import load_model
-from tlcore.recipes import find_recipe
-from tlcore.runner import RunOptions, run_recipe
+from tlcore.runs.recipes import find_recipe
+from tlcore.runs.runner import RunOptions, run_recipe
 
 recipe = find_recipe("model_2").changed(
     backbone="sample_net", image_size=32, percent=100.0, epochs=1, batch_size=8

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tlcore
-from tlcore.recipes import RECIPES
+from tlcore.runs.recipes import RECIPES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tlcore import cli
-from tlcore.experiments import start_run
+from tlcore.runs.run import start_run
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)
 ID = "model_3/20260102-030405"

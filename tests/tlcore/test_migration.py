@@ -28,7 +28,7 @@ from PIL import Image
 import tlcore as tl
 from tlcore.cli import main
 from tlcore.data.sample_images import write_sample_images
-from tlcore.experiments import start_run
+from tlcore.runs.run import start_run
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/migration.md"

@@ -20,11 +20,12 @@ from PIL import Image
 
 from tlcore import publication
 from tlcore.board import local_board
-from tlcore.experiments import list_runs, read_run, start_run
-from tlcore.notes import publications
 from tlcore.page import PICTURE_PIXELS
 from tlcore.publication import prepare, publish
-from tlcore.recipes import RECIPES
+from tlcore.runs.collection import list_runs
+from tlcore.runs.publications import publications
+from tlcore.runs.recipes import RECIPES
+from tlcore.runs.run import read_run, start_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")

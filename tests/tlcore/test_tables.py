@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tlcore import tables
+from tlcore.runs.formatting import cell, numbers
 
 ROWS = (
     {"run": "model_3/20260102-030405", "backbone": "[red]net", "parameters": 4_000},
@@ -38,7 +39,7 @@ def test_columns_of_numbers_stand_to_the_right_and_mixed_ones_to_the_left(capsys
     first = capsys.readouterr().out.splitlines()[3]
     assert first.split() == ["1", "long"]
     assert first.index("1") == 6
-    assert tables.numbers([{"n": 1, "x": "a", "y": None}]) == {"n", "y"}
+    assert numbers([{"n": 1, "x": "a", "y": None}]) == {"n", "y"}
 
 
 def test_rows_are_json_on_request(capsys):
@@ -59,4 +60,4 @@ def test_rows_are_json_on_request(capsys):
     ],
 )
 def test_a_value_is_printed_for_people(value, text):
-    assert tables.cell(value) == text
+    assert cell(value) == text

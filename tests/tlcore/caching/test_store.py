@@ -21,7 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcore.caching import entry, store
+from tlcore.caching import entry as entry_module
+from tlcore.caching import store
 from tlcore.caching.entry import (
     BLOCK_ROWS,
     Builder,
@@ -231,7 +232,7 @@ class TestKeys:
     def test_an_entry_of_a_newer_schema_is_refused(self, cache, monkeypatch):
         key = key_of(40)
         with monkeypatch.context() as patch:
-            patch.setattr(entry, "SCHEMA", 2)
+            patch.setattr(entry_module, "SCHEMA", 2)
             build(cache, key, TWO, random_rows(TWO, 40))
         with pytest.raises(
             DamagedEntryError, match="schema must be 1. Received: schema=2"
@@ -384,7 +385,7 @@ class TestDamage:
                 aside.replace(path)
                 super().__init__(*args)
 
-        monkeypatch.setattr(entry, "Features", Late)
+        monkeypatch.setattr(entry_module, "Features", Late)
         assert_holds(cache.find(key), rows)
 
 

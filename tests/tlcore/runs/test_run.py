@@ -7,18 +7,15 @@ from datetime import datetime
 
 import pytest
 
-from tlcore import experiments
-from tlcore.experiments import (
-    RUN_SCHEMA,
-    check_writable,
+from tlcore.runs import collection as experiments
+from tlcore.runs.collection import (
     compare_runs,
     file_sizes,
     find_run,
     find_runs,
     list_runs,
-    read_run,
-    start_run,
 )
+from tlcore.runs.run import RUN_SCHEMA, check_writable, read_run, start_run
 
 ESTIMATE = {"value": 0.9, "n": 150, "low": 0.84, "high": 0.94}
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tlcore.recipes import RECIPES, find_recipe
+from tlcore.runs.recipes import RECIPES, find_recipe
 
 
 def test_there_are_these_ten():

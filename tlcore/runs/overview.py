@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcore.experiments import Run, reading
 from tlcore.hub.handles import is_kaggle_handle
-from tlcore.recipes import RECIPES
+from tlcore.runs.recipes import RECIPES
+from tlcore.runs.run import Run, reading
 
 _FOLDERS = re.compile(r"[/\\]")
 """What separates the parts of a path, here or where the run was."""

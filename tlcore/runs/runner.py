@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.splits import Splits, load_splits
-from tlcore.event_files import write_events
-from tlcore.experiments import Run, check_writable, start_run
 from tlcore.files import replacing
 from tlcore.plotting.image_grid import plot_images
-from tlcore.recipes import TENTH, Recipe
+from tlcore.runs.event_files import write_events
+from tlcore.runs.recipes import TENTH, Recipe
+from tlcore.runs.run import Run, check_writable, start_run
 
 if TYPE_CHECKING:
     import keras
@@ -254,10 +254,10 @@ def _say_ceiling(
     run: Run, options: RunOptions, folders: _Data, model: "keras.Model"
 ) -> None:
     from tlcore.caching.feeds import CacheOptions
-    from tlcore.ceiling import feature_ceiling
+    from tlcore.runs.linear_probe import linear_probe_accuracy
 
     caching = CacheOptions(options.cache, None, options.workers, options.progress)
-    ceiling = feature_ceiling(model, folders.train, folders.validation, caching)
+    ceiling = linear_probe_accuracy(model, folders.train, folders.validation, caching)
     if ceiling is not None:
         options.say(f"ceiling: a closed-form head on these features reaches {ceiling}")
         run.update(ceiling=ceiling.as_dict())

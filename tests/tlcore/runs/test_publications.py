@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tlcore.experiments import list_runs
-from tlcore.notes import SCHEMA, note_publication, publications
+from tlcore.runs.collection import list_runs
+from tlcore.runs.publications import SCHEMA, note_publication, publications
 
 
 def note(folder, **values):

@@ -38,7 +38,7 @@ class _Ridge:
         return np.asarray(scores.argmax(axis=1))
 
 
-def feature_ceiling(
+def linear_probe_accuracy(
     model: keras.Model,
     train: ImageFolder,
     validation: ImageFolder,

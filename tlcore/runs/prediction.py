@@ -16,8 +16,8 @@ from tlcore.backbones.catalogue import find_entry
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import load_classifier
 from tlcore.data.images import check_images, read_image
-from tlcore.experiments import read_run
 from tlcore.models import load_model
+from tlcore.runs.run import read_run
 
 BATCH_IMAGES = 32
 """How many images are in memory at once."""

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcore import runner
 from tlcore.data.sample_images import write_sample_splits
-from tlcore.experiments import read_run
 from tlcore.models import load_model
-from tlcore.recipes import find_recipe
-from tlcore.runner import RunOptions, run_recipe
+from tlcore.runs import runner
+from tlcore.runs.recipes import find_recipe
+from tlcore.runs.run import read_run
+from tlcore.runs.runner import RunOptions, run_recipe
 
 
 def recipe(name="model_3", **changes):

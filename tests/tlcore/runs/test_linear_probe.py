@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore import ceiling
 from tlcore.caching.feeds import CacheOptions
-from tlcore.ceiling import feature_ceiling
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images
 from tlcore.models import create_model
+from tlcore.runs import linear_probe as ceiling
+from tlcore.runs.linear_probe import linear_probe_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_trained_weights_reach_more_than_random_ones(folders, tmp_path):
     for weights in ("imagenet", None):
         keras.utils.set_random_seed(1)
         model = create_model("sample_net", 4, weights=weights, input_shape=(64, 64, 3))
-        estimate = feature_ceiling(model, *folders, CacheOptions(tmp_path))
+        estimate = linear_probe_accuracy(model, *folders, CacheOptions(tmp_path))
         assert estimate.n == 20
         accuracies.append(estimate.value)
     assert accuracies[0] > accuracies[1]
@@ -35,9 +35,9 @@ def test_there_is_none_without_a_cache_or_with_too_many_features(
     folders, tmp_path, monkeypatch
 ):
     model = create_model("sample_net", 4, input_shape=(64, 64, 3))
-    assert feature_ceiling(model, *folders, CacheOptions("off")) is None
+    assert linear_probe_accuracy(model, *folders, CacheOptions("off")) is None
     monkeypatch.setattr(ceiling, "MAX_BYTES", 100)
-    assert feature_ceiling(model, *folders, CacheOptions(tmp_path)) is None
+    assert linear_probe_accuracy(model, *folders, CacheOptions(tmp_path)) is None
 
 
 def test_the_strength_is_that_of_the_least_error_when_one_is_left_out():

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tlcore.documents import MALFORMED, read_document
 from tlcore.files import write_text
+from tlcore.runs.documents import MALFORMED, read_document
 
 NOTE_FILE = "publications.json"
 """In the folder of a run: where it was published."""

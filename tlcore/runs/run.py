@@ -1,8 +1,7 @@
-"""Experiments: runs on disk.
+"""Run: one execution of a recipe, as a folder on disk.
 
-Owns the run folder `<out>/<recipe>/<YYYYmmdd-HHMMSS>/`, its `run.json` and
-`history.csv`, the list of such folders, whole or damaged, and the table that compares
-runs. It knows files, not training: what a run is made of comes from `runner`.
+Owns `run.json` and its schema: starting a run, reading one whole or refusing it with a
+remedy, its status, and the row that a table shows. Many runs are in `collection`.
 """
 
 import csv
@@ -14,15 +13,15 @@ import re
 import socket
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcore import documents, notes
-from tlcore.arguments import did_you_mean
 from tlcore.files import STAMP_FORMAT, is_alive, write_text
+from tlcore.runs import documents
+from tlcore.runs import publications as notes
 
 RUN_SCHEMA = 1
 # History of the format of run.json:
@@ -37,7 +36,7 @@ LEFT_BY_A_RUN = {
 NO_SCALARS = ("epoch", "phase")
 """Columns of a history that were not measured."""
 
-_MOMENT = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+MOMENT = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
 _REMEDY = "Delete the run's folder and run the recipe again."
 """What to do with a damaged run.json."""
 
@@ -187,58 +186,6 @@ def reading(run: Run) -> AbstractContextManager[None]:
     return documents.reading(run.path / RUN_FILE, _REMEDY)
 
 
-def find_run(name: str, out: str | Path) -> Path:
-    """Return the folder of a run.
-
-    Args:
-        name: `<recipe>/<moment>` in the folder of all runs, or the path of any run.
-        out: the folder of all runs.
-
-    Raises:
-        ValueError: there is no such run.
-    """
-    given = Path(name)
-    given = given.parent if given.name == RUN_FILE else given
-    for path in (Path(out) / given, given):
-        if path.is_dir() and _is_listed(path):
-            return path
-    known = [path.relative_to(out).as_posix() for path in _run_folders(Path(out))]
-    raise ValueError(
-        "A run is named by <recipe>/<moment>, or by the path of its folder. "
-        f"Received: run={name!r}, and {str(out)!r} holds none of that name."
-        f"{did_you_mean(name, known)} `tlcore experiments list` lists them."
-    )
-
-
-def find_runs(out: str | Path) -> list[Path]:
-    """Return the folders of all runs, the oldest first, damaged ones among them.
-
-    Raises:
-        ValueError: `out` is no folder.
-    """
-    out = Path(out)
-    if not out.is_dir():
-        raise ValueError(
-            f"Runs must be in a folder. Received: out={str(out)!r}, which is none. "
-            "Choose another with --out; `tlcore run RECIPE --data DIR` makes a run."
-        )
-    return _run_folders(out)
-
-
-def list_runs(out: str | Path) -> list[dict[str, Any]]:
-    """Return a row for each run of a folder, the oldest first.
-
-    Columns: "id", "status" (as in `compare_runs`, and "damaged"), "created" and
-    "updated" (UTC), "epochs", "tags" (metrics), "scalars" (values of all epochs),
-    "bytes" (of its files), "final" (as in `run.json`), "publications" that are still
-    there, and "reason": why it cannot be read, "" where it can.
-
-    Raises:
-        ValueError: `out` is no folder.
-    """
-    return [_listed(path) for path in find_runs(out)]
-
-
 def summary(run: Run) -> dict[str, Any]:
     """Return the row of a run in the table of `compare_runs`.
 
@@ -249,103 +196,15 @@ def summary(run: Run) -> dict[str, Any]:
         return _row(run)
 
 
-def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """Return the summary table of the tutorials, one row per run, in the given order.
-
-    Columns: "run", "recipe", "backbone", "status" ("killed" for a run of this machine
-    that says "running" and whose process is gone), "total_params",
-    "trainable_params" (of the last phase), "epochs", "epoch_seconds" (median, the
-    first epoch of each phase left out where there are others) and "final" (as in
-    run.json).
-
-    Raises:
-        ValueError: a path holds no run that can be read.
-    """
-    return [summary(read_run(path)) for path in paths]
-
-
-def file_sizes(path: str | Path) -> dict[str, int]:
-    """Return the bytes of every file in a folder, by its path there; links are ours."""
-    path = Path(path)
-    sizes = {}
-    for folder, names, files in os.walk(path):
-        links = [name for name in names if (Path(folder) / name).is_symlink()]
-        for name in (*links, *files):
-            file = Path(folder) / name
-            with suppress(FileNotFoundError):  # a run that goes on replaces files
-                sizes[file.relative_to(path).as_posix()] = file.lstat().st_size
-    return dict(sorted(sizes.items()))
-
-
-def _run_folders(out: Path) -> list[Path]:
-    found = [
-        run for recipe in _folders(out) for run in _folders(recipe) if _is_listed(run)
-    ]
-    return sorted(found, key=_age)
-
-
-def _folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return []
-    return [x for x in path.iterdir() if x.is_dir() and not x.name.startswith(".")]
-
-
-def _age(path: Path) -> tuple[str, int, str]:
-    """Sort by the moment; the second run of a second is before the tenth."""
-    moment = _MOMENT.fullmatch(path.name)
-    if moment is None:
-        return path.name, 0, path.parent.name
-    return moment[1], int(moment[2] or 1), path.parent.name
-
-
-def _is_listed(path: Path) -> bool:
-    try:
-        return (path / RUN_FILE).exists() or is_only_a_run(path)
-    except PermissionError:
-        return _MOMENT.fullmatch(path.name) is not None
-
-
 def is_only_a_run(path: Path) -> bool:
     """Tell whether it has the name of a run and holds nothing but what one leaves."""
-    return _MOMENT.fullmatch(path.name) is not None and not _foreign(path)
+    return MOMENT.fullmatch(path.name) is not None and not _foreign(path)
 
 
 def _foreign(path: Path) -> list[str]:
     """Return what is in a folder that no run leaves; it writes aside under `.`."""
     names = (x.name for x in path.iterdir() if not x.name.startswith("."))
     return sorted(set(names) - LEFT_BY_A_RUN)
-
-
-def _listed(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": f"{path.parent.name}/{path.name}", "status": "damaged"}
-    row |= {"created": "", "updated": _written(path), "epochs": None, "tags": None}
-    row |= {"scalars": None, "bytes": sum(file_sizes(path).values())}
-    row |= {"final": {}, "publications": [], "reason": ""}
-    try:
-        run = read_run(path)
-        compared = summary(run)
-        with reading(run):
-            row |= {"created": str(run.document["started"]), **_counted(run)}
-        row |= {name: compared[name] for name in ("status", "epochs", "final")}
-        row["publications"] = notes.publications(path)
-    except (ValueError, OSError) as error:
-        row["reason"] = str(error)
-    return row
-
-
-def _written(path: Path) -> str:
-    file = path / RUN_FILE
-    with suppress(OSError):
-        path = file if file.exists() else path
-        moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        return moment.isoformat(timespec="seconds")
-    return ""
-
-
-def _counted(run: Run) -> dict[str, int]:
-    history = run.document.get("history", {})
-    columns = [column for name, column in history.items() if name not in NO_SCALARS]
-    return {"tags": len(columns), "scalars": sum(map(len, columns))}
 
 
 def _finite(value: Any) -> Any:

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pytest
 
-from tlcore.experiments import start_run
-from tlcore.overview import hyperparameters, overview
-from tlcore.recipes import RECIPES
+from tlcore.runs.overview import hyperparameters, overview
+from tlcore.runs.recipes import RECIPES
+from tlcore.runs.run import start_run
 
 COUNTS = {"total_params": 9, "trainable_params": 2}
 RECIPE = {

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from tlcore import removal
-from tlcore.experiments import file_sizes, find_runs, start_run
-from tlcore.removal import check_removal, remove_run
+from tlcore.runs import collection as removal
+from tlcore.runs.collection import check_removal, file_sizes, find_runs, remove_run
+from tlcore.runs.run import start_run
 
 RECIPE = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)
@@ -109,7 +109,7 @@ def test_killed_halfway_it_leaves_no_half_run_and_the_next_sweeps(ended, tmp_pat
     path, other = ended(tmp_path), ended(tmp_path)
     kill = (
         "import os, shutil, sys\n"
-        "from tlcore.removal import check_removal, remove_run\n"
+        "from tlcore.runs.collection import check_removal, remove_run\n"
         "shutil.rmtree = lambda _: os.kill(os.getpid(), 9)\n"
         "remove_run(check_removal(sys.argv[1]))\n"
     )

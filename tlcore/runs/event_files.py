@@ -13,9 +13,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from tlcore.experiments import NO_SCALARS
 from tlcore.files import replacing
-from tlcore.overview import hyperparameters
+from tlcore.runs.overview import hyperparameters
+from tlcore.runs.run import NO_SCALARS
 
 _SUFFIX = ".tlcore"
 """What tells our files from Keras's; theirs name the host."""

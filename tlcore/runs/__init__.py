@@ -1,0 +1,1 @@
+"""Runs: what a recipe trains, and what it leaves on disk."""
