@@ -40,8 +40,8 @@ from sybil.parsers.myst import CodeBlockParser
 
 import tlcore
 from tlcore.caching.store import FOLDER_VARIABLE
-from tlcore.cli import main
-from tlcore.cli import tlcore as command
+from tlcore.cli.main import main
+from tlcore.cli.main import tlcore as command
 from tlcore.runs.recipes import RECIPES
 
 _PROMPT = "$ "

@@ -6,9 +6,10 @@ loads its module on first use.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__: str
 
 if TYPE_CHECKING:
     from tlcore.backbones.catalogue import list_backbones as list_backbones
@@ -71,6 +72,8 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605 - the names above, for `import *` and 
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return importlib.metadata.version("tlcore")
     if name not in _HOMES:
         raise AttributeError(f"module 'tlcore' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"tlcore.{_HOMES[name]}"), name)

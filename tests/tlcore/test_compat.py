@@ -7,7 +7,7 @@ import pytest
 
 import tlcore
 from tlcore import compat
-from tlcore.cli import tlcore as command
+from tlcore.cli.main import tlcore as command
 from tlcore.compat import REMEDIES, SAME
 
 

@@ -23,15 +23,15 @@ FRAMEWORK_FREE = (
     "tlcore.hub.handles",
     "tlcore.runs.recipes",
     "tlcore.runs.collection",
-    "tlcore.experiment_commands",
-    "tlcore.publication",
+    "tlcore.cli.experiments",
+    "tlcore.publishing.publication",
     "tlcore.runs.overview",
     "tlcore.runs.event_files",
-    "tlcore.board",
+    "tlcore.cli.tensorboard",
     "tlcore.estimates",
     "tlcore.compat",
     "tlcore.doctor.examination",
-    "tlcore.cli",
+    "tlcore.cli.main",
 )
 
 MAY_IMPORT_TENSORFLOW = {

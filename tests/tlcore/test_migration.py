@@ -26,7 +26,7 @@ from packaging.version import Version
 from PIL import Image
 
 import tlcore as tl
-from tlcore.cli import main
+from tlcore.cli.main import main
 from tlcore.data.sample_images import write_sample_images
 from tlcore.runs.run import start_run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcore.cli import tlcore
+from tlcore.cli.main import tlcore
 from tlcore.data.sample_images import write_sample_images
 
 README = Path(__file__).parents[2] / "README.md"

@@ -1,10 +1,9 @@
 """Workers: processes that share one feature pass.
 
 Owns both sides. The parent describes the job and starts the processes, each as
-`python -m tlcore.caching.workers JOB FIRST LAST`.
-Such a process loads the model, proves that its prefix is the one
-that was asked for, writes its blocks to the file of the entry, and reports them
-on standard output in lines of JSON.
+`python -m tlcore.caching.workers JOB FIRST LAST`. Each of them loads the model, proves
+that its prefix is the one that was asked for, writes its blocks to the file of the
+entry, and reports them on standard output in lines of JSON.
 """
 
 import json

@@ -34,7 +34,7 @@ def local_board(
     port: int = PORT,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    command: Sequence[str] = (sys.executable, "-m", "tlcore.board"),
+    command: Sequence[str] = (sys.executable, "-m", "tlcore.cli.tensorboard"),
 ) -> Iterator[str]:
     """Start TensorBoard on a folder, give its address, and end it with the block.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcore import cli
+from tlcore.cli import main as cli
 from tlcore.runs.run import start_run
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5)

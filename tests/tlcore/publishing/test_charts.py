@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcore import curves
-from tlcore.curves import Curve, Whisker
+from tlcore.publishing import charts as curves
+from tlcore.publishing.charts import Curve, Whisker
 
 
 def curve(*values, place=0, name="model_3/x", **more):

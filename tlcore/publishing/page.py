@@ -1,6 +1,6 @@
 """The page of a publication: curves, tables and pictures of runs as one file of HTML.
 
-Owns what stands on it, by the template `publication.html.j2`. It needs nothing from
+Owns what stands on it, by the template `page.html.j2`. It needs nothing from
 elsewhere and no script. It is for anyone, and says nothing of who ran what where:
 `overview` leaves that out. It writes no file (that is `publication`).
 """
@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tlcore import __version__, curves
+from tlcore.publishing import charts
 from tlcore.runs.formatting import cell, numbers
 from tlcore.runs.overview import Section, hyperparameters, overview
 from tlcore.runs.run import NO_SCALARS, Run, reading, summary
@@ -75,7 +76,7 @@ def render(
 
     shown = [_shown(place, run) for place, run in enumerate(runs)]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tlcore", ""),
+        loader=jinja2.PackageLoader("tlcore.publishing", ""),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -84,15 +85,15 @@ def render(
     environment.filters |= {"cell": _cell, "numbers": numbers}
     names = sorted({n for one in shown for n in one.row["final"]}, key=_order)
     same, differing = _compared(shown)
-    return environment.get_template("publication.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         publication=publication,
         runs=shown,
         moment=moment,
-        version=__version__,
+        version=metadata.version("tlcore"),
         refresh=_READ_AGAIN_SECONDS if live else None,
         going=[one.name for one in shown if one.status == "running"],
         final_names=names,
-        samples=[curves.sample(one.place) for one in shown],
+        samples=[charts.sample(one.place) for one in shown],
         charts=list(_charts(shown)),
         intervals=list(_intervals(shown, names)),
         same=same,
@@ -120,7 +121,7 @@ def _shown(place: int, run: Run) -> _Shown:
         history = document.get("history", {})
         return _Shown(
             run=run,
-            key=curves.letter(place),
+            key=charts.letter(place),
             place=place,
             status=run.status,
             row=summary(run),
@@ -182,7 +183,7 @@ def _charts(shown: Sequence[_Shown]) -> Iterator[tuple[str, list[tuple[str, str]
         sides = {"training": metric, "validation": f"val_{metric}"}
         if metric == "seconds":
             sides = {"seconds of an epoch": metric}
-        drawn = {
+        curves = {
             side: [
                 _curve(one, name)
                 for one in shown
@@ -190,21 +191,21 @@ def _charts(shown: Sequence[_Shown]) -> Iterator[tuple[str, list[tuple[str, str]
             ]
             for side, name in sides.items()
         }
-        together = [curve for side in drawn.values() for curve in side]
+        together = [curve for side in curves.values() for curve in side]
         if not together:
             continue
-        span = curves.extremes(together)
-        charts = []
-        for side, some in drawn.items():
+        span = charts.extremes(together)
+        drawn = []
+        for side, some in curves.items():
             title, name = f"{metric}, {side}", f"chart-{slug(sides[side])}"
             if some:
-                chart = curves.chart(some, title=title, name=name, span=span)
-                charts.append((side, chart))
-        yield metric, charts
+                chart = charts.chart(some, title=title, name=name, span=span)
+                drawn.append((side, chart))
+        yield metric, drawn
 
 
-def _curve(one: _Shown, name: str) -> curves.Curve:
-    return curves.Curve(
+def _curve(one: _Shown, name: str) -> charts.Curve:
+    return charts.Curve(
         key=one.key,
         name=one.name,
         place=one.place,
@@ -220,7 +221,7 @@ def _intervals(
     for name in names:
         found = [(one, one.row["final"].get(name)) for one in shown]
         rows = [
-            curves.Whisker(
+            charts.Whisker(
                 key=one.key,
                 name=one.name,
                 place=one.place,
@@ -230,7 +231,7 @@ def _intervals(
             if final and None not in final.values()
         ]
         if "accuracy" in name and rows:
-            drawn = curves.whiskers(
+            drawn = charts.whiskers(
                 rows, title=f"Final {name}", name=f"final-{slug(name)}"
             )
             yield name, drawn

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tlcore.progress import LastingConsole, Progress
+from tlcore.cli.progress import LastingConsole, Progress
 
 
 def trained(*, terminal):

@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcore import cli
+from tlcore.cli import main as cli
+from tlcore.cli.doctor import _show_finding
+from tlcore.cli.signals import Signals
 from tlcore.data.sample_images import write_sample_splits
 
 # What a shell sent to the background ignores Ctrl-C, and nohup the end of a terminal;
@@ -186,7 +188,7 @@ class TestTensorBoard:
             seen.append(log_dir)
             yield "http://127.0.0.1:6006/"
 
-        monkeypatch.setattr("tlcore.board.local_board", board)
+        monkeypatch.setattr("tlcore.cli.tensorboard.local_board", board)
         code, text, err = tlcore(
             *("run", "model_0", *SMALL, "--data", data, "--out", out),
             *("--fine-tune-epochs=0", "--tensorboard", "--json"),
@@ -204,7 +206,7 @@ class TestTensorBoard:
         def refuse(_):
             raise ChildProcessError("TensorBoard must start before training does.")
 
-        monkeypatch.setattr("tlcore.board.local_board", refuse)
+        monkeypatch.setattr("tlcore.cli.tensorboard.local_board", refuse)
         code, _, err = tlcore(
             *("run", "model_3", *SMALL, "--data", data, "--out", tmp_path / "runs"),
             "--tensorboard",
@@ -559,7 +561,7 @@ class TestDoctor:
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
         monkeypatch.setenv("COLUMNS", "80")
         for probe in PROBES.values():
-            cli._show_finding(Finding(probe, status, "evidence " * 20))
+            _show_finding(Finding(probe, status, "evidence " * 20))
             lines = click.unstyle(capsys.readouterr().out).splitlines()
             assert lines[0].startswith(f"{probe.id:<5}{status}: {probe.fact[:9]}")
             assert all(line.startswith("     ") for line in lines[1:] if line)
@@ -651,7 +653,7 @@ class TestSignals:
         # A job that a shell sent to the background has Ctrl-C ignored.
         inherited = signal.signal(number, signal.default_int_handler)
         try:
-            with cli.Signals() as signals:
+            with Signals() as signals:
                 signals.check()
                 Finalized()
                 with pytest.raises(error):
@@ -665,7 +667,7 @@ class TestSignals:
         monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
         watched = []
         monkeypatch.setattr(signal, "signal", lambda *item: watched.append(item))
-        with cli.Signals():
+        with Signals():
             assert watched == []
 
     def test_another_error_while_finalizing_is_reported_as_ever(self, monkeypatch):
@@ -676,14 +678,14 @@ class TestSignals:
             def __del__(self):
                 raise ValueError
 
-        with cli.Signals():
+        with Signals():
             Finalized()
         assert [type(x.exc_value) for x in reported] == [ValueError]
 
     def test_a_signal_that_was_forgotten_ends_training_after_the_next_step(
         self, data, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(cli.Signals, "check", lambda self: sys.exit(143))
+        monkeypatch.setattr(Signals, "check", lambda self: sys.exit(143))
         small = (*SMALL, f"--data={data}", f"--out={tmp_path}")
         with pytest.raises(SystemExit) as ended:
             cli.main(["run", "model_0", *small])

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tlcore import tables
+from tlcore.cli import tables
 from tlcore.runs.formatting import estimate_cell
 
 _OUT = click.option(
@@ -152,7 +152,7 @@ def publish(
     Beside it comes a folder for TensorBoard. While a run of it is still running, the
     page is written again whenever the run has changed, until Ctrl-C.
     """
-    from tlcore import publication
+    from tlcore.publishing import publication
 
     def now() -> datetime:
         return datetime.now(UTC)
@@ -185,7 +185,7 @@ def publish(
 
 def _chosen(names: tuple[str, ...], out: Path) -> list[Path]:
     """Return the folders of these runs, or of all that can be read."""
-    from tlcore.page import check_run
+    from tlcore.publishing.page import check_run
     from tlcore.runs.collection import find_run, find_runs
     from tlcore.runs.run import read_run
 

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcore import publication
-from tlcore.board import local_board
-from tlcore.page import PICTURE_PIXELS
-from tlcore.publication import prepare, publish
+from tlcore.cli.tensorboard import local_board
+from tlcore.publishing import publication
+from tlcore.publishing.page import PICTURE_PIXELS
+from tlcore.publishing.publication import prepare, publish
 from tlcore.runs.collection import list_runs
 from tlcore.runs.publications import publications
 from tlcore.runs.recipes import RECIPES

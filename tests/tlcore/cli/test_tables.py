@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tlcore import tables
+from tlcore.cli import tables
 from tlcore.runs.formatting import cell, numbers
 
 ROWS = (

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tlcore import board
-from tlcore.board import local_board
+from tlcore.cli import tensorboard as board
+from tlcore.cli.tensorboard import local_board
 
 PARENT = """
 import sys, time
-from tlcore.board import local_board
+from tlcore.cli.tensorboard import local_board
 with local_board(sys.argv[1]) as address:
     print(address, flush=True)
     time.sleep(600)
@@ -70,7 +70,9 @@ def test_it_answers_within_the_block_and_ends_with_it(tmp_path):
         environment = answers(address)
         assert environment["data_location"] == str(tmp_path / "later")
         # Nothing of TensorFlow is loaded for it.
-        (pid,) = (p for p in children(os.getpid()) if "tlcore.board" in command(p))
+        (pid,) = (
+            p for p in children(os.getpid()) if "tlcore.cli.tensorboard" in command(p)
+        )
         below = [pid, *children(pid)]
         loaded = Path(f"/proc/{pid}/maps").read_text()
         assert "tensorflow" not in loaded

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcore import page
 from tlcore.files import write_bytes, write_text
+from tlcore.publishing import page
 from tlcore.runs import event_files
 from tlcore.runs.documents import read_document
 from tlcore.runs.publications import PUBLICATION_FILE, note_publication

@@ -1,0 +1,1 @@
+"""Cli: the command `tlcore`. The only user of click."""

@@ -1,0 +1,202 @@
+"""Commands: the short ones of `tlcore`, each a few lines around a function.
+
+Owns their arguments and what they print. They are registered in `main`.
+"""
+
+import json
+from pathlib import Path
+
+import click
+
+from tlcore.cli import tables
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backbones(as_json: bool) -> None:
+    """List the catalogue: counts without top, and what images each one wants."""
+    from tlcore.backbones.catalogue import CATALOGUE
+
+    rows = [
+        {
+            "name": entry.name,
+            "params": entry.manifest.params,
+            "layers": entry.manifest.layers,
+            "features": entry.manifest.channels,
+            "size": entry.contract.size,
+            "min_size": entry.contract.min_size,
+            "input_contract": entry.contract.scheme,
+            "pretrained": entry.pretrained,
+        }
+        for entry in CATALOGUE.values()
+    ]
+    tables.show(rows, as_json=as_json)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recipes(as_json: bool) -> None:
+    """List the recipes that `tlcore run` takes."""
+    from tlcore.runs.recipes import RECIPES
+
+    if as_json:
+        click.echo(json.dumps([r.as_dict() for r in RECIPES.values()], indent=2))
+        return
+    tables.print_rows(
+        [
+            {
+                "name": recipe.name,
+                "title": recipe.title,
+                "epochs": f"{recipe.epochs} + {recipe.fine_tune_epochs}",
+                "backbone": recipe.backbone,
+            }
+            for recipe in RECIPES.values()
+        ]
+    )
+
+
+@click.command("sample-images")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--classes", default=10, show_default=True, help="How many classes.")
+@click.option("--per-class", default=20, show_default=True, help="Training images.")
+@click.option("--size", default=96, show_default=True, help="Pixels on each side.")
+@click.option("--seed", default=42, show_default=True)
+def sample_images(
+    directory: Path, classes: int, per_class: int, size: int, seed: int
+) -> None:
+    """Write a data folder of generated images: train, validation and test.
+
+    The same bytes on every machine.
+    """
+    from tlcore.data.sample_images import write_sample_splits
+
+    write_sample_splits(
+        directory, classes=classes, per_class=per_class, size=size, seed=seed
+    )
+    click.echo(f"{directory}: {classes} classes, {per_class} training images each")
+
+
+@click.command()
+@click.argument("archive")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--sha256", help="Refuse the archive unless its checksum is this.")
+def fetch(archive: str, directory: Path, sha256: str | None) -> None:
+    """Download and unpack an ARCHIVE of images into DIRECTORY.
+
+    ARCHIVE is a name the tutorials use (a wrong one lists them), an address or a file.
+    """
+    from tlcore.data import archives
+
+    click.echo(archives.fetch(archive, directory, sha256=sha256))
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Print the summary table of run folders: counts, time, final figures."""
+    from tlcore.runs.collection import compare_runs
+
+    tables.show_comparison(compare_runs(runs), as_json=as_json)
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--backbone", help="A name of the catalogue.  [efficientnet_b0]")
+@click.option("--weights", help='"imagenet" (the default) or a file.')
+@click.option(
+    "--run", "run_path", type=click.Path(path_type=Path), help="A run's model instead."
+)
+@click.option("--top", default=5, show_default=True, help="How many classes to print.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="File with one label per line, in the order of the outputs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(
+    images: tuple[Path, ...],
+    backbone: str | None,
+    weights: str | None,
+    run_path: Path | None,
+    top: int,
+    labels: Path | None,
+    as_json: bool,
+) -> None:
+    """Print what IMAGES show, by a backbone as it is or by a run's model."""
+    from tlcore.runs.prediction import load_predictor, load_run_predictor
+
+    if run_path is None:
+        predictor = load_predictor(
+            backbone or "efficientnet_b0",
+            weights=weights or "imagenet",
+            labels=labels,
+        )
+    elif backbone or weights:
+        raise ValueError(
+            "A run brings its own model. Received: --run with --backbone or "
+            "--weights. Leave these out."
+        )
+    else:
+        predictor = load_run_predictor(run_path, labels=labels)
+    guesses = predictor.predict(images, top=top)
+    if as_json:
+        click.echo(json.dumps(guesses, indent=2))
+        return
+    for path, ranked in guesses.items():
+        click.echo(path)
+        for guess in ranked:
+            click.echo(f"  {guess['probability']:.4f}  {guess['label']}")
+
+
+@click.group()
+def cache() -> None:
+    """Show or clear the stored outputs of frozen layers."""
+
+
+_FOLDER = click.option(
+    "--folder", type=click.Path(path_type=Path), help="Another cache than your own."
+)
+
+
+@cache.command("show")
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cache_show(folder: Path | None, as_json: bool) -> None:
+    """List the entries, the least recently used first."""
+    from datetime import datetime
+
+    from tlcore.caching.store import default_cache
+    from tlcore.files import readable
+
+    store = default_cache(folder)
+    entries = store.entries()
+    rows = [
+        {
+            "entry": entry.path.stem,
+            "cut": (entry.about or {}).get("cut", "damaged"),
+            "images": (entry.about or {}).get("images"),
+            "bytes": entry.nbytes,
+            "used": datetime.fromtimestamp(entry.used).isoformat(" ", "seconds"),
+        }
+        for entry in entries
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if rows:
+        tables.print_rows(rows)
+    total = readable(sum(entry.nbytes for entry in entries))
+    limit = readable(store.limit_bytes)
+    click.echo(f"{store.folder}: {len(rows)} entries, {total} of at most {limit}")
+
+
+@cache.command("clear")
+@_FOLDER
+def cache_clear(folder: Path | None) -> None:
+    """Remove every entry."""
+    from tlcore.caching.store import default_cache
+    from tlcore.files import readable
+
+    store = default_cache(folder)
+    click.echo(f"{store.folder}: {readable(store.clear())} set free")

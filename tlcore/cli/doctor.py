@@ -1,0 +1,83 @@
+"""Doctor: the command `tlcore doctor`.
+
+Owns how findings are printed. What is asked, and how, is in the wing `doctor`.
+"""
+
+import json
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tlcore.doctor.examination import Finding
+
+
+@click.command()
+@click.argument("questions", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(questions: tuple[str, ...], as_json: bool) -> None:
+    """Ask whether the installed stack has known defects, and print what to write.
+
+    QUESTIONS are ids such as A4; without any, all are asked. Small models are trained,
+    for seconds. The exit code is 0 whatever is found: "affected" is a property of what
+    is installed, and no failure of this command.
+    """
+    from rich.console import Console
+
+    from tlcore.doctor.examination import (
+        PATIENT_WORKER_SECONDS,
+        WORKER_SECONDS,
+        examine,
+        installed_stack,
+    )
+
+    seconds = PATIENT_WORKER_SECONDS if questions else WORKER_SECONDS
+    with Console(stderr=True).status("loading Keras") as status:
+        findings = examine(
+            questions,
+            worker_seconds=seconds,
+            say=lambda probe: status.update(f"{probe.id}: {probe.fact}"),
+        )
+        stack = installed_stack()
+    if as_json:
+        found = [finding.as_dict() for finding in findings]
+        click.echo(json.dumps({**stack.as_dict(), "findings": found}, indent=2))
+        return
+    versions = [f"{name} {v or 'not installed'}" for name, v in stack.versions.items()]
+    click.echo("\n".join(_folded(", ".join(versions), indent=0)))
+    click.echo(f"backend: {stack.backend}; devices: {', '.join(stack.devices)}")
+    for finding in findings:
+        click.echo()
+        _show_finding(finding)
+
+
+def _show_finding(finding: "Finding") -> None:
+    """Print the answer on one line; below, where affected, what is and can be done."""
+    colours = {"affected": "yellow", "not affected": "green", "cannot tell": "magenta"}
+    probe = finding.probe
+    word = click.style(finding.status, colours[finding.status])
+    source = f"; {probe.source}" if probe.source else ""
+    text = f"{finding.status}: {probe.fact} ({finding.evidence}{source})"
+    lines = _folded(text, indent=5)
+    click.echo(f"{probe.id:<5}{word}{lines[0].removeprefix(finding.status)}")
+    details = lines[1:]
+    if finding.status == "affected":
+        for name, folded in (
+            ("here:  ", _folded(probe.here, indent=12)),
+            ("write: ", probe.remedy.splitlines()),
+        ):
+            details += [f"{name}{folded[0]}", *(f"{'':7}{x}" for x in folded[1:])]
+    for line in details:
+        click.echo(f"{'':5}{line}".rstrip())
+
+
+def _folded(text: str, *, indent: int) -> list[str]:
+    """Fold text to a terminal, where it is indented; a pipe has no width."""
+    if not sys.stdout.isatty():
+        return [text]
+    # The last column stays free, where some terminals wrap.
+    width = shutil.get_terminal_size().columns - indent - 1
+    return textwrap.wrap(text, max(width, 30), break_long_words=False)

@@ -1,0 +1,82 @@
+"""Main: the command `tlcore`, its exit codes, and the commands it knows.
+
+Owns the exit codes (0 done, 2 wrong input, 130 interrupted, 143 terminated, 129 by a
+terminal that closed) and is the one place where commands are registered. Results go to
+standard output, progress and errors to standard error. What a command needs is loaded
+where it runs, so that help and lists are immediate.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from tlcore.cli.commands import (
+    backbones,
+    cache,
+    compare,
+    fetch,
+    predict,
+    recipes,
+    sample_images,
+)
+from tlcore.cli.doctor import doctor
+from tlcore.cli.experiments import experiments
+from tlcore.cli.run import run
+from tlcore.cli.signals import Signals
+
+INTERRUPTED = 130
+TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit: 0, 2 for wrong input, 128 and more for a signal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - was closed
+    try:
+        with Signals() as signals:
+            code = tlcore.main(
+                arguments, prog_name="tlcore", standalone_mode=False, obj=signals
+            )
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _fail("interrupted.", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        remedy = ". Make room on the disk, or choose another folder." if full else ""
+        _fail(f"error: {str(error) or type(error).__name__}{remedy}", 2)
+    sys.exit(code or 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"tlcore: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tlcore", prog_name="tlcore")
+def tlcore() -> None:
+    """Transfer learning on Keras that does what it says."""
+
+
+for command in (
+    backbones,
+    cache,
+    compare,
+    doctor,
+    experiments,
+    fetch,
+    predict,
+    recipes,
+    run,
+    sample_images,
+):
+    tlcore.add_command(command)

@@ -1,0 +1,151 @@
+"""Run: the command `tlcore run`.
+
+Owns its options, the progress it shows and the TensorBoard next to it. Training is in
+`runs.runner`.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlcore.cli import tables
+from tlcore.cli.signals import Signals
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder with train and validation and/or test, one folder per class in each.",
+)
+@click.option("--backbone", help="Another backbone of the catalogue.")
+@click.option(
+    "--handle", help="A SavedModel instead: a folder, .tar.gz, address, Kaggle handle."
+)
+@click.option("--weights", help='"imagenet", "none" or the path of a weights file.')
+@click.option("--image-size", type=int, help="Height and width in pixels.")
+@click.option("--percent", type=float, help="Percent of the training images used.")
+@click.option("--epochs", type=int, help="Epochs of feature extraction.")
+@click.option("--fine-tune-epochs", type=int, help="Epochs of fine-tuning; 0: none.")
+@click.option("--last", type=int, help="Layers that fine-tuning unfreezes.")
+@click.option("--learning-rate", type=float, help="Fine-tuning takes a tenth of it.")
+@click.option("--batch-size", type=int, help="Images per step.")
+@click.option("--early-stopping", type=int, help="Epochs without improvement to stop.")
+@click.option("--seed", default=42, show_default=True)
+@click.option(
+    "--out",
+    default=Path("runs"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of all runs.",
+)
+@click.option(
+    "--cache",
+    default="auto",
+    show_default=True,
+    help='Where outputs of frozen layers are kept: "auto", "off" or a folder.',
+)
+@click.option("--views", type=int, help="Views of each image; else augment anew.")
+@click.option("--workers", default=1, show_default=True, help="Processes per pass.")
+@click.option("--skip-bad", is_flag=True, help="Go on without unreadable images.")
+@click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
+@click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
+@click.pass_obj
+def run(
+    signals: Signals,
+    /,
+    recipe: str,
+    data: Path,
+    seed: int,
+    out: Path,
+    skip_bad: bool,
+    deterministic: bool,
+    early_stopping: int | None,
+    cache: str,
+    views: int | None,
+    workers: int,
+    tensorboard: bool,
+    as_json: bool,
+    handle: str | None,
+    **changes: Any,
+) -> None:
+    """Train RECIPE on a data folder and leave a run folder."""
+    from tlcore.runs.recipes import find_recipe
+    from tlcore.runs.runner import RunOptions, run_recipe
+
+    def callbacks() -> list[Any]:
+        from tlcore.callbacks import AfterStep
+
+        return [*progress.callbacks(), AfterStep(signals.check)]
+
+    def features(name: str, done: int, total: int) -> None:
+        signals.check()
+        progress.features(name, done, total)
+
+    changes |= _backbone_of(changes["backbone"], handle)
+    chosen = find_recipe(recipe).changed(**changes)
+    with _progress() as progress:
+        options = RunOptions(
+            out=out,
+            seed=seed,
+            skip_bad=skip_bad,
+            deterministic=deterministic,
+            early_stopping=early_stopping,
+            cache=cache,
+            views=views,
+            workers=workers,
+            callbacks=callbacks,
+            say=progress.say,
+            progress=features,
+        )
+        with _board(out, progress.say) if tensorboard else nullcontext():
+            finished = run_recipe(chosen, data, options)
+    if as_json:
+        click.echo(json.dumps(finished.document, indent=2))
+        return
+    from tlcore.runs.collection import compare_runs
+
+    tables.show_comparison(compare_runs([finished.path]))
+    click.echo(f"run folder: {finished.path}")
+
+
+def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
+    """Return what --handle changes of a recipe."""
+    if handle is None:
+        return {}
+    from tlcore.hub.handles import absolute
+
+    if backbone is not None:
+        raise ValueError(
+            "A recipe has one backbone. Received: "
+            f"backbone={backbone!r} with handle={handle!r}. Leave one of them out."
+        )
+    return {"backbone": absolute(handle)}
+
+
+@contextmanager
+def _board(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Show a folder of runs in TensorBoard, and say where, then how to look again."""
+    from tlcore.cli.tensorboard import local_board
+
+    with local_board(out) as address:
+        say(f"TensorBoard: {address}")
+        try:
+            yield
+        finally:
+            again = f"tensorboard --logdir {shlex.quote(str(out))}"
+            say(f"TensorBoard ends with the run; to look again: {again}")
+
+
+def _progress() -> Any:
+    from tlcore.cli.progress import Progress
+
+    return Progress()

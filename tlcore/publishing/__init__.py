@@ -1,0 +1,1 @@
+"""Publishing: what leaves the machine; nothing private is in it."""
