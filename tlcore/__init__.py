@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tlcore.data.sample_images import write_sample_images as write_sample_images
     from tlcore.data.sample_images import write_sample_splits as write_sample_splits
     from tlcore.data.splits import load_splits as load_splits
+    from tlcore.evaluation import evaluate as evaluate
     from tlcore.freezing import freeze as freeze
     from tlcore.freezing import frozen_fingerprint as frozen_fingerprint
     from tlcore.freezing import trainable_summary as trainable_summary
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from tlcore.plotting.learning_curves import compare_histories as compare_histories
     from tlcore.plotting.learning_curves import plot_history as plot_history
     from tlcore.runs.recipes import RECIPES as RECIPES
-    from tlcore.training import evaluate as evaluate
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
     from tlcore.training import fit as fit
@@ -47,7 +47,7 @@ _HOMES = {
     "compare_histories": "plotting.learning_curves",
     "create_model": "models",
     "early_stopping_callback": "callbacks",
-    "evaluate": "training",
+    "evaluate": "evaluation",
     "feature_extract": "training",
     "fetch": "data.archives",
     "fine_tune": "training",

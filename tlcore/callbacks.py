@@ -7,14 +7,13 @@ a callback monitors exists. It never trains.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import keras
 
-from tlcore.arguments import did_you_mean
 from tlcore.files import STAMP_FORMAT
 
 
@@ -276,35 +275,3 @@ class AfterStep(keras.callbacks.Callback):
 def _check_mode(mode: str) -> None:
     if mode not in {"auto", "min", "max"}:
         raise ValueError(f"mode must be auto, min or max. Received: mode={mode!r}.")
-
-
-def check_monitors(
-    callbacks: Iterable[keras.callbacks.Callback], names: Sequence[str]
-) -> None:
-    """Refuse a callback that monitors what no epoch will report.
-
-    Args:
-        callbacks: what will be handed to `fit`.
-        names: what the logs of an epoch hold.
-
-    Raises:
-        ValueError: a callback's `monitor` is none of `names`; Keras would only warn,
-            at the end of every epoch, and the callback would never act.
-    """
-    for callback in callbacks:
-        monitor = monitored(callback)
-        if monitor is not None and monitor not in names:
-            hint = did_you_mean(monitor.replace("acc", "accuracy"), tuple(names))
-            raise ValueError(
-                f"{type(callback).__name__} must monitor one of: {', '.join(names)}. "
-                f"Received: monitor={monitor!r}.{hint} A callback that adds to the "
-                f"logs says so: log_names = ({monitor!r},)."
-            )
-
-
-def monitored(callback: keras.callbacks.Callback) -> str | None:
-    """Return the name of the log a callback acts on, None where it acts on none."""
-    monitor = getattr(callback, "monitor", None)
-    if isinstance(callback, keras.callbacks.ModelCheckpoint):
-        monitor = monitor if callback.save_best_only else None
-    return monitor if isinstance(monitor, str) else None

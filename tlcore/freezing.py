@@ -135,12 +135,12 @@ def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
     # Layer by layer, parents first: setting a parent sets its children too, but on
     # TensorFlow only if that changes the parent's own flag.
     frozen, unfrozen = layers[: len(layers) - last], layers[len(layers) - last :]
-    for layer in _tree([holder]):
+    for layer in layer_tree([holder]):
         layer.trainable = last > 0
-    for layer in _tree(frozen):
+    for layer in layer_tree(frozen):
         layer.trainable = False
     if not batch_norm:
-        for layer in _tree(unfrozen):
+        for layer in layer_tree(unfrozen):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
     plans = tuple(
@@ -187,7 +187,7 @@ def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
     Raises:
         ValueError: the model holds more than one backbone.
     """
-    found = [layer for layer in _tree([model]) if isinstance(layer, Backbone)]
+    found = [layer for layer in layer_tree([model]) if isinstance(layer, Backbone)]
     if not found:
         return model, model
     if len(found) > 1:
@@ -224,77 +224,12 @@ def frozen_fingerprint(model: keras.Layer) -> str:
     return fingerprint(model.non_trainable_weights)
 
 
-def check_flags(model: keras.Model) -> None:
-    """Refuse a model in which a layer is to train and its parent is frozen.
-
-    Raises:
-        ValueError: a layer's `trainable` is True under a parent where it is False; the
-            parent counts none of its weights as trainable, and a model around both
-            may train them all the same, without a word.
-    """
-    for parent in _tree([model]):
-        if parent.trainable:
-            continue
-        stray = [x.name for x in _tree(_children(parent)) if x.trainable and x.weights]
-        if stray:
-            raise ValueError(
-                "A layer can train only if every layer around it is trainable. "
-                f"Received: {parent.name}.trainable=False around {_few(stray)} with "
-                "trainable=True. Call freeze(model) or unfreeze(model, last=N), which "
-                "set both."
-            )
-
-
-def check_compiled(model: keras.Model) -> None:
-    """Refuse a compiled model whose `trainable` flags changed since `compile`.
-
-    Keras would go on training what it was compiled for, without a word.
-
-    Raises:
-        ValueError: the model is not compiled, or compiled for other flags.
-    """
-    if not model.compiled:
-        raise ValueError(
-            "A model must be compiled before it is fitted. Received: "
-            f"model={model.name!r}, not compiled. Call model.compile(...), or "
-            "feature_extract and fine_tune, which compile."
-        )
-    changed = _changed_since_compile(model)
-    if changed:
-        raise ValueError(
-            "The trainable flags must be those the model was compiled with. "
-            f"Received: {_few(changed)} changed after compile. Call "
-            "model.compile(...) again, or feature_extract and fine_tune, which do."
-        )
-
-
-def _changed_since_compile(model: keras.Model) -> list[str]:
-    # Keras >= 3.15 keeps the flags of `compile`; before that, the optimizer's own
-    # list shows the change as soon as there was a first step.
-    state = getattr(model, "_compiled_trainable_state", None)
-    changed = []
-    if state is not None:
-        changed = [
-            x.name for x in _tree([model]) if state.get(x, x.trainable) != x.trainable
-        ]
-    if not changed and model.optimizer.built:
-        known = {id(v) for v in _optimized(model.optimizer)}
-        now = {id(v): v.path for v in model.trainable_variables}
-        then = {id(v): v.path for v in model.variables if id(v) in known}
-        changed = [then.get(i) or now[i] for i in (then.keys() ^ now.keys())]
-    return changed
-
-
-def _optimized(optimizer: Any) -> list[Any]:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return list(inner._trainable_variables)  # noqa: SLF001 - Keras has no public name
-
-
-def _children(layer: keras.Layer) -> list[keras.Layer]:
+def child_layers(layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers directly within a layer."""
     return list(layer._layers)  # noqa: SLF001 - Keras has no public name for them
 
 
-def _tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
+def layer_tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
     """Yield the layers and all layers within them, each once, parents first."""
     seen: set[int] = set()
     stack = list(layers)[::-1]
@@ -303,13 +238,14 @@ def _tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
         if id(layer) not in seen:
             seen.add(id(layer))
             yield layer
-            stack += _children(layer)[::-1]
+            stack += child_layers(layer)[::-1]
 
 
 def _numbers(variables: Iterable[Any]) -> int:
     return sum(math.prod(variable.shape) for variable in variables)
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """Return the first three names, and how many more there are."""
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -31,7 +31,7 @@ def compiled(name, *, last):
 @pytest.mark.parametrize("name", tl.list_backbones())
 def bench_training_step(name, last, record):
     """Operations of a step on one image, graph and optimizer."""
-    from tlcore import costs
+    import costs
 
     model = compiled(name, last=last)
     counts = tl.trainable_summary(model)
@@ -49,7 +49,7 @@ def bench_training_step(name, last, record):
 @pytest.mark.parametrize("cache", ["off", "on"])
 def bench_traces(cache, sample_splits, tmp_path, record):
     """A step is traced in the first epoch and never again; a retrace costs seconds."""
-    from tlcore import costs
+    import costs
 
     counter = costs.TraceCounter()
     model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
@@ -68,9 +68,8 @@ def bench_traces(cache, sample_splits, tmp_path, record):
 @pytest.mark.parametrize("last", [0, 10], ids=["frozen", "last_10"])
 def bench_checkpoint(last, sample_splits, tmp_path, record):
     """A round trip of a checkpoint: the same bits, frozen state included."""
+    import costs
     import keras
-
-    from tlcore import costs
 
     keras.utils.set_random_seed(1)
     model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))

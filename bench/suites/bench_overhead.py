@@ -63,9 +63,8 @@ def warm_epochs(block):
 
 def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
     """The harness waits for the device at the edges of epochs only."""
+    import costs
     import tensorflow as tf
-
-    from tlcore import costs
 
     seen = {"within": 0, "edges": 0}
     within = []

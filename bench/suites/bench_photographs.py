@@ -32,7 +32,7 @@ def bench_photographs(phase, photographs, time_epochs, record):
     """MobileNetV2 0.35 with ImageNet weights: the head, then the last 10 layers."""
     import keras
 
-    from tlcore.training import evaluate
+    from tlcore.evaluation import evaluate
 
     for seed in SEEDS:
         keras.utils.set_random_seed(seed)

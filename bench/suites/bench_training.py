@@ -30,7 +30,7 @@ def trained(phase, splits, *, seed):
 @pytest.mark.parametrize("phase", PHASES)
 def bench_accuracy(phase, sample_splits, record):
     """Accuracy on the test images over seeds, and what did not change on the way."""
-    from tlcore.training import evaluate
+    from tlcore.evaluation import evaluate
 
     for seed in SEEDS:
         model, _ = trained(phase, sample_splits, seed=seed)
@@ -67,9 +67,9 @@ def bench_epoch_split(sample_splits, tmp_path, record):
     Nothing is measured within an epoch: a clock beside every batch would wait for the
     device, or not wait and tell of the input what belongs to the device.
     """
+    import costs
     import keras
 
-    from tlcore import costs
     from tlcore.callbacks import EpochClock
 
     keras.utils.set_random_seed(1)

@@ -11,12 +11,11 @@ from tlcore.callbacks import (
     BestCheckpoint,
     EpochClock,
     LossGuard,
-    check_monitors,
     checkpoint_callback,
     early_stopping_callback,
-    monitored,
     tensorboard_callback,
 )
+from tlcore.checks import check_monitors, monitored
 
 NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 

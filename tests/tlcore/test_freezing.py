@@ -7,14 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlcore.backbones.weights import fingerprint
-from tlcore.freezing import (
-    check_compiled,
-    check_flags,
-    freeze,
-    frozen_fingerprint,
-    trainable_summary,
-    unfreeze,
-)
+from tlcore.checks import check_compiled, check_flags
+from tlcore.freezing import freeze, frozen_fingerprint, trainable_summary, unfreeze
 from tlcore.models import create_model
 
 SHAPE = (32, 32, 3)

@@ -28,7 +28,6 @@ FRAMEWORK_FREE = (
     "tlcore.runs.overview",
     "tlcore.runs.event_files",
     "tlcore.cli.tensorboard",
-    "tlcore.estimates",
     "tlcore.compat",
     "tlcore.doctor.examination",
     "tlcore.cli.main",
@@ -36,7 +35,6 @@ FRAMEWORK_FREE = (
 
 MAY_IMPORT_TENSORFLOW = {
     "tlcore.splitting.part",
-    "tlcore.costs",
     "tlcore.data.image_folder",
     "tlcore.data.pipeline",
     "tlcore.determinism",

@@ -8,9 +8,10 @@ import tensorflow as tf
 from tlcore.callbacks import checkpoint_callback, early_stopping_callback
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images
+from tlcore.evaluation import evaluate
 from tlcore.freezing import freeze, frozen_fingerprint, unfreeze
 from tlcore.models import create_model
-from tlcore.training import evaluate, feature_extract, fine_tune, fit
+from tlcore.training import feature_extract, fine_tune, fit
 
 SHAPE = (32, 32, 3)
 SIZE = SHAPE[:2]

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.arguments import require_whole
 from tlcore.caching.feature_pass import CachedRows, cached_features
 from tlcore.caching.redirection import marked_as_cut
 from tlcore.caching.store import FeatureCache, TooLargeError, default_cache
@@ -284,3 +285,33 @@ def _why_not(model: keras.Model) -> str | None:
     if model.compiled and model.jit_compile:
         return "the model is compiled with XLA, which may round otherwise"
     return None
+
+
+def cache_options(
+    cache: str | Path,
+    views: int | None,
+    workers: int,
+    progress: Callable[[str, int, int], None] | None,
+    verbose: str | int,
+) -> CacheOptions:
+    """Return what `fit` and `evaluate` take for the cache, checked.
+
+    Raises:
+        ValueError: a value is not what `fit` allows.
+    """
+    if not isinstance(cache, str | Path) or not str(cache):
+        raise ValueError(
+            f'cache must be "auto", "off" or a folder. Received: cache={cache!r}.'
+        )
+    if views is not None:
+        require_whole("views", views, least=1)
+    require_whole("workers", workers, least=1)
+    if progress is None and verbose:
+        progress = _bar
+    return CacheOptions(cache, views, workers, progress)
+
+
+def _bar(name: str, done: int, total: int) -> None:
+    """Show how far a pass is, on one line."""
+    end = "\n" if done == total else ""
+    print(f"\r{name}: features of {done} of {total} images", end=end, flush=True)  # noqa: T201

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tlcore.caching.feeds import CacheOptions, evaluation_rows
 from tlcore.data.image_folder import ImageFolder
-from tlcore.estimates import Estimate, proportion
+from tlcore.evaluation import Estimate, proportion
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 5))
 """Candidates of the ridge, in units of the mean squared singular value."""

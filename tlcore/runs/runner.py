@@ -327,8 +327,8 @@ def _finish(
     model: "keras.Model",
     columns: dict[str, list[Any]],
 ) -> None:
+    from tlcore.evaluation import evaluate
     from tlcore.plotting import learning_curves as plots
-    from tlcore.training import evaluate
 
     scored = {"val": (folders.validated_on, folders.validation)}
     if folders.splits.test is not None:

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tlcore.backbones.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 from tlcore.data.drawing import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
+from tlcore.evaluation import evaluate
 from tlcore.models import create_model
-from tlcore.training import evaluate, feature_extract
+from tlcore.training import feature_extract
 
 KINDS = SAMPLE_KINDS[:10]
 TRAIN_PER_CLASS, TEST_PER_CLASS = 10, 20

@@ -15,9 +15,10 @@ from tlcore.caching.redirection import _CUT, redirected
 from tlcore.callbacks import EpochClock, checkpoint_callback
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images
+from tlcore.evaluation import evaluate
 from tlcore.freezing import unfreeze
 from tlcore.models import create_model, load_model
-from tlcore.training import evaluate, feature_extract, fine_tune, fit
+from tlcore.training import feature_extract, fine_tune, fit
 
 SHAPE = (32, 32, 3)
 SIZE = SHAPE[:2]

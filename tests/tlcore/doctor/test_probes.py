@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tlcore.backbones.inference import Backbone
-from tlcore.callbacks import BestCheckpoint, check_monitors
+from tlcore.callbacks import BestCheckpoint
+from tlcore.checks import check_compiled, check_flags, check_monitors
 from tlcore.doctor import probes
 from tlcore.doctor.examination import judge
 from tlcore.doctor.questions import PROBES, find_probe
-from tlcore.freezing import check_compiled, check_flags
 from tlcore.models import load_model
 
 NAMES = [probe.name for probe in PROBES.values() if not probe.in_processes]

@@ -144,7 +144,7 @@ class TestFinishedRun:
 
     def test_the_model_on_disk_is_the_one_that_was_measured(self, finished, data):
         from tlcore.data.image_folder import image_folder
-        from tlcore.training import evaluate
+        from tlcore.evaluation import evaluate
 
         run, _ = finished
         model = keras.saving.load_model(run.path / "model.keras")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcore.estimates import mean, proportion
+from tlcore.evaluation import mean, proportion
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 """Costs, against counts made by hand."""
 
+import costs
 import keras
 import numpy as np
 import pytest
 
 import tlcore as tl
-from tlcore import costs
 
 
 def compiled(*, trainable=True, metrics=()):

@@ -1,0 +1,408 @@
+"""Checks: everything that `fit` refuses before the first step.
+
+Owns what a model, its data and its callbacks must be so that a run means what it seems
+to mean. Nothing is compiled, trained or changed here.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlcore.arguments import did_you_mean
+from tlcore.data.image_folder import ImageFolder
+from tlcore.freezing import child_layers, few, find_backbone, layer_tree
+
+
+def check_monitors(
+    callbacks: Iterable[keras.callbacks.Callback], names: Sequence[str]
+) -> None:
+    """Refuse a callback that monitors what no epoch will report.
+
+    Args:
+        callbacks: what will be handed to `fit`.
+        names: what the logs of an epoch hold.
+
+    Raises:
+        ValueError: a callback's `monitor` is none of `names`; Keras would only warn,
+            at the end of every epoch, and the callback would never act.
+    """
+    for callback in callbacks:
+        monitor = monitored(callback)
+        if monitor is not None and monitor not in names:
+            hint = did_you_mean(monitor.replace("acc", "accuracy"), tuple(names))
+            raise ValueError(
+                f"{type(callback).__name__} must monitor one of: {', '.join(names)}. "
+                f"Received: monitor={monitor!r}.{hint} A callback that adds to the "
+                f"logs says so: log_names = ({monitor!r},)."
+            )
+
+
+def monitored(callback: keras.callbacks.Callback) -> str | None:
+    """Return the name of the log a callback acts on, None where it acts on none."""
+    monitor = getattr(callback, "monitor", None)
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        monitor = monitor if callback.save_best_only else None
+    return monitor if isinstance(monitor, str) else None
+
+
+def check_flags(model: keras.Model) -> None:
+    """Refuse a model in which a layer is to train and its parent is frozen.
+
+    Raises:
+        ValueError: a layer's `trainable` is True under a parent where it is False; the
+            parent counts none of its weights as trainable, and a model around both
+            may train them all the same, without a word.
+    """
+    for parent in layer_tree([model]):
+        if parent.trainable:
+            continue
+        stray = [
+            x.name
+            for x in layer_tree(child_layers(parent))
+            if x.trainable and x.weights
+        ]
+        if stray:
+            raise ValueError(
+                "A layer can train only if every layer around it is trainable. "
+                f"Received: {parent.name}.trainable=False around {few(stray)} with "
+                "trainable=True. Call freeze(model) or unfreeze(model, last=N), which "
+                "set both."
+            )
+
+
+def check_compiled(model: keras.Model) -> None:
+    """Refuse a compiled model whose `trainable` flags changed since `compile`.
+
+    Keras would go on training what it was compiled for, without a word.
+
+    Raises:
+        ValueError: the model is not compiled, or compiled for other flags.
+    """
+    if not model.compiled:
+        raise ValueError(
+            "A model must be compiled before it is fitted. Received: "
+            f"model={model.name!r}, not compiled. Call model.compile(...), or "
+            "feature_extract and fine_tune, which compile."
+        )
+    changed = _changed_since_compile(model)
+    if changed:
+        raise ValueError(
+            "The trainable flags must be those the model was compiled with. "
+            f"Received: {few(changed)} changed after compile. Call "
+            "model.compile(...) again, or feature_extract and fine_tune, which do."
+        )
+
+
+def _changed_since_compile(model: keras.Model) -> list[str]:
+    # Keras >= 3.15 keeps the flags of `compile`; before that, the optimizer's own
+    # list shows the change as soon as there was a first step.
+    state = getattr(model, "_compiled_trainable_state", None)
+    changed = []
+    if state is not None:
+        changed = [
+            x.name
+            for x in layer_tree([model])
+            if state.get(x, x.trainable) != x.trainable
+        ]
+    if not changed and model.optimizer.built:
+        known = {id(v) for v in _optimized(model.optimizer)}
+        now = {id(v): v.path for v in model.trainable_variables}
+        then = {id(v): v.path for v in model.variables if id(v) in known}
+        changed = [then.get(i) or now[i] for i in (then.keys() ^ now.keys())]
+    return changed
+
+
+def _optimized(optimizer: Any) -> list[Any]:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(inner._trainable_variables)  # noqa: SLF001 - Keras has no public name
+
+
+Data = Any
+"""An `ImageFolder`, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches."""
+
+_INFINITE = -1
+"""What `tf.data` reports as the cardinality of a dataset that repeats."""
+
+
+@dataclass(frozen=True, eq=False)
+class DataSpec:
+    """What a dataset holds. It is asked once; every check reads the answers.
+
+    Attributes:
+        data: the image folder or dataset itself.
+        name: the argument that it came in as, "train".
+        image_shape: (height, width, channels), None where a size is not fixed.
+        label_shape: the shape of one label: () for an index, (columns,) otherwise.
+        batches: how many, None where that is not known or unbounded.
+        unbounded: whether it never ends.
+        class_names: the names of the classes, None where they are not known.
+    """
+
+    data: Data
+    name: str
+    image_shape: tuple[int | None, ...]
+    label_shape: tuple[int | None, ...]
+    batches: int | None
+    unbounded: bool = False
+    class_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, data: "Data | DataSpec", name: str) -> "DataSpec":
+        """Return what `data` holds; a spec is returned as it is.
+
+        Raises:
+            ValueError: it is neither an image folder nor a dataset of batches.
+        """
+        if isinstance(data, DataSpec):
+            return data
+        if isinstance(data, ImageFolder):
+            columns = {"categorical": data.num_classes, "binary": 1}
+            width = columns.get(data.label_mode)
+            return cls(
+                data,
+                name,
+                image_shape=(*data.image_size, 3),
+                label_shape=() if width is None else (width,),
+                batches=len(data),
+                class_names=data.class_names,
+            )
+        images, labels = _batch_shapes(data)
+        count = int(data.cardinality()) if hasattr(data, "cardinality") else None
+        return cls(
+            data,
+            name,
+            image_shape=images,
+            label_shape=labels,
+            batches=None if count is None or count < 0 else count,
+            unbounded=count == _INFINITE,
+        )
+
+    @property
+    def folder(self) -> ImageFolder | None:
+        """Return the image folder, None where the data is none."""
+        return self.data if isinstance(self.data, ImageFolder) else None
+
+
+def require_backbone(model: keras.Model) -> None:
+    """Refuse a model that has no backbone layer.
+
+    Raises:
+        ValueError: it has none.
+    """
+    holder, _ = find_backbone(model)
+    if holder is model:
+        raise ValueError(
+            "A phase of transfer learning needs a backbone and a head. Received: "
+            f"model={model.name!r}, without a backbone layer. Build it with "
+            "create_model(backbone, num_classes), which takes a keras.Model too."
+        )
+
+
+def check_data(model: keras.Model, spec: DataSpec, *, may_repeat: bool = False) -> None:
+    """Refuse data that the model does not take.
+
+    Args:
+        model: what is trained or evaluated.
+        spec: of the data.
+        may_repeat: whether a dataset that never ends is allowed.
+
+    Raises:
+        ValueError: images or labels do not fit the model, or there are none, or no end.
+    """
+    if len(model.inputs) != 1:
+        raise ValueError(
+            "A model must have one input, images. Received: "
+            f"model={model.name!r} with {len(model.inputs)}."
+        )
+    if spec.batches == 0:
+        raise ValueError(
+            f"There must be data. Received: {spec.name}, a dataset without a batch."
+        )
+    if spec.unbounded and not may_repeat:
+        remedy = "Leave out its repeat(), or take(n) batches"
+        if spec.name == "train":
+            remedy += ", or give steps_per_epoch"
+        raise ValueError(
+            f"Data must end. Received: {spec.name}, which repeats. {remedy}."
+        )
+    _check_images(model, spec)
+    _check_labels(model, spec)
+
+
+def _check_images(model: keras.Model, spec: DataSpec) -> None:
+    expected = model.input_shape[1:]
+    if not _fits(spec.image_shape, expected):
+        raise ValueError(
+            f"The images of {spec.name} must have the shape the model takes, "
+            f"{expected}. Received: images of {spec.image_shape}. Load them with "
+            f"image_size={expected[:2]}, or build the model with "
+            f"input_shape={spec.image_shape}."
+        )
+
+
+def _check_labels(model: keras.Model, spec: DataSpec) -> None:
+    outputs = model.output_shape[-1]
+    labels = spec.label_shape
+    classes = None if spec.class_names is None else len(spec.class_names)
+    if len(labels) == 1 and labels[0] not in {None, outputs}:
+        remedy = (
+            'Use labels of shape (n,), label_mode="int"'
+            if labels[0] == 1
+            else f"Build the model with num_classes={labels[0]}"
+        )
+        raise ValueError(
+            f"The labels of {spec.name} must have one column per output, {outputs}. "
+            f"Received: labels with {labels[0]}. {remedy}, or load the folder with "
+            "another label_mode."
+        )
+    if not labels and (outputs == 1 or classes not in {None, outputs}):
+        raise ValueError(
+            f"Integer labels need one output per class. Received: {spec.name} of "
+            f"{classes or 'unknown'} classes for {outputs} outputs. Use "
+            'label_mode="binary" for one output.'
+        )
+
+
+def check_same_labels(train: DataSpec, validation: DataSpec) -> None:
+    """Refuse validation data whose labels or classes are not those of train.
+
+    Raises:
+        ValueError: they differ in their form, or the folders in their classes.
+    """
+    shapes = train.label_shape, validation.label_shape
+    if not _fits(*shapes):
+        raise ValueError(
+            "Labels of validation must have the form of those of train. Received: "
+            f"shape {shapes[0]} in train and {shapes[1]} in validation. Load both "
+            "with the same label_mode."
+        )
+    ours, theirs = train.class_names, validation.class_names
+    if ours is not None and theirs is not None and ours != theirs:
+        raise ValueError(
+            "Train and validation must hold the same classes. Received: "
+            f"{', '.join(ours)} in train and {', '.join(theirs)} in validation. Add, "
+            "rename or remove folders."
+        )
+
+
+def check_class_weight(weights: dict[int, float] | None, outputs: int) -> None:
+    """Refuse class weights that are not one factor of at least 0 for each class.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if weights is None:
+        return
+    classes = set(range(max(outputs, 2)))
+    if not (
+        isinstance(weights, dict)
+        and set(weights) == classes
+        and all(isinstance(w, Real) for w in weights.values())
+        and all(math.isfinite(w) and w >= 0 for w in weights.values())
+        and any(weights.values())
+    ):
+        raise ValueError(
+            f"class_weight must map every class, 0 to {len(classes) - 1}, to a factor "
+            f"of at least 0, one of them above. Received: class_weight={weights!r}."
+        )
+
+
+def check_sample_weight(
+    weights: Sequence[float] | None,
+    train: DataSpec,
+    class_weight: dict[int, float] | None,
+) -> None:
+    """Refuse sample weights that are not one factor of at least 0 for each image.
+
+    Raises:
+        ValueError: they are not, or the data cannot take them.
+    """
+    if weights is None:
+        return
+    folder = train.folder
+    if folder is None or class_weight is not None:
+        raise ValueError(
+            "sample_weight needs an image folder and no class_weight with it. "
+            f"Received: train of type {type(train.data).__name__}, "
+            f"class_weight={class_weight!r}. A dataset gives its weights behind its "
+            "labels; factors of classes can be multiplied into those of images."
+        )
+    factors = np.asarray(weights)
+    if (
+        factors.shape != (folder.num_images,)
+        or not np.issubdtype(factors.dtype, np.number)
+        or not (np.isfinite(factors).all() and (factors >= 0).all() and factors.any())
+    ):
+        raise ValueError(
+            "sample_weight must hold a factor of at least 0 for each of the "
+            f"{folder.num_images} images, one of them above. Received: sample_weight "
+            f"of shape {factors.shape}."
+        )
+
+
+def _fits(shape: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        None in {a, b} or a == b for a, b in zip(shape, expected, strict=True)
+    )
+
+
+def _batch_shapes(
+    data: Data,
+) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+    """Return the shapes of one image and one label of a dataset."""
+    spec = getattr(data, "element_spec", None)
+    if spec is None and isinstance(data, keras.utils.PyDataset):
+        spec = data[0]
+    parts = spec[:2] if isinstance(spec, tuple) else ()
+    if len(parts) < 2 or not all(hasattr(part, "shape") for part in parts):
+        raise ValueError(
+            "Data must be an image folder, or a tf.data.Dataset or PyDataset of "
+            f"batches (images, labels). Received: {type(data).__name__}."
+        )
+    images, labels = (tuple(part.shape)[1:] for part in parts)
+    return images, labels
+
+
+def check_selection(
+    callbacks: Iterable[keras.callbacks.Callback], validation: DataSpec | None
+) -> None:
+    """Refuse callbacks that would select a model on the images of a folder "test".
+
+    Raises:
+        ValueError: one of them monitors a validation figure.
+    """
+    folder = None if validation is None else validation.folder
+    if folder is None or Path(folder.directory).name != "test":
+        return
+    for callback in callbacks:
+        monitor = monitored(callback)
+        if monitor is not None and monitor.startswith("val_"):
+            raise ValueError(
+                "Nothing may be selected on test data, or its accuracy means nothing. "
+                f"Received: {type(callback).__name__}(monitor={monitor!r}) with "
+                f"validation={str(folder.directory)!r}. Hold a part of the "
+                "training images out: train, held_out = train.split_off(percent=10)."
+            )
+
+
+def log_names(
+    model: keras.Model,
+    train: DataSpec,
+    validation: DataSpec | None,
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> list[str]:
+    """Return what the logs of an epoch will hold, learnt from one empty image."""
+    images = np.zeros((1, *(n or 64 for n in model.input_shape[1:])), "float32")
+    labels = np.zeros((1, *(n or 1 for n in train.label_shape)), "float32")
+    names = list(model.evaluate(images, labels, return_dict=True, verbose=0))
+    if validation is not None:
+        names += [f"val_{name}" for name in names]
+    for callback in callbacks:
+        names += getattr(callback, "log_names", ())
+    return [*names, "learning_rate"]

@@ -1,0 +1,165 @@
+"""Evaluation: loss and accuracy with their n and 95 % interval.
+
+Owns `evaluate`, and the interval of a proportion and of a mean. Nothing trains.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
+from tlcore.caching.redirection import CutModel
+from tlcore.checks import Data, DataSpec, check_data
+
+_Z_95 = NormalDist().inv_cdf(0.975)
+"""97.5 % point of the standard normal distribution."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value from `n` examples, with its 95 % interval [low, high]."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} (n={self.n}, 95 % {self.low:.4f} to {self.high:.4f})"
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the fields as a mapping, for a JSON file."""
+        return asdict(self)
+
+
+def proportion(correct: int, n: int) -> Estimate:
+    """Return correct / n with the 95 % interval of Wilson (1927).
+
+    Unlike the normal interval it stays within [0, 1] and holds near both ends.
+
+    Raises:
+        ValueError: there is no example, or `correct` is not among 0 to n.
+    """
+    if n < 1 or not 0 <= correct <= n:
+        raise ValueError(
+            "A proportion must be of 0 to n out of at least one example. "
+            f"Received: correct={correct}, n={n}."
+        )
+    from scipy.stats import binomtest  # late: it takes a second to import
+
+    interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
+    p = correct / n
+    # Rounding alone can leave the value outside its interval at p = 0 and p = 1.
+    return Estimate(p, n, min(p, interval.low), max(p, interval.high))
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Return the mean of values with its normal 95 % interval, endless for one value.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    n = len(values)
+    if not n:
+        raise ValueError("A mean must be of at least one value. Received: none.")
+    value = math.fsum(values) / n
+    if n == 1:
+        return Estimate(value, n, -math.inf, math.inf)
+    variance = math.fsum((x - value) ** 2 for x in values) / (n - 1)
+    half = _Z_95 * math.sqrt(variance / n)
+    return Estimate(value, n, value - half, value + half)
+
+
+def evaluate(
+    model: keras.Model,
+    data: Data,
+    *,
+    cache: str | Path = AUTO,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Estimate]:
+    """Return loss and accuracy of a classifier over all of `data`.
+
+    Args:
+        model: outputs probabilities, (n, classes) or (n, 1).
+        data: an image folder or dataset of (images in [0, 255], labels). Sample
+            weights behind them are left aside: every image counts once.
+        cache: as in `fit`.
+        workers: as in `fit`.
+        progress: as in `fit`, called with "data"; None shows nothing.
+
+    Returns:
+        "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy",
+        with Wilson's.
+
+    Raises:
+        ValueError: data and model disagree, or there is no data.
+        FloatingPointError: the loss of an image is no finite number.
+    """
+    spec = DataSpec.of(data, "data")
+    check_data(model, spec)
+    options = cache_options(cache, None, workers, progress, verbose=0)
+    feed = Feed(spec.data, None, "")
+    if spec.folder is not None:
+        feed = evaluation_feed(model, spec.folder, options, "data")
+    scorer = Scorer(model, feed.part)
+    losses: list[float] = []
+    correct = 0
+    for inputs, labels, *_ in feed.data:
+        probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
+        truth = keras.ops.convert_to_numpy(labels)
+        losses += batch_losses.tolist()
+        correct += int(np.sum(_classes(truth) == _predicted(probabilities)))
+    if not losses:
+        raise ValueError(
+            "There must be data to evaluate on. Received: a dataset without a batch."
+        )
+    if not np.isfinite(losses).all():
+        raise FloatingPointError(
+            "A model must give finite numbers to be evaluated. Received: "
+            f"model={model.name!r}, whose loss is none on "
+            f"{np.count_nonzero(~np.isfinite(losses))} of {len(losses)} images. "
+            "Train it again with a lower learning rate."
+        )
+    return {"loss": mean(losses), "accuracy": proportion(correct, len(losses))}
+
+
+class Scorer(CutModel):
+    """Gives probabilities and the loss of each example, (n,).
+
+    Keras takes a loss from the logits behind the probabilities, as `fit` does, where
+    both are in one graph. From probabilities alone it is cut off at 16.
+    """
+
+    def call(self, batch: Any, training: bool = False) -> tuple[Any, Any]:  # noqa: FBT001, FBT002
+        """Return probabilities and losses of a batch (inputs, labels)."""
+        inputs, labels = batch
+        probabilities = super().call(inputs, training=training)
+        if probabilities.shape[-1] == 1:
+            loss = keras.losses.binary_crossentropy
+        elif len(labels.shape) == 1:
+            loss = keras.losses.sparse_categorical_crossentropy
+        else:
+            loss = keras.losses.categorical_crossentropy
+        return probabilities, loss(labels, probabilities)
+
+
+def _classes(labels: NDArray[Any]) -> NDArray[Any]:
+    if labels.ndim == 1:
+        return labels.astype(int)
+    if labels.shape[1] == 1:
+        return labels[:, 0].astype(int)
+    return np.asarray(labels.argmax(axis=1))
+
+
+def _predicted(probabilities: NDArray[Any]) -> NDArray[Any]:
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] > 0.5).astype(int)
+    return np.asarray(probabilities.argmax(axis=1))
