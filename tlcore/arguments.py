@@ -63,13 +63,24 @@ def require_whole(
     )
 
 
-def require_one_of(name: str, value: object, valid: Iterable[str]) -> None:
+def require_one_of(
+    name: str,
+    value: object,
+    valid: Iterable[str],
+    *,
+    subject: str = "",
+    also: str = "",
+    where: str = "",
+) -> None:
     """Refuse a name that is not one of the valid ones.
 
     Args:
-        name: of the argument, or what it is: "A recipe".
+        name: of the argument.
         value: what the caller passed.
         valid: the names that are allowed.
+        subject: what the sentence is about, "A recipe"; by default the argument.
+        also: what else is allowed, "None or ".
+        where: said behind the value, " for 'model.keras'".
 
     Raises:
         ValueError: the value is none of them; the message lists them and names the
@@ -82,10 +93,9 @@ def require_one_of(name: str, value: object, valid: Iterable[str]) -> None:
     """
     names = list(valid)
     if value not in names:
-        received = name.removeprefix("An ").removeprefix("A ").replace(" ", "_")
         raise ValueError(
-            f"{name} must be one of: {', '.join(names)}. "
-            f"Received: {received}={value!r}.{did_you_mean(value, names)}"
+            f"{subject or name} must be {also}one of: {', '.join(names) or 'none'}. "
+            f"Received: {name}={value!r}{where}.{did_you_mean(value, names)}"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from tlcore.arguments import did_you_mean
+from tlcore.arguments import require_one_of
 
 _FLOAT32 = "float32"
 """Pixels keep full precision whatever the policy of the network behind them."""
@@ -60,12 +60,8 @@ def create_augmentation(name: str) -> Augmentation:
     Raises:
         ValueError: the name is none of them.
     """
-    if not isinstance(name, str) or name not in AUGMENTATIONS:
-        raise ValueError(
-            f"augmentation must be None, a keras layer or one of: "
-            f"{', '.join(AUGMENTATIONS)}. Received: augmentation={name!r}."
-            f"{did_you_mean(name, AUGMENTATIONS)}"
-        )
+    also = "None, a keras layer or "
+    require_one_of("augmentation", name, AUGMENTATIONS, also=also)
     return Augmentation(AUGMENTATIONS[name](), name="augmentation")
 
 

@@ -14,7 +14,10 @@ from typing import Any, NoReturn
 
 import keras
 
+from tlcore.arguments import require_one_of, require_whole
 from tlcore.files import STAMP_FORMAT
+
+_MODES = ("auto", "min", "max")
 
 
 def tensorboard_callback(
@@ -61,7 +64,7 @@ def checkpoint_callback(
         ValueError: the path is not of Keras 3's form for weights, or the mode is
             unknown.
     """
-    _check_mode(mode)
+    require_one_of("mode", mode, _MODES)
     name = Path(path).name
     if not name.endswith(".weights.h5"):
         stem = name.split(".")[0] or "checkpoint"
@@ -102,11 +105,8 @@ def early_stopping_callback(
     Raises:
         ValueError: patience is no whole number from 1 on, or the mode is unknown.
     """
-    if not isinstance(patience, int) or patience < 1:
-        raise ValueError(
-            f"patience must be at least 1 epoch. Received: patience={patience!r}."
-        )
-    _check_mode(mode)
+    require_whole("patience", patience, least=1, meaning=" epoch")
+    require_one_of("mode", mode, _MODES)
     return keras.callbacks.EarlyStopping(
         monitor=monitor,
         patience=patience,
@@ -270,8 +270,3 @@ class AfterStep(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Call it."""
         self._function()
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in {"auto", "min", "max"}:
-        raise ValueError(f"mode must be auto, min or max. Received: mode={mode!r}.")

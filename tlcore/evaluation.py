@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import Data, DataSpec, check_data
+from tlcore.data.labels import class_indices
 
 _Z_95 = NormalDist().inv_cdf(0.975)
 """97.5 % point of the standard normal distribution."""
@@ -105,7 +106,7 @@ def evaluate(
     """
     spec = DataSpec.of(data, "data")
     check_data(model, spec)
-    options = cache_options(cache, None, workers, progress, verbose=0)
+    options = cache_options(cache, None, workers, progress)
     feed = Feed(spec.data, None, "")
     if spec.folder is not None:
         feed = evaluation_feed(model, spec.folder, options, "data")
@@ -116,7 +117,7 @@ def evaluate(
         probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
         truth = keras.ops.convert_to_numpy(labels)
         losses += batch_losses.tolist()
-        correct += int(np.sum(_classes(truth) == _predicted(probabilities)))
+        correct += int(np.sum(class_indices(truth) == _predicted(probabilities)))
     if not losses:
         raise ValueError(
             "There must be data to evaluate on. Received: a dataset without a batch."
@@ -149,14 +150,6 @@ class Scorer(CutModel):
         else:
             loss = keras.losses.categorical_crossentropy
         return probabilities, loss(labels, probabilities)
-
-
-def _classes(labels: NDArray[Any]) -> NDArray[Any]:
-    if labels.ndim == 1:
-        return labels.astype(int)
-    if labels.shape[1] == 1:
-        return labels[:, 0].astype(int)
-    return np.asarray(labels.argmax(axis=1))
 
 
 def _predicted(probabilities: NDArray[Any]) -> NDArray[Any]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
+from tlcore.arguments import require_whole
 from tlcore.backbones.inference import Backbone
 from tlcore.backbones.weights import fingerprint
 from tlcore.hub.layer import HubLayer
@@ -123,15 +123,11 @@ def unfreeze(
 def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
     holder, network = find_backbone(model)
     layers = _layers(network)
-    if isinstance(last, bool) or not isinstance(last, int | np.integer):
-        raise ValueError(f"last must be a number of layers. Received: last={last!r}.")
     if isinstance(network, HubLayer):
+        require_whole("last", last, least=0)
         last = _last_of_one(network, last, batch_norm=batch_norm)
-    if not 0 <= last <= len(layers):
-        raise ValueError(
-            f"last must be from 0 to {len(layers)}, the number of layers of "
-            f"{network.name}. Received: last={last}."
-        )
+    layers_of = f", the layers of {network.name}"
+    require_whole("last", last, least=0, most=len(layers), meaning=layers_of)
     # Layer by layer, parents first: setting a parent sets its children too, but on
     # TensorFlow only if that changes the parent's own flag.
     frozen, unfrozen = layers[: len(layers) - last], layers[len(layers) - last :]

@@ -11,7 +11,7 @@ from zipfile import BadZipFile, is_zipfile
 
 import keras
 
-from tlcore.arguments import did_you_mean
+from tlcore.arguments import require_one_of, require_whole
 from tlcore.augmentation import create_augmentation
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import ImageShape
@@ -134,22 +134,9 @@ def load_model(path: str | Path) -> keras.Model:
 
 
 def _check(num_classes: int, head: str, dropout: float, style: str) -> None:
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int):
-        raise ValueError(
-            "num_classes must be a whole number, 1 for binary. "
-            f"Received: num_classes={num_classes!r}."
-        )
-    if num_classes < 1:
-        raise ValueError(
-            "num_classes must be at least 1 (binary). "
-            f"Received: num_classes={num_classes}."
-        )
-    for name, value, valid in (("head", head, HEADS), ("style", style, STYLES)):
-        if value not in valid:
-            raise ValueError(
-                f"{name} must be one of: {', '.join(valid)}. "
-                f"Received: {name}={value!r}.{did_you_mean(value, valid)}"
-            )
+    require_whole("num_classes", num_classes, least=1, meaning=" (binary)")
+    require_one_of("head", head, HEADS)
+    require_one_of("style", style, STYLES)
     if not (isinstance(dropout, int | float) and 0 <= dropout < 1):
         raise ValueError(
             f"dropout must be a rate in [0, 1). Received: dropout={dropout!r}."

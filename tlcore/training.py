@@ -40,6 +40,7 @@ from tlcore.checks import (
     require_backbone,
 )
 from tlcore.freezing import freeze, unfreeze
+from tlcore.progress import pass_progress
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
@@ -233,15 +234,16 @@ def fit(
         check_monitors(callbacks, names)
     check_selection(callbacks, validation_spec)
 
-    options = cache_options(cache, views, workers, progress, verbose)
     if train_spec.folder is not None and steps_per_epoch is None:
         steps_per_epoch = train_spec.batches
     steps = range(0)
     if steps_per_epoch is not None:
         steps = range(initial_epoch * steps_per_epoch, epochs * steps_per_epoch)
-    feeds = _feeds(
-        model, train_spec, validation_spec, options, steps, weights=sample_weight
-    )
+    with pass_progress(progress, show=bool(verbose)) as report:
+        options = cache_options(cache, views, workers, report)
+        feeds = _feeds(
+            model, train_spec, validation_spec, options, steps, weights=sample_weight
+        )
     _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch behind, and Keras would start there again.

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tlcore.arguments import did_you_mean
+from tlcore.arguments import require_one_of
 from tlcore.backbones.catalogue import CATALOGUE
 
 _IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
@@ -62,10 +62,9 @@ def contract_layer(scheme: str) -> keras.Layer | None:
     Raises:
         ValueError: the scheme is unknown.
     """
+    require_one_of("input_contract", scheme, SCHEMES, subject="An input contract")
     name, dtype = "input_contract", "float32"
     match scheme:
-        case "raw":
-            return None
         case "signed":
             return keras.layers.Rescaling(1 / 127.5, -1.0, name=name, dtype=dtype)
         case "unit":
@@ -77,10 +76,7 @@ def contract_layer(scheme: str) -> keras.Layer | None:
             pairs = zip(_IMAGENET_MEAN_RGB, IMAGENET_STDDEV_RGB, strict=True)
             offset = [-mean / stddev for mean, stddev in pairs]
             return keras.layers.Rescaling(scale, offset, name=name, dtype=dtype)
-    raise ValueError(
-        f"An input contract must be one of: {', '.join(SCHEMES)}. "
-        f"Received: input_contract={scheme!r}.{did_you_mean(scheme, SCHEMES)}"
-    )
+    return None  # raw
 
 
 def scheme_of(network: keras.Model) -> str | None:

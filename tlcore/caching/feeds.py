@@ -291,8 +291,7 @@ def cache_options(
     cache: str | Path,
     views: int | None,
     workers: int,
-    progress: Callable[[str, int, int], None] | None,
-    verbose: str | int,
+    progress: Progress | None,
 ) -> CacheOptions:
     """Return what `fit` and `evaluate` take for the cache, checked.
 
@@ -306,12 +305,4 @@ def cache_options(
     if views is not None:
         require_whole("views", views, least=1)
     require_whole("workers", workers, least=1)
-    if progress is None and verbose:
-        progress = _bar
     return CacheOptions(cache, views, workers, progress)
-
-
-def _bar(name: str, done: int, total: int) -> None:
-    """Show how far a pass is, on one line."""
-    end = "\n" if done == total else ""
-    print(f"\r{name}: features of {done} of {total} images", end=end, flush=True)  # noqa: T201

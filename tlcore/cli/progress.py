@@ -8,15 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
+
+from tlcore.progress import PassBar, new_bars
 
 
 class LastingConsole(Console):
@@ -28,20 +21,16 @@ class LastingConsole(Console):
 
 
 class Progress:
-    """Shows lines and epochs; a context manager, so that the terminal is left clean."""
+    """Shows lines and epochs; a context manager, so that the terminal is left clean.
+
+    Attributes:
+        features: shows how far a pass through frozen layers is.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or LastingConsole(stderr=True, highlight=False)
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._pass: Any = None
+        self._bars = new_bars(self._console)
+        self.features = PassBar(self._bars)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -58,16 +47,6 @@ class Progress:
     def say(self, line: str) -> None:
         """Print one line."""
         self._console.print(line, soft_wrap=True, markup=False)
-
-    def features(self, name: str, done: int, total: int) -> None:
-        """Show how far a pass through frozen layers is; on a terminal, as a bar."""
-        if self._pass is None:
-            self._pass = self._bars.add_task("", total=total)
-        label = f"features of {name}"
-        self._bars.update(self._pass, description=label, completed=done, total=total)
-        if done == total:
-            self._bars.remove_task(self._pass)
-            self._pass = None
 
     def callbacks(self) -> list[Any]:
         """Return the Keras callback that shows one phase of training."""

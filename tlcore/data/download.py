@@ -10,12 +10,14 @@ import re
 import shutil
 import string
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import Request, urlopen
+
+from tlcore.progress import Advance, bar
 
 TIMEOUT_SECONDS = 30.0
 """How long a server may leave a download without an answer."""
@@ -85,7 +87,7 @@ def download(
         _check_room_for_download(size, path.parent, url)
         told = "size unknown" if size is None else f"{size:,} bytes"
         say(f"Downloading {url}: {told}.", progress=progress)
-        with byte_bar(f"Downloading {title}", size, progress=progress) as advance:
+        with byte_bar(f"Downloading {title}", size, show=progress) as advance:
             while chunk := _read(response, url):
                 file.write(chunk)
                 digest.update(chunk)
@@ -146,29 +148,8 @@ def say(line: str, *, progress: bool) -> None:
         sys.stderr.flush()
 
 
-@contextmanager
 def byte_bar(
-    title: str, total: int | None, *, progress: bool
-) -> Iterator[Callable[[int], object]]:
-    """Give what to call with each further count of bytes; a bar on a terminal."""
-    if not (progress and sys.stderr.isatty()):
-        yield lambda _count: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.advance(task, count)
+    title: str, total: int | None, *, show: bool
+) -> AbstractContextManager[Advance]:
+    """Return the context of a bar of bytes; without `show`, one that shows nothing."""
+    return bar(title, total, in_bytes=True) if show else nullcontext(lambda _: None)

@@ -9,20 +9,18 @@ import hashlib
 import io
 import os
 import stat
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from tlcore.progress import bar
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 """How the names of image files end, in any case."""
@@ -46,10 +44,6 @@ _KINDS = {
 """What to call a Pillow mode; the others name themselves."""
 _FILES_AT_ONCE = 256
 """Files handed to the threads at a time; an interrupt waits for no more than these."""
-_PATIENCE_SECONDS = 1.0
-"""How long a check goes on before it shows how far it is."""
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +180,6 @@ def check_images(
     Returns:
         What was found, file by file.
     """
-    from rich.console import Console
 
     def found() -> Iterator[CheckedImage]:
         for start in range(0, len(paths), _FILES_AT_ONCE):
@@ -195,48 +188,12 @@ def check_images(
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        console = Console(stderr=True)
-        return list(with_progress(found(), len(paths), console=console))
-
-
-def with_progress(
-    items: Iterator[_Item],
-    total: int,
-    *,
-    console: "Console",
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[_Item]:
-    """Pass `items` on; on a terminal, show how many when they take over a second.
-
-    Args:
-        items: images that were checked.
-        total: how many there will be.
-        console: where to show the progress.
-        clock: gives seconds.
-    """
-    if not console.is_terminal:
-        yield from items
-        return
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    progress = Progress(*columns, console=console, transient=True)
-    task = progress.add_task("Checking images", total=total)
-    started, shown = clock(), False
-    try:
-        for item in items:
-            progress.advance(task)
-            if not shown and clock() - started > _PATIENCE_SECONDS:
-                progress.start()
-                shown = True
-            yield item
-    finally:
-        if shown:
-            progress.stop()
+        with bar("Checking images", len(paths), patience_seconds=1.0) as advance:
+            checked = []
+            for image in found():
+                checked.append(image)
+                advance(1)
+            return checked
 
 
 def _raise(error: OSError) -> NoReturn:

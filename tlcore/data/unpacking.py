@@ -283,7 +283,7 @@ def unpack(plan: _Plan, root: Path, *, title: str, progress: bool) -> None:
     root.mkdir()
     for folder in sorted(plan.folders):
         place(folder).mkdir(exist_ok=True)
-    with byte_bar(f"Unpacking {title}", plan.size, progress=progress) as advance:
+    with byte_bar(f"Unpacking {title}", plan.size, show=progress) as advance:
         for path, open_member in plan.files.items():
             with open_member() as source, place(path).open("xb") as file:
                 while chunk := source.read(CHUNK_BYTES):

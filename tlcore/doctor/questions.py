@@ -218,8 +218,9 @@ def find_probe(name: str) -> Probe:
     by_name = {probe.name: probe for probe in _PROBES}
     found = PROBES.get(name.upper()) or by_name.get(name.lower())
     if found is None:
+        hint = did_you_mean(name, by_name)
         raise ValueError(
-            f"A question must be one of: {', '.join(PROBES)}. "
-            f"Received: question={name!r}.{did_you_mean(name, by_name)}"
+            f"A question must be one of: {', '.join(PROBES)}, or its name. "
+            f"Received: question={name!r}.{hint}"
         )
     return found

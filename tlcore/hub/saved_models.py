@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore.arguments import did_you_mean
+from tlcore.arguments import require_one_of
 
 TEXT = "string"
 _TRAINING = "training"
@@ -105,12 +105,9 @@ class Entry:
         Raises:
             ValueError: no output has this name.
         """
-        if key is not None and key not in self.outputs:
-            known = ", ".join(self.outputs) or "none, its outputs have no names"
-            raise ValueError(
-                f"output_key must be one of: {known}. Received: output_key={key!r} "
-                f"for {self.handle!r}.{did_you_mean(key, self.outputs)}"
-            )
+        if key is not None:
+            where = f" for {self.handle!r}"
+            require_one_of("output_key", key, self.outputs, where=where)
 
     def check_shapes(self) -> None:
         """Refuse outputs of which not even the number of dimensions is known.
@@ -197,11 +194,7 @@ def find_entry(model: Any, signature: str | None, handle: str) -> Entry:
                 f"HubLayer(handle, signature={next(iter(signatures), '...')!r})."
             )
         return _own_entry(model, handle)
-    if signature not in signatures:
-        raise ValueError(
-            f"signature must be one of: {known}. Received: signature={signature!r} "
-            f"for {handle!r}.{did_you_mean(signature, signatures)}"
-        )
+    require_one_of("signature", signature, signatures, where=f" for {handle!r}")
     return _signature_entry(signatures[signature], handle)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from tlcore.arguments import require_one_of
 from tlcore.plotting.figures import Values
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ def shared_metrics(runs: Sequence[DrawnRun], metric: str | None) -> list[str]:
     valid = dict.fromkeys(name for run in runs for name in run.names)
     if metric is not None:
         if not any(recorded_name(run, metric) for run in runs):
-            raise ValueError(
-                f"metric must be one of: {', '.join(valid)}. Received: {metric=}."
-            )
+            require_one_of("metric", metric, valid)
         return [metric]
     metrics = [
         m for m in ("loss", "accuracy") if any(recorded_name(r, m) for r in runs)

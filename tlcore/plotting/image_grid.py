@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from tlcore.data.labels import class_indices
 from tlcore.plotting.figures import (
     GAP_INCHES,
     TITLE_ROW_INCHES,
@@ -185,7 +186,7 @@ def _sample(
 def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
     """Yield (class, path or pixels) of every image."""
     if isinstance(images, ImagePaths):
-        labels = _classes(images.labels)
+        labels = class_indices(images.labels).tolist()
         if len(labels) != len(images.paths):
             raise ValueError(
                 "Every image must have one label. "
@@ -222,7 +223,7 @@ def _unpacked(batch: Any) -> tuple[NDArray[Any], list[int]]:
             f"Received: batch={reprlib.repr(batch)}."
         )
     pixels = np.asarray(batch[0])
-    labels = _classes(batch[1])
+    labels = class_indices(batch[1]).tolist()
     if pixels.ndim != 4 or pixels.shape[-1] not in {1, 3, 4}:
         raise ValueError(
             "A batch of images must have shape (batch, height, width, 1, 3 or 4). "
@@ -238,24 +239,6 @@ def _unpacked(batch: Any) -> tuple[NDArray[Any], list[int]]:
     if pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     return pixels, labels
-
-
-def _classes(labels: Any) -> list[int]:
-    """Return the class of each label: one-hot, whole number or binary column."""
-    array = np.asarray(labels)
-    if array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "biuf":
-        return [int(label) for label in array.argmax(axis=1)]
-    flat = array.reshape(-1) if array.ndim == 2 else array
-    if (
-        flat.ndim != 1
-        or (flat.size and flat.dtype.kind not in "biuf")
-        or any(label < 0 or label != int(label) for label in flat)
-    ):
-        raise ValueError(
-            "Labels must be one-hot, whole numbers from 0 or a binary column. "
-            f"Received: labels={reprlib.repr(array.tolist())}."
-        )
-    return [int(label) for label in flat]
 
 
 def _pixels(image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from tlcore.arguments import did_you_mean
+from tlcore.arguments import require_one_of, require_whole
 from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.hub.handles import KAGGLE
 
@@ -94,11 +94,7 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         ValueError: there is none.
     """
-    if name not in RECIPES:
-        raise ValueError(
-            f"A recipe must be one of: {', '.join(RECIPES)}. "
-            f"Received: recipe={name!r}.{did_you_mean(name, RECIPES)}"
-        )
+    require_one_of("recipe", name, RECIPES, subject="A recipe")
     return RECIPES[name]
 
 
@@ -110,22 +106,21 @@ def _check(recipe: Recipe) -> None:
             "weights",
             recipe.weights,
         )
-        _require(recipe.last >= 0, "last must be 0 or more", "last", recipe.last)
+        require_whole("last", recipe.last, least=0)
     else:
         entry = find_entry(recipe.backbone)
-        least = entry.contract.min_size
-        _require(
-            recipe.image_size >= least,
-            f"image_size must be at least {least} pixels for {entry.name}",
+        require_whole(
             "image_size",
             recipe.image_size,
+            least=entry.contract.min_size,
+            meaning=f" pixels for {entry.name}",
         )
-        layers = entry.manifest.layers
-        _require(
-            0 <= recipe.last <= layers,
-            f"last must be from 0 to {layers}, the layers of {entry.name}",
+        require_whole(
             "last",
             recipe.last,
+            least=0,
+            most=entry.manifest.layers,
+            meaning=f", the layers of {entry.name}",
         )
     _require(
         0 < recipe.percent <= 100,
@@ -133,15 +128,9 @@ def _check(recipe: Recipe) -> None:
         "percent",
         recipe.percent,
     )
-    for name in ("batch_size", "epochs"):
-        value = getattr(recipe, name)
-        _require(value >= 1, f"{name} must be at least 1", name, value)
-    _require(
-        recipe.fine_tune_epochs >= 0,
-        "fine_tune_epochs must be 0 (none) or more",
-        "fine_tune_epochs",
-        recipe.fine_tune_epochs,
-    )
+    require_whole("batch_size", recipe.batch_size, least=1)
+    require_whole("epochs", recipe.epochs, least=1)
+    require_whole("fine_tune_epochs", recipe.fine_tune_epochs, least=0)
     _require(
         math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0,
         "learning_rate must be a positive number",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import keras
 
+from tlcore.arguments import require_one_of
 from tlcore.splitting.fingerprint import prefix_fingerprint
 from tlcore.splitting.graph import (
     Graph,
@@ -94,11 +95,7 @@ def split(
     Raises:
         ValueError: the model cannot be cut; the message says why.
     """
-    if policy not in POLICIES:
-        raise ValueError(
-            f"policy must be one of: {', '.join(POLICIES)}. "
-            f"Received: policy={policy!r}."
-        )
+    require_one_of("policy", policy, POLICIES)
     graph = model if isinstance(model, Graph) else unroll(model)
     steps, kept = _ordered(graph, training=training)
     mutable = rewritten(graph, training=training)

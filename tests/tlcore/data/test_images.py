@@ -9,7 +9,6 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from tlcore.data import images
 from tlcore.data.images import (
@@ -19,7 +18,6 @@ from tlcore.data.images import (
     find_images,
     is_image,
     read_image,
-    with_progress,
 )
 
 HEIGHT, WIDTH = 12, 18
@@ -300,26 +298,6 @@ def test_links_are_followed_but_not_round_and_round(tmp_path):
     except OSError:
         pytest.skip("needs symbolic links")
     assert find_images(folder) == ["link/a.png"]
-
-
-class Clock:
-    def __init__(self, step):
-        self.now, self.step = 0.0, step
-
-    def __call__(self):
-        self.now += self.step
-        return self.now
-
-
-@pytest.mark.parametrize(
-    ("terminal", "step", "shown"),
-    [(True, 0.3, True), (True, 0.01, False), (False, 0.3, False)],
-)
-def test_progress_is_shown_on_a_terminal_when_it_takes_long(terminal, step, shown):
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
-    items = with_progress(iter(range(9)), 9, console=console, clock=Clock(step))
-    assert list(items) == list(range(9))
-    assert ("Checking images" in console.file.getvalue()) is shown
 
 
 def test_neither_images_nor_datasets_import_tensorflow():

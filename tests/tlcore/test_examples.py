@@ -1,0 +1,45 @@
+"""The examples in docstrings run, in a folder that holds generated images."""
+
+import doctest
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+import tlcore as tl
+
+PACKAGE = Path(tl.__file__).parent
+MODULES = sorted(
+    path
+    for path in PACKAGE.rglob("[a-z]*.py")
+    if ">>>" in path.read_text(encoding="utf-8")
+)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def dotted(path):
+    return ".".join(("tlcore", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+@pytest.fixture
+def _beside_images(tmp_path, monkeypatch):
+    """Work in a folder with `photos/train`, `validation` and `test`, of 3 classes."""
+    monkeypatch.chdir(tmp_path)
+    tl.write_sample_splits("photos", classes=3, per_class=4, size=32)
+
+
+@pytest.mark.usefixtures("_beside_images")
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_the_examples_of_a_module_are_right(path):
+    module = importlib.import_module(dotted(path))
+    failed, tried = doctest.testmod(module, extraglobs={"tl": tl}, optionflags=FLAGS)
+    assert tried
+    assert not failed
+
+
+@pytest.mark.parametrize("name", tl.__all__)
+def test_every_public_function_has_an_example(name):
+    value = getattr(tl, name)
+    if callable(value):
+        assert ">>>" in (inspect.getdoc(value) or "")
