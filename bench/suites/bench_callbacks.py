@@ -18,6 +18,7 @@ def callbacks(tmp_path):
     }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["tensorboard", "checkpoint"])
 def bench_epoch_with(name, callbacks, sample_splits, record):
     """The ratio of both epochs, in blocks that take turns."""

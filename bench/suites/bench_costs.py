@@ -12,6 +12,14 @@ import tlcore as tl
 HEADS = {"vgg16": "dense"}
 """The heads of backbones whose recipe gives another than the pooled one."""
 
+FIRST_VISIT = ("sample_net", "efficientnet_b0", "resnet50_v2", "vgg16", "mobilenet_v2")
+"""Backbones whose training step is traced in the main job; the others take minutes."""
+
+BACKBONES = [
+    name if name in FIRST_VISIT else pytest.param(name, marks=pytest.mark.matrix)
+    for name in tl.list_backbones()
+]
+
 
 def compiled(name, *, last):
     """Return a model of ten classes with its last layers unfrozen, compiled."""
@@ -28,7 +36,7 @@ def compiled(name, *, last):
 
 
 @pytest.mark.parametrize("last", [0, 10], ids=["frozen", "last_10"])
-@pytest.mark.parametrize("name", tl.list_backbones())
+@pytest.mark.parametrize("name", BACKBONES)
 def bench_training_step(name, last, record):
     """Operations of a step on one image, graph and optimizer."""
     import costs

@@ -14,9 +14,17 @@ from tlcore.doctor.examination import PATIENT_WORKER_SECONDS, examine
 from tlcore.doctor.questions import PROBES
 
 OF_THE_PROCESSOR = {"A12"}
+FIRST_VISIT = {"A1", "A2", "A4", "A5", "A6", "A7", "A8"}
+"""What the main job asks: the defects that change weights or epochs in silence."""
+
+QUESTIONS = [
+    name if name in FIRST_VISIT else pytest.param(name, marks=pytest.mark.matrix)
+    for name in PROBES
+    if name not in OF_THE_PROCESSOR
+]
 
 
-@pytest.mark.parametrize("question", [x for x in PROBES if x not in OF_THE_PROCESSOR])
+@pytest.mark.parametrize("question", QUESTIONS)
 def bench_question(question, record):
     """The word of one question; none is a failure of the case."""
     (finding,) = examine([question], worker_seconds=PATIENT_WORKER_SECONDS)

@@ -6,6 +6,8 @@ compared block by block: what slows the machine slows both.
 
 from statistics import median
 
+import pytest
+
 import tlcore as tl
 
 BLOCKS, EPOCHS = 7, 5
@@ -89,6 +91,7 @@ def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
     record.exact("at_their_edges", seen["edges"])
 
 
+@pytest.mark.matrix
 def bench_warm_epoch_beside_plain_keras(sample_splits, record):
     """At most 1.05 of plain Keras, by the median of the pairs of blocks."""
     train = sample_splits.train

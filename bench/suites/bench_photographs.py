@@ -27,6 +27,7 @@ def photographs():
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("phase", ["feature_extraction", "fine_tuning"])
 def bench_photographs(phase, photographs, time_epochs, record):
     """MobileNetV2 0.35 with ImageNet weights: the head, then the last 10 layers."""

@@ -8,7 +8,10 @@ import tlcore as tl
 
 SEEDS = tuple(range(1, 9))
 EPOCHS, REPEATS = 5, 16
-PHASES = ("feature_extraction", "fine_tuning")
+PHASES = (
+    "feature_extraction",
+    pytest.param("fine_tuning", marks=pytest.mark.matrix),
+)
 QUIET = {"verbose": 0}
 
 
@@ -61,6 +64,7 @@ def bench_epoch(phase, sample_splits, time_epochs, record):
     record.exact("frozen_is_frozen", tl.frozen_fingerprint(model) == before)
 
 
+@pytest.mark.matrix
 def bench_epoch_split(sample_splits, tmp_path, record):
     """What an epoch end to end is made of: whole epochs with ever more in them.
 
