@@ -7,15 +7,11 @@ pytest. A session in which no case asks for `record` is left alone, unless it wa
 `--tl-results`: then every case that uses the fixture `benchmark` is timed by it.
 """
 
-import ast
-import hashlib
-import inspect
 import json
 import os
 import platform
 import secrets
 import shlex
-import textwrap
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,23 +22,24 @@ from typing import Any, Protocol
 
 import pytest
 
-from tlbench import (
-    baseline,
-    confirmation,
-    history,
-    machine,
-    report,
-    store,
-    summary,
-    verdict,
+from tlbench import baseline, confirmation, machine
+from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
+from tlbench.recorder import Recorder, version_of
+from tlbench.reporting import report, summary
+from tlbench.storage import history
+from tlbench.storage.baselines import (
+    Baselines,
+    accepted_json,
+    accepted_path,
+    parse_accepted,
+    read_accepted,
 )
-from tlbench.record import (
-    CaseRecord,
-    Outcome,
-    Recorder,
-    record_from_json,
-    record_to_json,
-)
+from tlbench.storage.last_run import LastRun, last_run_path, write_run
+from tlbench.storage.machines import write_machine
+from tlbench.verdicts import verdict
+from tlbench.verdicts.exact import differences
+from tlbench.verdicts.figures import Accepted, Figures
+from tlbench.verdicts.judge import judge, suspects
 
 # The name under which records travel in reports, and baselines and inventories
 # between the processes of pytest-xdist.
@@ -142,9 +139,9 @@ class _Bench:
         folder = os.path.relpath(self.results, here)
         if folder != "results":
             self.remedy += f" --results {shlex.quote(folder)}"
-        self.baselines: store.Baselines | None = None
+        self.baselines: Baselines | None = None
         # What exact values and costs are compared with, and what figures are too.
-        self.accepted = verdict.Accepted()
+        self.accepted = Accepted()
         self.collected_files: set[str] = set()
         self.skipped_files: set[str] = set()
         self.collected_cases: set[str] = set()
@@ -181,20 +178,18 @@ class _Bench:
             return
         try:
             if self.worker is None:
-                self.baselines = store.read_accepted(self.results)
+                self.baselines = read_accepted(self.results)
                 self.accepted = baseline.gather(self.results, self.here, self.baselines)
                 self.context = machine.context(ask=self._ask)
             else:
-                path = store.accepted_path(self.results)
+                path = accepted_path(self.results)
                 parcel = json.loads(self.worker[_PARCEL])
                 content = json.dumps(parcel["accepted"]).encode()
-                self.baselines = store.parse_accepted(content, path)
+                self.baselines = parse_accepted(content, path)
                 self.accepted = baseline.judged(self.baselines, parcel["versions"])
                 self.accepted = replace(
                     self.accepted,
-                    figures={
-                        case: verdict.Figures(version="") for case in parcel["figures"]
-                    },
+                    figures={case: Figures(version="") for case in parcel["figures"]},
                 )
         except (ValueError, OSError) as error:
             raise pytest.UsageError(str(error)) from None
@@ -295,8 +290,8 @@ class _Bench:
     def _differences(self, record: CaseRecord) -> tuple[str, ...]:
         costs = self.accepted.costs.get(record.case, {}).get(self.accepted.versions)
         return (
-            *verdict.differences(record.exact, self.accepted.exact.get(record.case)),
-            *verdict.differences(record.costs, costs),
+            *differences(record.exact, self.accepted.exact.get(record.case)),
+            *differences(record.costs, costs),
         )
 
     @pytest.hookimpl(wrapper=True)
@@ -342,9 +337,7 @@ class _Bench:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: _Worker) -> None:
         parcel = {
-            "accepted": json.loads(
-                store.accepted_json(self.baselines or store.Baselines())
-            ),
+            "accepted": json.loads(accepted_json(self.baselines or Baselines())),
             "figures": sorted(self.accepted.figures),
             "versions": self.accepted.versions,
         }
@@ -365,7 +358,7 @@ class _Bench:
             return
         records = self.config.getoption("--tl-records")
         if records:
-            store.write_run(Path(records), self._run())
+            write_run(Path(records), self._run())
             return
         if not (self.records or self.gone or self.chosen):
             return
@@ -382,18 +375,18 @@ class _Bench:
             session.exitstatus = status
 
     def _judge(self) -> Sequence[verdict.Case]:
-        cases = verdict.judge(self.records, self.accepted)
-        suspects = verdict.suspects(cases)
+        cases = judge(self.records, self.accepted)
+        suspected = suspects(cases)
         times = self.config.getoption("--tl-confirm")
-        if suspects and times:
+        if suspected and times:
             again = confirmation.run_again(
-                suspects,
+                suspected,
                 times=times,
                 folder=self.config.rootpath,
                 options=self._options_again(),
                 say=self._say,
             )
-            cases = verdict.judge(self.records, self.accepted, again)
+            cases = judge(self.records, self.accepted, again)
         missing = [
             verdict.absent(case, "the case did not run")
             for case in self.chosen - set(self.records)
@@ -444,18 +437,18 @@ class _Bench:
     def _write(self) -> None:
         run = self._run()
         if self.records or self.gone:
-            store.write_run(store.last_run_path(self.results), run)
+            write_run(last_run_path(self.results), run)
         if self.config.getoption("--tl-save"):
-            store.write_machine(self.results, self.here.name, self.here.identity)
+            write_machine(self.results, self.here.name, self.here.identity)
             history.append(
-                store.history_path(self.results, self.here.name), self._entries(run)
+                history.history_path(self.results, self.here.name), self._entries(run)
             )
         folder = self.config.getoption("--tl-report")
         if folder:
             path = self.config.invocation_params.dir / folder
             self.notes.append(f"the report: {report.write(self.results, path)}")
 
-    def _entries(self, run: store.LastRun) -> list[history.Entry]:
+    def _entries(self, run: LastRun) -> list[history.Entry]:
         commit = machine.commit(self.config.rootpath)
         return [
             history.Entry(
@@ -478,9 +471,9 @@ class _Bench:
         name = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         return name, now.isoformat(timespec="seconds")
 
-    def _run(self) -> store.LastRun:
+    def _run(self) -> LastRun:
         name, when = self._name
-        return store.LastRun(
+        return LastRun(
             when=when,
             versions={
                 "python": platform.python_version(),
@@ -544,18 +537,4 @@ def _outcome(report: pytest.TestReport, failure: Outcome) -> Outcome:
 
 
 def _version(item: pytest.Item) -> str:
-    """Return the version of a case: a digest of its function's code.
-
-    Comments, the docstring, decorators and how it is set out do not count.
-    """
-    function = getattr(item, "function", None)
-    try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))  # type: ignore[arg-type]
-        tree = ast.parse(source).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
-        return ""
-    if not isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
-        return ""
-    body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-    dumped = [ast.dump(tree.args), *(ast.dump(statement) for statement in body)]
-    return hashlib.sha256("\n".join(dumped).encode()).hexdigest()[:12]
+    return version_of(getattr(item, "function", None))

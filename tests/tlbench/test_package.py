@@ -14,14 +14,16 @@ PACKAGE = Path(tlbench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({path.parent for path in MODULES})
 MOST_LINES = 500
+LONG = {"plugin": 540}  # until its bookkeeping has a module of its own
 
 # A room is a folder, or a module beside them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
-    ("charts", "machine", "noise", "record"),
-    ("history", "store", "verdict"),
-    ("acceptance", "baseline", "confirmation", "importing", "staleness", "summary"),
-    ("report", "selftest"),
+    ("machine", "record", "units"),
+    ("recorder", "verdicts"),
+    ("storage",),
+    ("acceptance", "baseline", "confirmation", "staleness"),
+    ("reporting", "selftest"),
     ("cli", "plugin"),
 )
 FLOOR = {room: number for number, row in enumerate(ROWS) for room in row}
@@ -96,10 +98,6 @@ def test_a_module_opens_with_its_contract_and_can_be_read_at_a_sitting(path):
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))
     assert text.count("\n") <= LONG.get(name_of(path), MOST_LINES)
-
-
-# Until they are divided.
-LONG = {"plugin": 561, "verdict": 803}
 
 
 @pytest.mark.parametrize("module", ["tlbench", "tlbench.plugin", "tlbench.cli"])
