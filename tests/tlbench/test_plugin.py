@@ -647,16 +647,16 @@ def test_only_the_controlling_process_writes(pytester, baseline, xdist):
     pytester.makeconftest(
         """
         from pathlib import Path
-        from tlbench import plugin
+        from tlbench import session
 
-        write = plugin.write_run
+        write = session.write_run
 
         def counted(*arguments):
             with Path(__file__).with_name("writes").open("a") as file:
                 file.write("x")
             write(*arguments)
 
-        plugin.write_run = counted
+        session.write_run = counted
         """
     )
     pytester.runpytest_subprocess("-p", "xdist", "-p", "tlbench", "-n1")
