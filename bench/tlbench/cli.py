@@ -50,7 +50,7 @@ _RESULTS = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tlcore", prog_name="tlbench")
+@click.version_option(package_name="tlbench", prog_name="tlbench")
 def main() -> None:
     """Accept, list and compare the baselines that pytest judges recorded values by."""
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -349,7 +348,7 @@ class Session:
             versions={
                 "python": platform.python_version(),
                 **self._versions,
-                **own_versions(),
+                **machine.own_versions(),
                 **self._here.identity["frameworks"],
             },
             cases=self._records,
@@ -359,11 +358,6 @@ class Session:
             frameworks=self._here.versions,
             verdicts={case.case: verdict.to_json(case) for case in self._cases},
         )
-
-
-def own_versions() -> dict[str, str]:
-    """Return the version of tlbench, and of tlcore where it is installed."""
-    return {"tlbench": metadata.version("tlcore")}  # the distribution tlbench is in
 
 
 def _file(case: str) -> str:

@@ -469,7 +469,13 @@ def test_the_last_run_holds_every_record_and_the_versions(counting, baseline):
     document = json.loads(text)
     assert text.endswith("}\n")
     assert document["schema"] == SCHEMA
-    assert document["versions"].keys() >= {"python", "pytest", "tlbench", "keras"}
+    assert document["versions"].keys() >= {
+        "python",
+        "pytest",
+        "tlbench",
+        "tlcore",
+        "keras",
+    }
     assert document["machine"]
     assert "keras " in document["frameworks"]
     assert document["when"].endswith("+00:00")
