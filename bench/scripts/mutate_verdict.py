@@ -1,8 +1,8 @@
 """Break the verdict's code on purpose, and count which breaks the tests find.
 
-Mutants of `tlbench.noise` and `tlbench.verdict`, made and run by mutmut in a folder of
-their own with the tests of both modules. Prints the share that was killed; exits 1
-below the target.
+Mutants of the modules in `tlbench.verdicts`, made and run by mutmut in a folder of
+their own with the tests of that folder. Prints the share that was killed; exits 1 below
+the target.
 
     tox -e mutation
 """
@@ -18,11 +18,10 @@ from pathlib import Path
 import tlbench
 
 TARGET = 0.90
-MODULES = ("noise", "verdict")
 SIMULATIONS = "rarely or slowdown or alarms_no_case or two_points or drawn_anew"
 """Tests that are left out: nights by the hundred, minutes for every mutant."""
 
-TESTS = Path(__file__).parents[2] / "tests" / "tlbench"
+TESTS = Path(__file__).parents[2] / "tests" / "tlbench" / "verdicts"
 
 
 def main() -> int:
@@ -34,15 +33,14 @@ def main() -> int:
         folder = Path(aside)
         package = Path(tlbench.__file__).parent
         shutil.copytree(package, folder / "tlbench")
-        (folder / "tests").mkdir()
-        for module in MODULES:
-            shutil.copy(TESTS / f"test_{module}.py", folder / "tests")
-        others = {path.name for path in package.glob("*.py")}
-        others -= {f"{module}.py" for module in MODULES}
+        shutil.copytree(TESTS, folder / "tests")
+        paths = (path.relative_to(package) for path in package.rglob("*.py"))
+        others = sorted(path for path in paths if path.parts[0] != "verdicts")
         lines = ["[mutmut]", "source_paths=tlbench/", "do_not_mutate="]
-        lines += [f"    */{name}" for name in sorted(others)]
+        lines += [f"    tlbench/{path.as_posix()}" for path in others]
         lines += ["pytest_add_cli_args_test_selection=", "    tests/"]
-        lines += ["pytest_add_cli_args=", "    -k", f"    not ({SIMULATIONS})"]
+        lines += ["pytest_add_cli_args=", "    --import-mode=importlib"]
+        lines += ["    -k", f"    not ({SIMULATIONS})"]
         (folder / "setup.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
         mutmut = [sys.executable, "-m", "mutmut"]
         processes = ["--max-children", str(told.processes)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tlbench import noise
+from tlbench.verdicts import noise
 
 SERIES, ACCEPTED, FRESH, SAMPLES = 24, 20, 3, 10
 WITHIN = 0.003
@@ -78,7 +78,7 @@ def tlbench(runs: Runs) -> set[int]:
         for i in range(SERIES)
     }
     tonight = {str(i): float(middles[ACCEPTED, i]) for i in range(SERIES)}
-    judged = noise.night(accepted, tonight)
+    judged = noise.compare_run(accepted, tonight)
     found = set()
     for i in range(SERIES):
         expected = judged.expectations[str(i)]

@@ -8,19 +8,19 @@ arguments, and without a reason nothing is accepted.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tlbench import noise
-from tlbench.history import Entry, structure_of
 from tlbench.record import CaseRecord
-from tlbench.store import (
+from tlbench.storage.baselines import (
     Acceptance,
     Alias,
     Baseline,
     Baselines,
-    Figures,
-    LastRun,
-    SeedValue,
+    MachineBaseline,
 )
-from tlbench.verdict import compare, proportions_of, series_of
+from tlbench.storage.history import Entry, structure_of
+from tlbench.storage.last_run import LastRun
+from tlbench.verdicts import noise
+from tlbench.verdicts.exact import compare
+from tlbench.verdicts.figures import Figures, SeedValue, proportions_of, series_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class AcceptedFigures:
         anchored: the cases whose anchor moved.
     """
 
-    figures: Mapping[str, Figures]
+    figures: Mapping[str, MachineBaseline]
     runs: Mapping[str, int]
     anchored: tuple[str, ...]
 
@@ -107,7 +107,7 @@ def accept(
 
 
 def accept_figures(
-    figures: Mapping[str, Figures],
+    figures: Mapping[str, MachineBaseline],
     run: LastRun,
     entries: Sequence[Entry],
     acceptance: Acceptance,
@@ -149,17 +149,20 @@ def accept_figures(
             and entry.record.version == record.version
             and entry.structure == structure_of(record)
         ][-last:]
-        fresh = _figures(record, alike, acceptance)
+        fresh = _figures(record, alike)
         if fresh is None:
             continue
         before = figures.get(record.case)
-        moves = anchor or before is None or _moved(before, fresh)
-        if before is not None and not moves:
-            kept = {n: before.anchor.get(n, x) for n, x in fresh.series.items()}
-            fresh = replace(fresh, anchor=kept, anchored=before.anchored)
-        elif before is not None:
+        since = acceptance
+        if before is not None and (anchor or _moved(before.figures, fresh)):
             anchored.append(record.case)
-        after[record.case] = fresh
+        elif before is not None:
+            known = before.figures.anchor
+            kept = {name: known.get(name, runs) for name, runs in fresh.series.items()}
+            fresh, since = replace(fresh, anchor=kept), before.anchored
+        after[record.case] = MachineBaseline(
+            figures=fresh, accepted=acceptance, anchored=since
+        )
         runs[record.case] = len({entry.run for entry in alike})
     if prune:
         for case in run.gone:
@@ -169,11 +172,11 @@ def accept_figures(
 
 def rename(
     baselines: Baselines,
-    figures: Mapping[str, Mapping[str, Figures]],
+    figures: Mapping[str, Mapping[str, MachineBaseline]],
     old: str,
     new: str,
     acceptance: Acceptance,
-) -> tuple[Baselines, dict[str, dict[str, Figures]]]:
+) -> tuple[Baselines, dict[str, dict[str, MachineBaseline]]]:
     """Give a case's baselines and its history another name.
 
     Args:
@@ -259,9 +262,7 @@ def _equal(before: Baseline, fresh: Baseline) -> bool:
     return costs and same(before.exact, fresh.exact)
 
 
-def _figures(
-    record: CaseRecord, alike: Sequence[Entry], acceptance: Acceptance
-) -> Figures | None:
+def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
     series: dict[str, dict[str, float]] = {}
     units: dict[str, str] = {}
     metrics: dict[str, list[SeedValue]] = {}
@@ -278,11 +279,9 @@ def _figures(
         return None
     return Figures(
         version=record.version,
-        accepted=acceptance,
         series=series,
         metrics={name: tuple(values) for name, values in metrics.items()},
         anchor=series,
-        anchored=acceptance,
         units=units,
     )
 
@@ -295,8 +294,8 @@ def _moved(before: Figures, fresh: Figures) -> bool:
         known = before.series.get(name, {})
         if len(known) >= noise.FEWEST_RUNS and runs:
             scaled = {k: noise.scaled(v, known) for k, v in known.items()}
-            night = noise.night({name: scaled}, {}, shared=False)
-            expected = night.expectations[name]
+            judged = noise.compare_run({name: scaled}, {}, shared=False)
+            expected = judged.expectations[name]
             values = [noise.scaled(value, known) for value in runs.values()]
             change = abs(sum(values) / len(values) - expected.centre)
             limit = expected.limit(noise.FALSE_ALARMS, fresh=len(values))

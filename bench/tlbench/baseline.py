@@ -1,15 +1,17 @@
 """Baseline: all that a run on one machine is compared with, read from `results/`.
 
-Owns putting together what `store` keeps in several files, for the machine at hand, with
-renamed cases under their new names, and finding the nearest other machine where this
-one has no figures. It judges nothing.
+Owns putting together what `storage` keeps in several files for the machine at hand, and
+finding the most similar other machine where this one has no figures. It judges nothing.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlbench import machine, store, verdict
+from tlbench import machine
 from tlbench.machine import Identity
+from tlbench.storage.baselines import Baselines, figures_path, read_figures
+from tlbench.storage.machines import read_machines
+from tlbench.verdicts.figures import Accepted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,7 @@ class Machine:
         )
 
 
-def gather(
-    results: Path, here: Machine, baselines: store.Baselines
-) -> verdict.Accepted:
+def gather(results: Path, here: Machine, baselines: Baselines) -> Accepted:
     """Return what a run is compared with.
 
     Args:
@@ -49,28 +49,19 @@ def gather(
         ValueError: a file is damaged or of a newer schema.
         OSError: a file cannot be read.
     """
-    figures = store.read_figures(results, here.name)
-    return verdict.Accepted(
+    figures = read_figures(results, here.name)
+    return Accepted(
         exact={case: x.exact for case, x in baselines.cases.items()},
         costs={case: x.costs for case, x in baselines.cases.items() if x.costs},
-        figures={
-            case: verdict.Figures(
-                version=x.version,
-                series=x.series,
-                metrics=x.metrics,
-                anchor=x.anchor,
-                units=x.units,
-            )
-            for case, x in figures.items()
-        },
+        figures={case: x.figures for case, x in figures.items()},
         versions=here.versions,
         elsewhere=() if figures else _nearest(results, here),
     )
 
 
-def judged(baselines: store.Baselines, versions: str) -> verdict.Accepted:
+def judged(baselines: Baselines, versions: str) -> Accepted:
     """Return what a case is compared with at its end, on any machine."""
-    return verdict.Accepted(
+    return Accepted(
         exact={case: x.exact for case, x in baselines.cases.items()},
         costs={case: x.costs for case, x in baselines.cases.items() if x.costs},
         versions=versions,
@@ -81,8 +72,8 @@ def _nearest(results: Path, here: Machine) -> tuple[str, ...]:
     """Say how the machine with figures that is most like this one differs from it."""
     others = {
         name: identity
-        for name, identity in store.read_machines(results).items()
-        if name != here.name and store.figures_path(results, name).exists()
+        for name, identity in read_machines(results).items()
+        if name != here.name and figures_path(results, name).exists()
     }
     told = [machine.differences(here.identity, other) for other in others.values()]
     return min(told, key=len, default=())

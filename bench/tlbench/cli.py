@@ -17,20 +17,22 @@ from typing import Any
 import click
 from filelock import FileLock
 
-from tlbench import (
-    acceptance,
-    baseline,
-    history,
-    importing,
-    machine,
-    noise,
-    report,
-    selftest,
-    staleness,
-    store,
-    summary,
-    verdict,
+from tlbench import acceptance, baseline, machine, selftest, staleness
+from tlbench.reporting import report, summary
+from tlbench.storage import history, importing
+from tlbench.storage.baselines import (
+    Acceptance,
+    Baselines,
+    read_accepted,
+    read_figures,
+    write_accepted,
+    write_figures,
 )
+from tlbench.storage.history import history_path
+from tlbench.storage.last_run import LastRun, read_last_run
+from tlbench.storage.machines import read_machines, write_machine
+from tlbench.verdicts import noise, verdict
+from tlbench.verdicts.judge import judge
 
 
 class _Refusal(click.ClickException):
@@ -48,7 +50,7 @@ _RESULTS = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tlcore", prog_name="tlbench")
+@click.version_option(package_name="tlbench", prog_name="tlbench")
 def main() -> None:
     """Accept, list and compare the baselines that pytest judges recorded values by."""
 
@@ -93,10 +95,10 @@ def accept(
         if alias:
             _rename(results, alias, reason)
             return
-        run, evidence = store.read_last_run(results)
+        run, evidence = read_last_run(results)
         how = _how(reason, evidence)
         done = acceptance.accept(
-            store.read_accepted(results), run, how, cases=cases, prune=prune
+            read_accepted(results), run, how, cases=cases, prune=prune
         )
         figures = _accept_figures(
             results,
@@ -109,9 +111,9 @@ def accept(
             prune=prune,
         )
         if done.new or done.changed or done.dropped:
-            store.write_accepted(results, done.baselines)
+            write_accepted(results, done.baselines)
         if figures is not None:
-            store.write_figures(results, run.machine, figures.figures)
+            write_figures(results, run.machine, figures.figures)
     for word in ("new", "changed", "dropped"):
         for case in getattr(done, word):
             click.echo(f"{word:<8} {case}")
@@ -137,7 +139,7 @@ def status(results: Path, *, as_json: bool) -> None:
                 f"The results must be a folder. Received: --results {results}. "
                 "Name the folder, or make it with a first `tlbench accept`."
             )
-        baselines = store.read_accepted(results)
+        baselines = read_accepted(results)
         found = list(_stale(results, baselines, datetime.now(UTC)))
     if as_json:
         _print_json(
@@ -168,7 +170,7 @@ def show_machine(results: Path, *, as_json: bool) -> None:
     with _refusing():
         here = baseline.Machine.of(machine.identity(ask=ask))
         context = machine.context(ask=ask)
-        known = store.read_machines(results)
+        known = read_machines(results)
     if as_json:
         _print_json({"name": here.name, "identity": here.identity, "context": context})
         return
@@ -192,8 +194,8 @@ def compare(results: Path, *, as_json: bool) -> None:
     Exit code 1 if there is a finding. Nothing is run again.
     """
     with _refusing():
-        run, _ = store.read_last_run(results)
-        known = store.read_machines(results).get(run.machine)
+        run, _ = read_last_run(results)
+        known = read_machines(results).get(run.machine)
         accepted = baseline.gather(
             results,
             baseline.Machine(
@@ -201,9 +203,9 @@ def compare(results: Path, *, as_json: bool) -> None:
                 name=run.machine or "none",
                 versions=run.frameworks,
             ),
-            store.read_accepted(results),
+            read_accepted(results),
         )
-        cases = verdict.judge(run.cases, accepted)
+        cases = judge(run.cases, accepted)
     if as_json:
         _print_json({case.case: verdict.to_json(case) for case in cases})
     else:
@@ -257,8 +259,8 @@ def import_file(file: Path, results: Path) -> None:
     """
     with _refusing():
         imported = importing.read(file)
-        store.write_machine(results, imported.machine, imported.identity)
-        history.append(store.history_path(results, imported.machine), imported.entries)
+        write_machine(results, imported.machine, imported.identity)
+        history.append(history_path(results, imported.machine), imported.entries)
     word = "case" if len(imported.entries) == 1 else "cases"
     click.echo(f"{len(imported.entries)} {word} -> {imported.machine}")
 
@@ -282,8 +284,8 @@ def _alone(results: Path) -> Iterator[None]:
         yield
 
 
-def _how(reason: str, evidence: str) -> store.Acceptance:
-    how = store.Acceptance(
+def _how(reason: str, evidence: str) -> Acceptance:
+    how = Acceptance(
         by=_who(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         reason=reason.strip(),
@@ -294,15 +296,15 @@ def _how(reason: str, evidence: str) -> store.Acceptance:
 
 
 def _accept_figures(
-    results: Path, run: store.LastRun, aliases: Mapping[str, str], **options: Any
+    results: Path, run: LastRun, aliases: Mapping[str, str], **options: Any
 ) -> acceptance.AcceptedFigures | None:
     """Return the figures after an acceptance, None where they stay as they are."""
     if not run.machine:
         return None
-    kept = history.read(store.history_path(results, run.machine))
+    kept = history.read(history_path(results, run.machine))
     if kept.damage:
         raise ValueError(kept.damage[0])
-    before = store.read_figures(results, run.machine)
+    before = read_figures(results, run.machine)
     entries = kept.renamed(aliases).entries
     done = acceptance.accept_figures(before, run, entries, **options)
     return done if done.figures != before else None
@@ -321,25 +323,23 @@ def _tell_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
 
 def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
     how = _how(reason, "")
-    machines = {
-        name: store.read_figures(results, name) for name in store.read_machines(results)
-    }
+    machines = {name: read_figures(results, name) for name in read_machines(results)}
     old, new = alias
     baselines, figures = acceptance.rename(
-        store.read_accepted(results), machines, old, new, how
+        read_accepted(results), machines, old, new, how
     )
-    store.write_accepted(results, baselines)
+    write_accepted(results, baselines)
     for name, cases in figures.items():
         if cases != machines[name]:
-            store.write_figures(results, name, cases)
+            write_figures(results, name, cases)
     click.echo(f"{old} is {new} now")
 
 
-def _stale(results: Path, baselines: store.Baselines, now: datetime) -> Iterator[str]:
-    for name in store.read_machines(results):
-        kept = history.read(store.history_path(results, name))
+def _stale(results: Path, baselines: Baselines, now: datetime) -> Iterator[str]:
+    for name in read_machines(results):
+        kept = history.read(history_path(results, name))
         yield from kept.damage
-        figures = store.read_figures(results, name)
+        figures = read_figures(results, name)
         entries = kept.renamed(baselines.aliases).entries
         late = staleness.stale(figures, entries, now)
         for one in late:

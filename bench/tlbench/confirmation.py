@@ -1,7 +1,7 @@
 """Confirmation: cases run again, each in a process of its own.
 
 A case that looks slower once is a suspect; what fresh processes say is the verdict.
-Owns the processes and what they leave; which cases are suspects is in `verdict`.
+Owns the processes and what they leave; which cases are suspects is in `verdicts.judge`.
 """
 
 import subprocess
@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlbench import store
 from tlbench.record import CaseRecord
+from tlbench.storage.last_run import read_run
 
 Say = Callable[[str], None]
 
@@ -64,6 +64,6 @@ def run_again(
 
 def _record(path: Path, case: str) -> CaseRecord | None:
     try:
-        return store.read_run(path)[0].cases.get(case)
+        return read_run(path)[0].cases.get(case)
     except (FileNotFoundError, ValueError):
         return None  # the process ended before it could write

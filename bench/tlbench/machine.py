@@ -89,6 +89,11 @@ def identity(
     return found | _plain(extra or {})
 
 
+def own_versions() -> dict[str, str]:
+    """Return the version of tlbench, and of tlcore where that is installed."""
+    return _versions(("tlbench", "tlcore"))
+
+
 def frameworks() -> dict[str, str]:
     """Return the installed frameworks with their versions."""
     return _versions(FRAMEWORKS)

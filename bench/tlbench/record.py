@@ -114,167 +114,9 @@ class CaseRecord:
         return tuple(name for kind in kinds for name in kind)
 
 
-class Recorder:
-    """Takes the values of one case while it runs; the fixture `record` gives it.
-
-    Every method raises ValueError for a name that was recorded before, for a value that
-    is not finite or contradicts another, and once the case has ended.
-
-    Args:
-        case: the node id.
-        version: of what the case does, until the case says otherwise.
-    """
-
-    def __init__(self, case: str, version: str = "") -> None:
-        self.case = case
-        self._version = version
-        self._exact: dict[str, Exact] = {}
-        self._costs: dict[str, Exact] = {}
-        self._metrics: dict[str, tuple[Metric, ...]] = {}
-        self._timings: dict[str, Timing] = {}
-        self._memory: dict[str, int] = {}
-        self._closed = False
-
-    def version(self, version: str | int) -> None:
-        """Say which version of the case this is.
-
-        Figures are compared with those of the same version only. Without a word from
-        the case it is made from the code of its function.
-        """
-        if isinstance(version, bool) or not isinstance(version, str | int):
-            raise ValueError(
-                "The version of a case must be a text or an integer. "
-                f"Received: version={version!r}."
-            )
-        self._version = str(version)
-
-    def exact(self, name: str, value: Scalar | Iterable[Scalar]) -> None:
-        """Record a value that is the same in every run on every machine.
-
-        Args:
-            name: what the value is, unique in the case.
-            value: a bool, int, str or finite float, or a list or tuple of those.
-        """
-        self._check_name(name)
-        self._exact[name] = _exact(name, value)
-
-    def cost(self, name: str, value: Scalar | Iterable[Scalar]) -> None:
-        """Record a value that depends on the version of the framework only.
-
-        It is compared, and must be equal, with what was accepted for the same
-        versions; FLOPs, graph operations, traces and checkpoint bytes are such.
-
-        Args:
-            name: what the value is, unique in the case.
-            value: a bool, int, str or finite float, or a list or tuple of those.
-        """
-        self._check_name(name)
-        self._costs[name] = _exact(name, value)
-
-    def metric(
-        self,
-        name: str,
-        *,
-        correct: int | None = None,
-        n: int | None = None,
-        value: float | None = None,
-        seed: int | None = None,
-        better: Better | None = None,
-    ) -> None:
-        """Record a measured quality: either `correct` out of `n`, or a `value`.
-
-        The same quality of several seeds goes under one name.
-
-        Args:
-            name: what the quality is, unique in the case but for its seeds.
-            correct: how many of `n` samples were right.
-            n: how many samples were measured; optional beside `value`.
-            value: a finite number, for a quality that is no proportion.
-            seed: the seed of the measured run.
-            better: "higher" or "lower". A proportion is better higher; for a value the
-                default makes a change in either direction a finding.
-        """
-        entry = _metric(
-            name, correct=correct, n=n, value=value, seed=seed, better=better
-        )
-        others = self._metrics.get(name, ()) if isinstance(name, str) else ()
-        known = {other.seed for other in others}
-        if seed is None or None in known or seed in known or self._closed:
-            self._check_name(name)
-        self._metrics[name] = (*others, entry)
-
-    def timing(self, name: str, seconds: Iterable[float], *, warmup: int = 1) -> None:
-        """Record the wall-clock durations of repeats.
-
-        Args:
-            name: what was timed, unique in the case.
-            seconds: one duration per repeat, in seconds, in the order they ran.
-            warmup: how many of the first repeats are kept apart as warm-up.
-        """
-        self._check_name(name)
-        self._timings[name] = _timing(name, seconds, warmup)
-
-    def memory(self, name: str, nbytes: int) -> None:
-        """Record how much memory something took, such as the peak of a phase.
-
-        Args:
-            name: what took it, unique in the case.
-            nbytes: bytes, more than 0.
-        """
-        self._check_name(name)
-        self._memory[name] = _memory(name, nbytes)
-
-    def close(self) -> None:
-        """Refuse every later value: the case has ended and is about to be judged."""
-        self._closed = True
-
-    @property
-    def has_timings(self) -> bool:
-        """Whether the case timed something itself."""
-        return bool(self._timings)
-
-    def snapshot(self, outcome: Outcome) -> CaseRecord:
-        """Give what was recorded so far as a value."""
-        return CaseRecord(
-            case=self.case,
-            outcome=outcome,
-            version=self._version,
-            exact=dict(self._exact),
-            costs=dict(self._costs),
-            metrics=dict(self._metrics),
-            timings=dict(self._timings),
-            memory=dict(self._memory),
-        )
-
-    def _check_name(self, name: str) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(
-                f"A recorded value needs a name. Received: name={name!r}. "
-                "Pass a text that is not blank."
-            )
-        if self._closed:
-            raise ValueError(
-                f"Values are recorded before the case ends. Received: name={name!r} "
-                f"after the end of {self.case}. Record it in the case itself."
-            )
-        kinds: dict[str, Mapping[str, object]] = {
-            "exact": self._exact,
-            "cost": self._costs,
-            "metric": self._metrics,
-            "timing": self._timings,
-            "memory": self._memory,
-        }
-        for kind, values in kinds.items():
-            if name in values:
-                raise ValueError(
-                    f"A case records each name once. Received: name={name!r}, already "
-                    f"recorded with record.{kind}. Give the second value another name."
-                )
-
-
 def exact_from_json(data: Mapping[str, Any]) -> dict[str, Exact]:
     """Read exact values from their JSON form; ValueError if one is not valid."""
-    return {name: _exact(name, value) for name, value in data.items()}
+    return {name: checked_exact(name, value) for name, value in data.items()}
 
 
 def record_to_json(record: CaseRecord) -> dict[str, Any]:
@@ -320,7 +162,7 @@ def record_from_json(case: str, data: Mapping[str, Any]) -> CaseRecord:
             for name, timing in data["timings"].items()
         },
         memory={
-            name: _memory(name, nbytes)
+            name: checked_memory(name, nbytes)
             for name, nbytes in data.get("memory", {}).items()
         },
     )
@@ -329,7 +171,7 @@ def record_from_json(case: str, data: Mapping[str, Any]) -> CaseRecord:
 def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
     """Read the entries of one metric; before schema 2 there was one."""
     return tuple(
-        _metric(
+        checked_metric(
             name,
             correct=entry.get("correct"),
             n=entry.get("n"),
@@ -344,7 +186,7 @@ def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
 def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
     """Read a timing; before schema 2 all repeats were kept."""
     warmup = len(data["warmup"])
-    timing = _timing(name, [*data["warmup"], *data["seconds"]], warmup)
+    timing = checked_timing(name, [*data["warmup"], *data["seconds"]], warmup)
     if "median" not in data:
         return timing
     if not _is_number(data["median"]) or not _is_integer(data["count"]):
@@ -356,7 +198,12 @@ def _present(metric: Metric) -> dict[str, int | float | str]:
     return {name: value for name, value in vars(metric).items() if value is not None}
 
 
-def _exact(name: str, value: object) -> Exact:
+def checked_exact(name: str, value: object) -> Exact:
+    """Return an exact value or cost as plain Python values.
+
+    Raises:
+        ValueError: it is not a bool, int, str or finite float, or a list of those.
+    """
     values = value if isinstance(value, list | tuple) else (value,)
     scalars = tuple(_scalar(one) for one in values)
     if any(scalar is None for scalar in scalars):
@@ -382,7 +229,7 @@ def _scalar(value: object) -> Scalar | None:
     return None
 
 
-def _metric(
+def checked_metric(
     name: str,
     *,
     correct: int | None,
@@ -391,6 +238,11 @@ def _metric(
     seed: int | None,
     better: Better | None,
 ) -> Metric:
+    """Return a metric: a proportion of counts, or a value.
+
+    Raises:
+        ValueError: the arguments contradict each other or are not finite.
+    """
     if better is not None and better not in get_args(Better):
         raise ValueError(
             f"better must be one of {', '.join(get_args(Better))}, or None. "
@@ -427,7 +279,13 @@ def _metric(
     return Metric(value=float(value), n=n, seed=seed, better=better)
 
 
-def _timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
+def checked_timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
+    """Return a timing of repeats, the first `warmup` of them kept apart.
+
+    Raises:
+        ValueError: a duration is negative or not finite, or none is left after the
+            warm-up.
+    """
     if not _is_integer(warmup) or warmup < 0:
         raise ValueError(
             "warmup is how many of the first repeats to keep apart, 0 or more. "
@@ -465,7 +323,12 @@ def _sample(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(values[i] for i in sorted(kept))
 
 
-def _memory(name: str, nbytes: object) -> int:
+def checked_memory(name: str, nbytes: object) -> int:
+    """Return a number of bytes.
+
+    Raises:
+        ValueError: it is not an integer above 0.
+    """
     if not _is_integer(nbytes) or nbytes < 1:
         raise ValueError(
             f"Memory is a number of bytes, more than 0. Received: {name}={nbytes!r}."

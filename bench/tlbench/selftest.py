@@ -14,9 +14,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tlbench import acceptance, baseline, history, machine, staleness, store, verdict
-from tlbench.record import CaseRecord, Recorder
-from tlbench.verdict import Case, Verdict
+from tlbench import acceptance, baseline, machine, staleness
+from tlbench.record import CaseRecord
+from tlbench.recorder import Recorder
+from tlbench.storage import history
+from tlbench.storage.baselines import (
+    Acceptance,
+    Baselines,
+    read_accepted,
+    read_figures,
+    write_accepted,
+    write_figures,
+)
+from tlbench.storage.last_run import LastRun
+from tlbench.storage.machines import write_machine
+from tlbench.verdicts import verdict
+from tlbench.verdicts.judge import judge
+from tlbench.verdicts.verdict import Case, Verdict
 
 _CASES = 12
 _NIGHTS = 20
@@ -145,7 +159,7 @@ def _record(number: int, night: int) -> CaseRecord:
 
 def _accept_nights(results: Path) -> None:
     here = baseline.Machine.of(_IDENTITY)
-    path = store.history_path(results, here.name)
+    path = history.history_path(results, here.name)
     for night in range(_NIGHTS):
         when = (_FIRST + timedelta(days=night)).isoformat(timespec="seconds")
         history.append(
@@ -161,7 +175,7 @@ def _accept_nights(results: Path) -> None:
                 for record in _records(night).values()
             ],
         )
-    last = store.LastRun(
+    last = LastRun(
         when=when,
         versions={},
         cases=_records(_NIGHTS - 1),
@@ -169,23 +183,23 @@ def _accept_nights(results: Path) -> None:
         machine=here.name,
         frameworks=here.versions,
     )
-    how = store.Acceptance(by="selftest", when=when, reason="planted", evidence="")
-    exact = acceptance.accept(store.Baselines(), last, how)
+    how = Acceptance(by="selftest", when=when, reason="planted", evidence="")
+    exact = acceptance.accept(Baselines(), last, how)
     figures = acceptance.accept_figures({}, last, history.read(path).entries, how)
-    store.write_machine(results, here.name, _IDENTITY)
-    store.write_accepted(results, exact.baselines)
-    store.write_figures(results, here.name, figures.figures)
+    write_machine(results, here.name, _IDENTITY)
+    write_accepted(results, exact.baselines)
+    write_figures(results, here.name, figures.figures)
 
 
 def _judge(results: Path, night: _Night) -> list[tuple[str, Verdict, str]]:
     """Return everything that is found: the case, the verdict, the sentence."""
     here = baseline.Machine.of(night.identity)
-    accepted = baseline.gather(results, here, store.read_accepted(results))
+    accepted = baseline.gather(results, here, read_accepted(results))
     # What was recorded so far again is what fresh runs of suspects leave.
     again: Mapping[str, list[CaseRecord]] = {
         case: [record] for case, record in night.records.items()
     }
-    cases: list[Case] = list(verdict.judge(night.records, accepted, again))
+    cases: list[Case] = list(judge(night.records, accepted, again))
     cases += [
         verdict.absent(case, "its file has no such case")
         for case in sorted(accepted.cases - set(night.records))
@@ -196,8 +210,8 @@ def _judge(results: Path, night: _Night) -> list[tuple[str, Verdict, str]]:
         for finding in case.findings
         if verdict.is_finding(finding.verdict)
     ]
-    entries = history.read(store.history_path(results, here.name)).entries
-    figures = store.read_figures(results, here.name)
+    entries = history.read(history.history_path(results, here.name)).entries
+    figures = read_figures(results, here.name)
     late = staleness.stale(figures, entries, night.now)
     return found + [(one.case, "missing", one.why) for one in late]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tlbench.history import Entry
+from tlbench.storage.history import Entry
 
 NIGHT = timedelta(hours=24)
 """The shortest interval that is taken for the rhythm of a job."""

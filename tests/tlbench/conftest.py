@@ -7,10 +7,10 @@ import jinja2  # noqa: F401 - as scipy
 import pytest
 import scipy.special  # noqa: F401 - sessions within load no extension twice
 
-from tlbench import store
 from tlbench.record import Exact
+from tlbench.storage.baselines import Acceptance, Baseline, Baselines, write_accepted
 
-Baseline = Callable[[dict[str, dict[str, Exact]]], Path]
+Write = Callable[[dict[str, dict[str, Exact]]], Path]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,23 +27,23 @@ def _sessions_within(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def acceptance() -> store.Acceptance:
-    return store.Acceptance(
+def acceptance() -> Acceptance:
+    return Acceptance(
         by="Ada", when="2025-01-01T12:00:00+00:00", reason="first", evidence="0" * 64
     )
 
 
 @pytest.fixture
-def baseline(pytester: pytest.Pytester, acceptance: store.Acceptance) -> Baseline:
+def baseline(pytester: pytest.Pytester, acceptance: Acceptance) -> Write:
     """Write accepted exact values where a session of `pytester` looks for them."""
 
     def write(cases: dict[str, dict[str, Exact]]) -> Path:
         results = pytester.path / "results"
         baselines = {
-            case: store.Baseline(exact=exact, accepted=acceptance)
+            case: Baseline(exact=exact, accepted=acceptance)
             for case, exact in cases.items()
         }
-        store.write_accepted(results, store.Baselines(cases=baselines))
+        write_accepted(results, Baselines(cases=baselines))
         return results
 
     return write

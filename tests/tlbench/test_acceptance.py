@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tlbench import acceptance as accepting
-from tlbench import history, store
-from tlbench.record import CaseRecord, Recorder
+from tlbench.record import CaseRecord
+from tlbench.recorder import Recorder
+from tlbench.storage import history
+from tlbench.storage.baselines import Baseline, Baselines
+from tlbench.storage.last_run import LastRun
 
 
 @pytest.fixture
@@ -15,7 +18,7 @@ def later(acceptance):
 
 
 def run_of(*records, gone=()):
-    return store.LastRun(
+    return LastRun(
         when="2025-01-02T12:00:00+00:00",
         versions={"python": "3.11"},
         cases={record.case: record for record in records},
@@ -28,12 +31,12 @@ def case(name, outcome="passed", **exact):
 
 
 def accept(before, run, how, **options):
-    return accepting.accept(store.Baselines(cases=before), run, how, **options)
+    return accepting.accept(Baselines(cases=before), run, how, **options)
 
 
 def test_accepting_takes_new_and_changed_values_and_leaves_the_rest(acceptance, later):
     before = {
-        name: store.Baseline(exact={"n": 1}, accepted=acceptance)
+        name: Baseline(exact={"n": 1}, accepted=acceptance)
         for name in ("same", "changed", "absent", "skipped")
     }
     run = run_of(
@@ -50,23 +53,23 @@ def test_accepting_takes_new_and_changed_values_and_leaves_the_rest(acceptance, 
     assert done.dropped == ()
     assert done.baselines.cases == {
         "same": before["same"],
-        "changed": store.Baseline(exact={"n": 2}, accepted=later),
+        "changed": Baseline(exact={"n": 2}, accepted=later),
         "absent": before["absent"],
         "skipped": before["skipped"],
-        "new": store.Baseline(exact={"n": 3}, accepted=later),
+        "new": Baseline(exact={"n": 3}, accepted=later),
     }
 
 
 @pytest.mark.parametrize("exact", [{"n": 1, "m": 1}, {"m": 1}, {"n": True}])
 def test_a_value_gained_lost_or_of_another_type_is_a_change(acceptance, later, exact):
-    before = {"a": store.Baseline(exact={"n": 1}, accepted=acceptance)}
+    before = {"a": Baseline(exact={"n": 1}, accepted=acceptance)}
     done = accept(before, run_of(case("a", **exact)), later)
     assert done.changed == ("a",)
-    assert done.baselines.cases["a"] == store.Baseline(exact=exact, accepted=later)
+    assert done.baselines.cases["a"] == Baseline(exact=exact, accepted=later)
 
 
 def test_a_case_that_records_no_exact_value_loses_its_baseline(acceptance, later):
-    before = {"a": store.Baseline(exact={"n": 1}, accepted=acceptance)}
+    before = {"a": Baseline(exact={"n": 1}, accepted=acceptance)}
     done = accept(before, run_of(case("a")), later)
     assert (done.dropped, done.baselines.cases) == (("a",), {})
 
@@ -74,7 +77,7 @@ def test_a_case_that_records_no_exact_value_loses_its_baseline(acceptance, later
 @pytest.mark.parametrize("prune", [False, True])
 def test_only_prune_drops_the_cases_that_are_gone(acceptance, later, prune):
     before = {
-        name: store.Baseline(exact={"n": 1}, accepted=acceptance)
+        name: Baseline(exact={"n": 1}, accepted=acceptance)
         for name in ("gone", "elsewhere")
     }
     run = run_of(case("new", n=1), gone=("gone", "never accepted"))
@@ -169,11 +172,11 @@ def take(before, found, how, **options):
 def test_the_newest_runs_become_the_figures(acceptance):
     found = entries([1.0 + i / 1000 for i in range(30)])
     done = take({}, found, acceptance)
-    figures = done.figures["a"]
+    (figures, anchored) = (done.figures["a"].figures, done.figures["a"].anchored)
     assert list(figures.series["epoch"]) == [f"r{i}" for i in range(10, 30)]
     assert figures.metrics["accuracy"][0] == ("seed 1", 0.8, 100)
     assert len(figures.metrics["accuracy"]) == 20
-    assert (figures.anchor, figures.anchored) == (figures.series, acceptance)
+    assert (figures.anchor, anchored) == (figures.series, acceptance)
     assert done.runs == {"a": 20}
 
 
@@ -182,7 +185,7 @@ def test_the_newest_runs_become_the_figures(acceptance):
 )
 def test_runs_of_something_else_are_left_out(acceptance, changes):
     found = [*entries([9.0] * 4, **changes), *entries([1.0] * 6, first=4)]
-    figures = take({}, found, acceptance).figures["a"]
+    figures = take({}, found, acceptance).figures["a"].figures
     assert list(figures.series["epoch"]) == [f"r{i}" for i in range(4, 10)]
 
 
@@ -204,7 +207,7 @@ def test_a_metric_without_a_seed_goes_by_its_run(acceptance):
     entry = replace(
         entries([1.0])[0], record=record, structure=history.structure_of(record)
     )
-    figures = take({}, [entry], acceptance).figures["a"]
+    figures = take({}, [entry], acceptance).figures["a"].figures
     assert figures.metrics["accuracy"] == (("r0", 0.8, 10),)
 
 
@@ -213,10 +216,10 @@ def test_small_steps_leave_the_anchor_where_it_is(acceptance, later):
     before = take({}, entries(wiggle), acceptance)
     steps = entries([x * 1.003 for x in wiggle], first=20)
     after = take(before.figures, steps, later)
-    figures = after.figures["a"]
-    assert figures.accepted == later
-    assert figures.anchor == before.figures["a"].series
-    assert figures.anchored == acceptance
+    taken = after.figures["a"]
+    assert taken.accepted == later
+    assert taken.figures.anchor == before.figures["a"].figures.series
+    assert taken.anchored == acceptance
     assert after.anchored == ()
 
 
@@ -230,8 +233,9 @@ def test_a_level_that_was_changed_or_told_moves_the_anchor(
     before = take({}, entries(wiggle), acceptance)
     steps = entries([x * factor for x in wiggle], first=20)
     after = take(before.figures, steps, later, **options)
-    figures = after.figures["a"]
-    assert (figures.anchor, figures.anchored) == (figures.series, later)
+    taken = after.figures["a"]
+    assert taken.figures.anchor == taken.figures.series
+    assert taken.anchored == later
     assert after.anchored == ("a",)
 
 

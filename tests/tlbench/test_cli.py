@@ -5,9 +5,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tlbench import store
 from tlbench.cli import main
 from tlbench.record import CaseRecord
+from tlbench.storage.baselines import read_accepted
+from tlbench.storage.last_run import LastRun, last_run_path, read_last_run, write_run
 
 
 @pytest.fixture
@@ -20,14 +21,14 @@ def results(tmp_path, monkeypatch):
         "GIT_CONFIG_VALUE_0": "Ada Lovelace",
     }.items():
         monkeypatch.setenv(name, value)
-    write_run(tmp_path / "results", {"n": 1})
+    leave_run(tmp_path / "results", {"n": 1})
     return tmp_path / "results"
 
 
-def write_run(results, exact, outcome="passed", gone=()):
+def leave_run(results, exact, outcome="passed", gone=()):
     left = CaseRecord(case="a.py::t", outcome=outcome, exact=exact)
-    run = store.LastRun(when="", versions={}, cases={"a.py::t": left}, gone=gone)
-    store.write_run(store.last_run_path(results), run)
+    run = LastRun(when="", versions={}, cases={"a.py::t": left}, gone=gone)
+    write_run(last_run_path(results), run)
 
 
 def tlbench(*arguments):
@@ -40,8 +41,8 @@ def test_accept_writes_who_when_why_and_from_which_evidence(results):
         0,
         "new      a.py::t\n1 new, 0 changed, 0 unchanged, 0 dropped\n",
     )
-    _, digest = store.read_last_run(results)
-    entry = store.read_accepted(results).cases["a.py::t"]
+    _, digest = read_last_run(results)
+    entry = read_accepted(results).cases["a.py::t"]
     assert entry.exact == {"n": 1}
     assert entry.accepted.by == "Ada Lovelace"
     assert entry.accepted.reason == "first baseline"
@@ -58,7 +59,7 @@ def test_accepting_the_same_values_again_changes_no_byte(results):
 
 
 def test_accepting_nothing_writes_nothing(results):
-    write_run(results, {})
+    leave_run(results, {})
     done = tlbench("accept", "--reason", "first")
     assert (done.exit_code, done.output) == (
         0,
@@ -69,24 +70,24 @@ def test_accepting_nothing_writes_nothing(results):
 
 @pytest.mark.parametrize("prune", [(), ("--prune",)])
 def test_prune_drops_the_cases_that_are_gone(results, prune):
-    write_run(results, {"n": 1})
+    leave_run(results, {"n": 1})
     tlbench("accept", "--reason", "first")
     renamed = CaseRecord(case="a.py::renamed", outcome="passed", exact={"n": 1})
-    run = store.LastRun(
+    run = LastRun(
         when="", versions={}, cases={renamed.case: renamed}, gone=("a.py::t",)
     )
-    store.write_run(store.last_run_path(results), run)
+    write_run(last_run_path(results), run)
     done = tlbench("accept", "--reason", "renamed", *prune)
     assert ("dropped  a.py::t\n" in done.output) == bool(prune)
     kept = {"a.py::renamed"} if prune else {"a.py::renamed", "a.py::t"}
-    assert store.read_accepted(results).cases.keys() == kept
+    assert read_accepted(results).cases.keys() == kept
 
 
 def test_a_named_case_and_another_folder_are_taken(results, tmp_path):
     results.rename(tmp_path / "elsewhere")
     done = tlbench("accept", "a.py::t", "--reason", "first", "--results", "elsewhere")
     assert done.exit_code == 0
-    assert store.read_accepted(tmp_path / "elsewhere").cases.keys() == {"a.py::t"}
+    assert read_accepted(tmp_path / "elsewhere").cases.keys() == {"a.py::t"}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_accept_refuses_wrong_input_with_a_sentence(results, arguments, message)
 
 
 def test_accept_refuses_a_case_that_failed(results):
-    write_run(results, {"n": 1}, outcome="failed")
+    leave_run(results, {"n": 1}, outcome="failed")
     done = tlbench("accept", "--reason", "x")
     assert done.exit_code == 2
     assert "Received: a.py::t (failed). Mend it" in done.output
@@ -116,10 +117,10 @@ def test_accept_refuses_a_case_that_failed(results):
 
 def test_accept_takes_a_case_that_only_differs(results):
     tlbench("accept", "--reason", "first")
-    write_run(results, {"n": 2}, outcome="regression")
+    leave_run(results, {"n": 2}, outcome="regression")
     done = tlbench("accept", "--reason", "another head")
     assert done.output.startswith("changed  a.py::t\n0 new, 1 changed")
-    entry = store.read_accepted(results).cases["a.py::t"]
+    entry = read_accepted(results).cases["a.py::t"]
     assert (entry.exact, entry.accepted.reason) == ({"n": 2}, "another head")
 
 
@@ -141,7 +142,7 @@ def test_without_git_the_login_accepts(results, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("LOGNAME", "ada")
     tlbench("accept", "--reason", "first")
-    assert store.read_accepted(results).cases["a.py::t"].accepted.by == "ada"
+    assert read_accepted(results).cases["a.py::t"].accepted.by == "ada"
 
 
 def test_nobody_cannot_accept(results, monkeypatch):
@@ -159,7 +160,7 @@ def test_status_lists_the_accepted_cases(results):
     done = tlbench("status")
     assert (done.exit_code, done.output) == (0, "0 accepted cases in results\n")
     tlbench("accept", "--reason", "first baseline")
-    date = store.read_accepted(results).cases["a.py::t"].accepted.when[:10]
+    date = read_accepted(results).cases["a.py::t"].accepted.when[:10]
     done = tlbench("status")
     assert (done.exit_code, done.output) == (
         0,

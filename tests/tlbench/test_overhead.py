@@ -75,7 +75,7 @@ def test_no_hook_of_the_harness_runs_within_a_case(pytester, monkeypatch):
 
 
 def test_recording_takes_microseconds_of_a_batch():
-    from tlbench.record import Recorder
+    from tlbench.recorder import Recorder
 
     def epoch(steps):
         start = time.perf_counter()

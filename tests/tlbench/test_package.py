@@ -1,18 +1,49 @@
-"""What the modules may import."""
+"""What the modules may import, and how the package is laid out."""
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import tlbench
 
-MODULES = sorted(Path(tlbench.__file__).parent.glob("*.py"))
+PACKAGE = Path(tlbench.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FOLDERS = sorted({path.parent for path in MODULES})
+MOST_LINES = 500
+
+# A room is a folder, or a module beside them. A room may import from the rows above
+# its own, and a module of a folder from its own folder too.
+ROWS = (
+    ("machine", "record", "units"),
+    ("recorder", "verdicts"),
+    ("storage",),
+    ("acceptance", "baseline", "confirmation", "staleness"),
+    ("reporting", "selftest"),
+    ("session",),
+    ("cli", "plugin"),
+)
+FLOOR = {room: number for number, row in enumerate(ROWS) for room in row}
+
+
+def name_of(path):
+    """Return the dotted name of a module below `tlbench`."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+NAMES = {name_of(path) for path in MODULES if path.stem != "__init__"}
+modules = pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+def room(name):
+    return name.partition(".")[0]
 
 
 def imported(path):
+    """Yield what a module imports, wherever in it: late imports count as well."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -20,44 +51,53 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_a_module_imports_only_what_its_floor_allows(path):
+def own(path):
+    """Return the modules of `tlbench` that a module imports."""
+    found = set()
+    for name in imported(path):
+        root, _, rest = name.partition(".")
+        if root == "tlbench":
+            outer = rest.rpartition(".")[0]
+            found |= {x for x in (rest, outer) if x in NAMES}
+    return found
+
+
+@modules
+def test_a_module_imports_no_framework_and_only_the_plugin_imports_pytest(path):
     roots = {name.partition(".")[0] for name in imported(path)}
     assert not roots & {"tensorflow", "keras", "tlcore"}
-    assert path.stem == "plugin" or not roots & {"pytest", "_pytest", "xdist"}
+    assert name_of(path) == "plugin" or not roots & {"pytest", "_pytest", "xdist"}
 
 
-FLOORS = {
-    "charts": 0,
-    "machine": 0,
-    "noise": 0,
-    "record": 0,
-    "history": 1,
-    "store": 1,
-    "verdict": 1,
-    "acceptance": 2,
-    "baseline": 2,
-    "confirmation": 2,
-    "importing": 2,
-    "staleness": 2,
-    "summary": 2,
-    "report": 3,
-    "selftest": 3,
-    "cli": 4,
-    "plugin": 4,
-}
+def test_every_room_stands_in_a_row():
+    assert {room(name) for name in NAMES} == set(FLOOR)
 
 
-def test_every_module_has_a_floor():
-    assert {path.stem for path in MODULES} - {"__init__"} == set(FLOORS)
+@modules
+def test_imports_go_one_way_between_rooms(path):
+    here = room(name_of(path))
+    others = {name for name in own(path) if room(name) != here}
+    assert not {x for x in others if FLOOR[room(x)] >= FLOOR.get(here, -1)}
 
 
-@pytest.mark.parametrize("module", FLOORS)
-def test_imports_go_one_way(module):
-    path = next(path for path in MODULES if path.stem == module)
-    names = [name.split(".") for name in imported(path) if name.startswith("tlbench.")]
-    own = {parts[1] for parts in names} & set(FLOORS)
-    assert not {name for name in own if FLOORS[name] >= FLOORS[module]}
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name_of(path): own(path) for path in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_folder_opens_with_a_docstring_and_nothing_else(folder):
+    (only,) = ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body
+    assert isinstance(only, ast.Expr)
+    assert isinstance(only.value, ast.Constant)
+    assert isinstance(only.value.value, str)
+
+
+@modules
+def test_a_module_opens_with_its_contract_and_can_be_read_at_a_sitting(path):
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text))
+    assert text.count("\n") <= MOST_LINES
 
 
 @pytest.mark.parametrize("module", ["tlbench", "tlbench.plugin", "tlbench.cli"])

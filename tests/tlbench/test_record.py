@@ -1,18 +1,13 @@
-import json
-import math
+"""Records as values: the interval of a proportion, and their JSON form."""
 
-import numpy as np
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlbench.record import (
-    Metric,
-    Recorder,
-    exact_from_json,
-    record_from_json,
-    record_to_json,
-)
+from tlbench.record import Metric, exact_from_json, record_from_json, record_to_json
+from tlbench.recorder import Recorder
 
 SCALARS = (
     st.booleans()
@@ -20,6 +15,7 @@ SCALARS = (
     | st.text()
     | st.floats(allow_nan=False, allow_infinity=False)
 )
+
 EXACT = st.dictionaries(
     st.text().filter(str.strip), SCALARS | st.lists(SCALARS).map(tuple)
 )
@@ -28,159 +24,6 @@ EXACT = st.dictionaries(
 @pytest.fixture
 def recorder():
     return Recorder("test_a.py::test_a")
-
-
-@pytest.mark.parametrize(
-    ("value", "kept"),
-    [
-        (True, True),
-        (3, 3),
-        (0.5, 0.5),
-        ("sha256", "sha256"),
-        ([1, 2], (1, 2)),
-        ((), ()),
-        (np.int64(3), 3),
-        (np.float64(0.5), 0.5),
-        (np.str_("a"), "a"),
-        ((np.int32(1), True), (1, True)),
-    ],
-)
-def test_an_exact_value_is_kept_as_a_plain_python_value(recorder, value, kept):
-    recorder.exact("x", value)
-    (found,) = recorder.snapshot("passed").exact.values()
-    assert found == kept
-    assert type(found) is type(kept)
-    if isinstance(found, tuple):
-        assert list(map(type, found)) == list(map(type, kept))
-
-
-@pytest.mark.parametrize(
-    "value",
-    [math.nan, math.inf, None, {}, 1j, [[1]], [1, math.nan], b"x", np.zeros(2)],
-)
-def test_a_value_that_cannot_be_exact_is_refused(recorder, value):
-    message = r"must be a bool, int, str or finite float.*Received: x=.*record\.metric"
-    with pytest.raises(ValueError, match=message):
-        recorder.exact("x", value)
-    assert recorder.snapshot("passed").exact == {}
-
-
-def test_a_metric_of_counts_has_its_share_and_wilson_interval(recorder):
-    recorder.metric("val_accuracy", correct=np.int64(141), n=150, seed=1)
-    metric = recorder.snapshot("passed").metrics["val_accuracy"][0]
-    assert metric == Metric(value=0.94, n=150, correct=141, seed=1, better="higher")
-    assert type(metric.correct) is int
-    assert metric.interval == pytest.approx((0.8899, 0.9681), abs=5e-5)
-
-
-@pytest.mark.parametrize(("correct", "end"), [(0, 0), (20, 1)])
-def test_the_interval_of_none_or_all_ends_there_and_has_a_width(correct, end):
-    low, high = Metric(value=end, correct=correct, n=20).interval
-    assert (low, high)[end] == pytest.approx(end, abs=1e-12)
-    assert 0 <= low < high <= 1
-    assert high - low == pytest.approx(0.1611, abs=5e-5)
-
-
-@given(st.data(), st.integers(1, 10_000))
-def test_the_interval_holds_the_share_and_lies_in_0_to_1(data, n):
-    correct = data.draw(st.integers(0, n))
-    low, high = Metric(value=correct / n, correct=correct, n=n).interval
-    assert 0 <= low <= correct / n + 1e-12
-    assert correct / n - 1e-12 <= high <= 1
-    assert low < high
-
-
-def test_a_metric_of_a_value_has_no_interval(recorder):
-    recorder.metric("loss", value=0.25, n=150)
-    metric = recorder.snapshot("passed").metrics["loss"][0]
-    assert metric == Metric(value=0.25, n=150, better=None)
-    assert metric.interval is None
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({}, "either correct= with n=, or value="),
-        ({"correct": 1}, "either correct= with n=, or value="),
-        ({"n": 1}, "either correct= with n=, or value="),
-        ({"correct": 1, "n": 2, "value": 0.5}, "either correct= with n=, or value="),
-        ({"correct": 3, "n": 2}, r"between 0 and n.*correct=3, n=2"),
-        ({"correct": -1, "n": 2}, r"between 0 and n.*correct=-1, n=2"),
-        ({"correct": 0, "n": 0}, "n at least 1.*n=0"),
-        ({"value": 0.5, "n": -1}, "n at least 1.*n=-1"),
-        ({"correct": 0.5, "n": 2}, "must be integers.*correct=0.5"),
-        ({"correct": True, "n": 2}, "must be integers.*correct=True"),
-        ({"correct": 1, "n": 2, "seed": "a"}, "must be integers.*seed='a'"),
-        ({"value": math.nan}, "finite number.*value=nan"),
-        ({"value": math.inf}, "finite number.*value=inf"),
-        ({"value": "0.5"}, "finite number.*value='0.5'"),
-    ],
-)
-def test_a_metric_that_contradicts_itself_is_refused(recorder, given, message):
-    with pytest.raises(ValueError, match=rf"{message}|Received: m: {message}"):
-        recorder.metric("m", **given)
-    assert recorder.snapshot("passed").metrics == {}
-
-
-@pytest.mark.parametrize(
-    ("warmup", "kept_apart", "timed", "median"),
-    [
-        ({}, (9.0,), (1.0, 3.0, 2.0), 2.0),
-        ({"warmup": 0}, (), (9.0, 1.0, 3.0, 2.0), 2.5),
-        ({"warmup": 3}, (9.0, 1.0, 3.0), (2.0,), 2.0),
-    ],
-)
-def test_the_warm_up_is_kept_apart(recorder, warmup, kept_apart, timed, median):
-    recorder.timing("epoch", np.array([9, 1, 3, 2]), **warmup)
-    timing = recorder.snapshot("passed").timings["epoch"]
-    assert (timing.warmup, timing.seconds) == (kept_apart, timed)
-    assert timing.median == median
-
-
-@pytest.mark.parametrize(
-    ("seconds", "warmup", "message"),
-    [
-        ([], 0, "at least one repeat after its warm-up.*warmup=0"),
-        ([1.0], 1, r"at least one repeat after its warm-up.*t=\[1.0\], warmup=1"),
-        ([1.0, math.nan], 1, r"finite seconds, none negative.*t=\[1.0, nan\]"),
-        ([1.0, -1.0], 1, "finite seconds, none negative"),
-        (["1", "2"], 1, "finite seconds, none negative"),
-        (1.5, 0, "finite seconds, none negative.*t=1.5"),
-        ([1.0], -1, "0 or more.*warmup=-1"),
-        ([1.0, 2.0], 1.0, "0 or more.*warmup=1.0"),
-    ],
-)
-def test_a_timing_without_durations_is_refused(recorder, seconds, warmup, message):
-    with pytest.raises(ValueError, match=message):
-        recorder.timing("t", seconds, warmup=warmup)
-    assert recorder.snapshot("passed").timings == {}
-
-
-@pytest.mark.parametrize("name", ["", "  ", 3, None])
-def test_a_value_without_a_name_is_refused(recorder, name):
-    with pytest.raises(ValueError, match=r"needs a name\. Received: name="):
-        recorder.exact(name, 1)
-
-
-@pytest.mark.parametrize("first", ["exact", "metric", "timing"])
-@pytest.mark.parametrize("second", ["exact", "metric", "timing"])
-def test_a_name_recorded_twice_is_refused(recorder, first, second):
-    calls = {
-        "exact": lambda: recorder.exact("x", 1),
-        "metric": lambda: recorder.metric("x", value=1.0),
-        "timing": lambda: recorder.timing("x", [1.0], warmup=0),
-    }
-    calls[first]()
-    message = rf"each name once\. Received: name='x'.*record\.{first}.*another name"
-    with pytest.raises(ValueError, match=message):
-        calls[second]()
-
-
-def test_a_value_after_the_end_of_the_case_is_refused(recorder):
-    recorder.close()
-    message = "before the case ends.*name='late' after the end of test_a.py::test_a"
-    with pytest.raises(ValueError, match=message):
-        recorder.exact("late", 1)
 
 
 @given(EXACT)
@@ -211,3 +54,20 @@ def test_an_unknown_outcome_is_refused(recorder):
     message = "one of passed, regression, failed, skipped, xfailed.*outcome='splendid'"
     with pytest.raises(ValueError, match=message):
         record_from_json("c", data)
+
+
+@pytest.mark.parametrize(("correct", "end"), [(0, 0), (20, 1)])
+def test_the_interval_of_none_or_all_ends_there_and_has_a_width(correct, end):
+    low, high = Metric(value=end, correct=correct, n=20).interval
+    assert (low, high)[end] == pytest.approx(end, abs=1e-12)
+    assert 0 <= low < high <= 1
+    assert high - low == pytest.approx(0.1611, abs=5e-5)
+
+
+@given(st.data(), st.integers(1, 10_000))
+def test_the_interval_holds_the_share_and_lies_in_0_to_1(data, n):
+    correct = data.draw(st.integers(0, n))
+    low, high = Metric(value=correct / n, correct=correct, n=n).interval
+    assert 0 <= low <= correct / n + 1e-12
+    assert correct / n - 1e-12 <= high <= 1
+    assert low < high

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tlbench.history import Entry
 from tlbench.record import CaseRecord
 from tlbench.staleness import stale
+from tlbench.storage.history import Entry
 
 CASE = "bench_a.py::bench_b"
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)

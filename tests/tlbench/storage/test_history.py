@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlbench import history
-from tlbench.history import Entry
-from tlbench.record import SAMPLES, SCHEMA, Recorder
+from tlbench.record import SAMPLES, SCHEMA
+from tlbench.recorder import Recorder
+from tlbench.storage import history
+from tlbench.storage.history import Entry
 
 WRITER = """
 import sys
 from pathlib import Path
-from tlbench.history import Entry, append
-from tlbench.record import Recorder
+from tlbench.recorder import Recorder
+from tlbench.storage.history import Entry, append
 
 path, name, first, count, each = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 for start in range(first, first + count, each):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tlbench import noise
+from tlbench.verdicts import noise
 
 SERIES, RUNS, FRESH = 24, 20, 3
 
@@ -116,7 +116,7 @@ def test_the_prior_is_that_of_the_paper():
 
 def test_equal_runs_are_luck_and_not_law():
     accepted = {"a": {str(run): 1.0 for run in range(20)}}
-    night = noise.night(accepted, {"a": 1.0})
+    night = noise.compare_run(accepted, {"a": 1.0})
     assert night.expectations["a"].spread == noise.SPREAD_FLOOR
 
 
@@ -137,7 +137,7 @@ def accepted_runs(values):
 def test_what_all_series_share_is_taken_out_of_every_run():
     shared = np.linspace(-0.1, 0.1, RUNS)[:, None]
     accepted = accepted_runs(shared + np.zeros((RUNS, SERIES)))
-    night = noise.night(accepted, {str(i): 0.05 for i in range(SERIES)})
+    night = noise.compare_run(accepted, {str(i): 0.05 for i in range(SERIES)})
     assert night.common_mode == pytest.approx(0.05)
     assert night.shifts["3"] == pytest.approx(0, abs=1e-12)
     assert night.expectations["3"].spread == noise.SPREAD_FLOOR
@@ -146,7 +146,7 @@ def test_what_all_series_share_is_taken_out_of_every_run():
 @pytest.mark.parametrize("series", [1, noise.FEWEST_SERIES - 1])
 def test_with_few_series_nothing_is_taken_out(series):
     accepted = accepted_runs(np.zeros((RUNS, series)))
-    night = noise.night(accepted, {str(i): 0.05 for i in range(series)})
+    night = noise.compare_run(accepted, {str(i): 0.05 for i in range(series)})
     assert night.common_mode == 0
     assert night.shifts["0"] == 0.05
     assert night.common_variance == 0
@@ -155,7 +155,7 @@ def test_with_few_series_nothing_is_taken_out(series):
 def test_series_that_share_no_machine_keep_what_they_share():
     accepted = accepted_runs(np.zeros((RUNS, SERIES)))
     values = {str(i): 0.05 for i in range(SERIES)}
-    night = noise.night(accepted, values, shared=False)
+    night = noise.compare_run(accepted, values, shared=False)
     assert (night.common_mode, night.common_variance) == (0, 0)
     assert night.shifts["0"] == 0.05
 
@@ -163,7 +163,7 @@ def test_series_that_share_no_machine_keep_what_they_share():
 def test_one_slow_case_is_not_taken_for_the_machine():
     accepted = accepted_runs(np.zeros((RUNS, SERIES)))
     values = {str(i): 0.0 for i in range(SERIES)} | {"7": 0.3}
-    night = noise.night(accepted, values)
+    night = noise.compare_run(accepted, values)
     assert night.common_mode == 0
     assert night.shifts["7"] == pytest.approx(0.3)
 
@@ -172,7 +172,7 @@ def test_the_common_variance_is_that_of_a_median():
     random = np.random.default_rng(1)
     medians = [np.median(random.normal(0, 0.01, SERIES)) for _ in range(4000)]
     accepted = accepted_runs(random.normal(0, 0.01, (RUNS, SERIES)))
-    night = noise.night(accepted, {str(i): 0.0 for i in range(SERIES)})
+    night = noise.compare_run(accepted, {str(i): 0.0 for i in range(SERIES)})
     assert night.common_variance == pytest.approx(np.var(medians), rel=0.25)
 
 
@@ -182,13 +182,13 @@ def test_a_machine_that_was_always_noisy_is_given_its_noise():
     shared = random.normal(0, 0.05, (RUNS, 1))
     rough = accepted_runs(shared + random.normal(0, 0.001, (RUNS, SERIES)))
     values = {str(i): 0.0 for i in range(SERIES)}
-    assert noise.night(calm, values).common_limit < 0.005
-    assert 0.1 < noise.night(rough, values).common_limit < 0.3
+    assert noise.compare_run(calm, values).common_limit < 0.005
+    assert 0.1 < noise.compare_run(rough, values).common_limit < 0.3
 
 
 def test_one_accepted_run_says_nothing_of_the_machine():
     accepted = accepted_runs(np.zeros((1, SERIES)))
-    night = noise.night(accepted, {str(i): 0.0 for i in range(SERIES)})
+    night = noise.compare_run(accepted, {str(i): 0.0 for i in range(SERIES)})
     assert night.common_limit == math.inf
 
 
@@ -262,7 +262,7 @@ def simulate(
 def alarmed(values, runs):
     alpha = noise.FALSE_ALARMS / SERIES
     tonight = {str(i): float(x) for i, x in enumerate(values[runs])}
-    night = noise.night(accepted_runs(values[:runs]), tonight)
+    night = noise.compare_run(accepted_runs(values[:runs]), tonight)
     found = set()
     for i in range(SERIES):
         expected = night.expectations[str(i)]

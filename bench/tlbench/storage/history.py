@@ -99,6 +99,11 @@ class History:
         )
 
 
+def history_path(results: Path, machine: str) -> Path:
+    """Give the file of a machine's history."""
+    return results / machine / "history.jsonl"
+
+
 def current(case: str, aliases: Mapping[str, str]) -> str:
     """Return the name that a case has now."""
     for _ in range(len(aliases)):

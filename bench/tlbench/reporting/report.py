@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench import charts, history, machine, noise, store, summary, verdict
-from tlbench.history import Entry
-from tlbench.verdict import Case
+from tlbench import machine, units
+from tlbench.reporting import charts, summary
+from tlbench.storage import documents, history
+from tlbench.storage.baselines import MachineBaseline, read_accepted, read_figures
+from tlbench.storage.history import Entry
+from tlbench.storage.last_run import LastRun, read_last_run
+from tlbench.storage.machines import read_machines
+from tlbench.storage.published import read_published
+from tlbench.verdicts import noise, verdict
+from tlbench.verdicts.figures import proportions_of, series_of
+from tlbench.verdicts.verdict import Case
 
 PAGE, SUMMARY = "report.html", "report.md"
 
@@ -52,8 +60,8 @@ def write(results: Path, folder: Path) -> Path:
         OSError: a file cannot be read or written.
     """
     page, text = build(results)
-    store.write_text(folder / SUMMARY, text)
-    store.write_text(folder / PAGE, page)
+    documents.write_text(folder / SUMMARY, text)
+    documents.write_text(folder / PAGE, page)
     return folder / PAGE
 
 
@@ -66,15 +74,15 @@ def build(results: Path) -> tuple[str, str]:
     """
     import jinja2  # late: a session without a report needs no templates
 
-    run, _ = store.read_last_run(results)
+    run, _ = read_last_run(results)
     cases = _cases(run)
-    machines = store.read_machines(results)
-    figures = store.read_figures(results, run.machine) if run.machine else {}
-    aliases = store.read_accepted(results).aliases
-    kept = history.read(store.history_path(results, run.machine or "none"))
+    machines = read_machines(results)
+    figures = read_figures(results, run.machine) if run.machine else {}
+    aliases = read_accepted(results).aliases
+    kept = history.read(history.history_path(results, run.machine or "none"))
     kept = kept.renamed(aliases)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tlbench", ""),
+        loader=jinja2.PackageLoader("tlbench", "reporting"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -103,7 +111,7 @@ def build(results: Path) -> tuple[str, str]:
     return page, _markdown(run, cases, found)
 
 
-def _cases(run: store.LastRun) -> list[Case]:
+def _cases(run: LastRun) -> list[Case]:
     try:
         return [
             verdict.from_json(case, data, run.cases.get(case))
@@ -126,19 +134,16 @@ def _row(case: Case) -> dict[str, Any]:
     record = case.record
     figures = []
     if record is not None:
-        seen = {x.name: x for x in case.judgements}
-        told = dict(_figures(case))
+        changes = {x.name: x.change for x in case.judgements}
+        detectable = {x.name: x.detectable for x in case.judgements}
         figures = [
             {
                 "name": name,
                 "value": value,
-                "change": _signed(seen[name].change) if name in seen else "",
-                "detectable": _signed(seen[name].detectable).lstrip("+")
-                if name in seen
-                else "",
-                "verdict": seen[name].verdict if name in seen else "",
+                "change": _percent(changes.get(name), sign=True),
+                "detectable": _percent(detectable.get(name)),
             }
-            for name, value in told.items()
+            for name, value in _figures(case)
         ]
     comparison = case.comparison
     return {
@@ -153,72 +158,57 @@ def _row(case: Case) -> dict[str, Any]:
 
 def _figures(case: Case) -> Iterator[tuple[str, str]]:
     assert case.record is not None  # noqa: S101 - its caller looked
-    for name, one in verdict.series_of(case.record).items():
-        if one.unit == "s":
-            yield name, summary.seconds(one.value)
-        elif one.unit == "bytes":
-            yield name, f"{one.value / 1e6:.4g} MB"
-        else:
-            yield name, f"{one.value:.4g}"
-    for name, entries in verdict.proportions_of(case.record).items():
+    for name, one in series_of(case.record).items():
+        yield name, units.figure(one.value, one.unit)
+    for name, entries in proportions_of(case.record).items():
         mean = sum(entry.value for entry in entries) / len(entries)
         seeds = "" if len(entries) == 1 else f", {len(entries)} seeds"
         yield name, f"{mean:.2%} (n={entries[0].n}{seeds})"
 
 
 def _trends(
-    entries: Sequence[Entry], figures: Mapping[str, store.Figures]
+    entries: Sequence[Entry], figures: Mapping[str, MachineBaseline]
 ) -> Iterator[Trend]:
     """Yield a chart for every series of the history, in the order of its cases."""
-    points: dict[tuple[str, str], list[tuple[Entry, float, str]]] = {}
+    values_of: dict[tuple[str, str], list[tuple[Entry, float, str]]] = {}
     for entry in entries:
         values = [
-            (name, one.value, one.unit)
-            for name, one in verdict.series_of(entry.record).items()
+            (name, one.value, one.unit) for name, one in series_of(entry.record).items()
         ]
-        for name, seeds in verdict.proportions_of(entry.record).items():
+        for name, seeds in proportions_of(entry.record).items():
             values.append((name, sum(x.value for x in seeds) / len(seeds), ""))
         for name, value, unit in values:
-            points.setdefault((entry.case, name), []).append((entry, value, unit))
+            values_of.setdefault((entry.case, name), []).append((entry, value, unit))
     bands = _bands(figures)
-    for (case, name), runs in sorted(points.items()):
+    for (case, name), runs in sorted(values_of.items()):
         unit = runs[-1][2]
-        size = 1e6 if unit == "bytes" else 1.0
         band = bands.get((case, name))
-        marks = [
+        points = [
             charts.Point(
-                value=value / size,
-                words=(
-                    f"{entry.when} {entry.commit}: {value / size:.4g} ({entry.verdict})"
-                ),
+                value=value,
+                words=f"{entry.when} {entry.commit}: {units.figure(value, unit)} "
+                f"({entry.verdict})",
                 verdict=entry.verdict,
             )
             for entry, value, _ in runs
         ]
-        shown = {"s": "s", "bytes": "MB"}.get(unit, "")
-        scaled = band and charts.Band(
-            low=band.low / size,
-            centre=band.centre / size,
-            high=band.high / size,
-            anchor=None if band.anchor is None else band.anchor / size,
-        )
         yield Trend(
             case=case,
             name=name,
             runs=len(runs),
-            chart=charts.trend(marks, scaled, unit=shown, title=f"{case} {name}"),
+            chart=charts.trend(points, band, unit=unit, title=f"{case} {name}"),
             told=_told(band, figures.get(case)),
         )
 
 
 def _bands(
-    figures: Mapping[str, store.Figures],
+    figures: Mapping[str, MachineBaseline],
 ) -> dict[tuple[str, str], charts.Band]:
     """Return where each series is expected, one of all that are judged together."""
     accepted = {
         (case, name): runs
         for case, x in figures.items()
-        for name, runs in x.series.items()
+        for name, runs in x.figures.series.items()
         if len(runs) >= noise.FEWEST_RUNS and noise.is_relative(runs)
     }
     if not accepted:
@@ -227,12 +217,12 @@ def _bands(
         "\n".join(key): {run: noise.scaled(value, runs) for run, value in runs.items()}
         for key, runs in accepted.items()
     }
-    night = noise.night(scaled, {})
+    judged = noise.compare_run(scaled, {})
     alpha = noise.FALSE_ALARMS / len(accepted)
     bands = {}
     for key, runs in accepted.items():
-        expected = night.expectations["\n".join(key)]
-        anchor = figures[key[0]].anchor.get(key[1], {})
+        expected = judged.expectations["\n".join(key)]
+        anchor = figures[key[0]].figures.anchor.get(key[1], {})
         limit = max(expected.limit(alpha), noise.PRACTICAL_SIZE)
         level = [math.log(value) for value in anchor.values() if value > 0]
         moved = bool(level) and dict(anchor) != dict(runs)
@@ -245,14 +235,15 @@ def _bands(
     return bands
 
 
-def _told(band: charts.Band | None, figures: store.Figures | None) -> str:
+def _told(band: charts.Band | None, figures: MachineBaseline | None) -> str:
     if figures is None:
         return "no accepted runs"
     accepted = figures.accepted
     told = f"accepted {accepted.when[:10]} by {accepted.by}: {accepted.reason}"
     if band is not None and band.anchor is not None:
         drift = band.centre / band.anchor - 1
-        told += f"; {drift:+.1%} since the anchor of {figures.anchored.when[:10]}"
+        since = figures.anchored.when[:10]
+        told += f"; {units.percent(drift, sign=True)} since the anchor of {since}"
     return told
 
 
@@ -288,7 +279,7 @@ def _accuracy(cases: Sequence[Case]) -> str:
             continue
         sizes = [case.record.exact.get(name) for name in _PARAMETERS]
         size = next((x for x in sizes if isinstance(x, int) and x > 0), None)
-        for name, entries in verdict.proportions_of(case.record).items():
+        for name, entries in proportions_of(case.record).items():
             if size is not None:
                 mean = sum(entry.value for entry in entries) / len(entries)
                 words = f"{case.case} {name} {mean:.2%}, {size:,} parameters"
@@ -315,7 +306,7 @@ def _published(results: Path, cases: Sequence[Case]) -> list[Published]:
             ours=values.get((one.get("case", ""), one.get("name", "")), ""),
             source=one["source"],
         )
-        for one in store.read_published(results)
+        for one in read_published(results)
     ]
 
 
@@ -341,12 +332,12 @@ def _changes(
     return told
 
 
-def _signed(change: float | None) -> str:
-    return "" if change is None else f"{change:+.1%}"
+def _percent(change: float | None, *, sign: bool = False) -> str:
+    return "" if change is None else units.percent(change, sign=sign)
 
 
 def _markdown(
-    run: store.LastRun,
+    run: LastRun,
     cases: Sequence[Case],
     found: Sequence[tuple[str, verdict.Finding]],
 ) -> str:

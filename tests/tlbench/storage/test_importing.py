@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tlbench import history, importing
+from tlbench.storage import history, importing
 
 SAVED = {
     "machine_info": {

@@ -7,8 +7,16 @@ pytest.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from tlbench.record import Metric, Timing
-from tlbench.verdict import MACHINE, VERDICTS, Case, Comparison, Judgement, Verdict
+from tlbench import units
+from tlbench.record import Metric
+from tlbench.verdicts.verdict import (
+    MACHINE,
+    VERDICTS,
+    Case,
+    Comparison,
+    Judgement,
+    Verdict,
+)
 
 HEADINGS = ("case", "exact", "metrics", "median", "verdict")
 
@@ -60,7 +68,8 @@ def blind(cases: Sequence[Case]) -> Iterator[Line]:
         for one in case.judgements:
             seen = one.detectable
             if one.verdict == "pass" and seen is not None and seen > BLIND:
-                why = f"{one.name} varies so much that only {seen:.0%} could be seen"
+                size = units.percent(seen)
+                why = f"{one.name} varies so much that only {size} could be seen"
                 yield f"{case.case}: {why}", COLOURS["inconclusive"]
 
 
@@ -72,14 +81,6 @@ def count(cases: Sequence[Case]) -> str:
     word = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
     shift = any(case.case == MACHINE for case in cases)
     return f"{word}: {', '.join(counts)}" + ("; machine_shift" if shift else "")
-
-
-def seconds(value: float) -> str:
-    """Return a duration with its unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if value >= size:
-            return f"{value / size:.3f} {unit}"
-    return f"{value / 1e-6:.3f} us"
 
 
 def _cells(case: Case) -> tuple[list[str], ...]:
@@ -94,11 +95,11 @@ def _cells(case: Case) -> tuple[list[str], ...]:
         for name, entries in record.metrics.items()
     ]
     figures = [
-        f"{name} {_timing(timing)}{seen.get(name, '')}"
+        f"{name} {units.seconds(timing.median)}{seen.get(name, '')}"
         for name, timing in record.timings.items()
     ]
     figures += [
-        f"{name} {nbytes / 1e6:.4g} MB{seen.get(name, '')}"
+        f"{name} {units.megabytes(nbytes)}{seen.get(name, '')}"
         for name, nbytes in record.memory.items()
     ]
     return [case.case], _counts(case.comparison), metrics, figures, verdicts
@@ -128,15 +129,11 @@ def _metric(entries: Sequence[Metric]) -> str:
     return text if metric.n is None else f"{text} n={metric.n}"
 
 
-def _timing(timing: Timing) -> str:
-    return seconds(timing.median)
-
-
 def _seen(judgement: Judgement) -> str:
     """Return by how much a figure changed, and what change would have been seen."""
     if judgement.change is None:
         return ""
-    told = f" {judgement.change:+.1%}"
+    told = f" {units.percent(judgement.change, sign=True)}"
     if judgement.detectable is not None:
-        told += f" (sees {judgement.detectable:.1%})"
+        told += f" (sees {units.percent(judgement.detectable)})"
     return told

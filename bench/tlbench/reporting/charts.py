@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tlbench import units
+
 WIDTH, HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 26
 _MARKED = 40
@@ -20,7 +22,7 @@ class Point:
     """One value of a trend.
 
     Attributes:
-        value: in the unit of the chart.
+        value: in seconds, bytes or as it is: in the unit of the chart.
         words: what is shown where one points at it.
         verdict: of the case in that run; marks the point.
     """
@@ -99,7 +101,7 @@ def shares(
         x = 12.0
         for name, value in parts:
             width = (WIDTH - 24) * value / total
-            words = escape(f"{name} {value:.4g} s")
+            words = escape(f"{name} {units.seconds(value)}")
             drawn.append(
                 f'<rect class="part p{names.index(name) % 8}" x="{_n(x)}" y="{y + 20}" '
                 f'width="{_n(width)}" height="{bar - 4}"><title>{words}</title></rect>'
@@ -142,7 +144,7 @@ def _axis(low: float, high: float, unit: str) -> str:
     parts = []
     for value in (low, (low + high) / 2, high):
         y = _n(_y(value, low, high))
-        label = escape(f"{value:.4g} {unit}".strip())
+        label = escape(units.figure(value, unit))
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
             f'<text class="end" x="{_LEFT - 4}" y="{y}" dy="4">{label}</text>'

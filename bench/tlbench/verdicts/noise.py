@@ -82,7 +82,7 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Night:
+class RunComparison:
     """The accepted runs of all series, and what one night's values say beside them.
 
     Attributes:
@@ -124,9 +124,9 @@ def quantile(probability: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, probability))
 
 
-def night(
+def compare_run(
     accepted: Mapping[str, Runs], values: Mapping[str, float], *, shared: bool = True
-) -> Night:
+) -> RunComparison:
     """Compare the values of one night with the accepted runs.
 
     Args:
@@ -156,7 +156,7 @@ def night(
     variance = 0.0
     if shared and len(shifts) >= FEWEST_SERIES:
         variance = math.pi / 2 * statistics.median(typical) / len(typical)
-    return Night(
+    return RunComparison(
         expectations=expectations,
         shifts={series: shift - mode for series, shift in shifts.items()},
         common_mode=mode,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench.history import Entry, rounded
 from tlbench.machine import Identity, machine_id
-from tlbench.record import CaseRecord, Recorder
+from tlbench.record import CaseRecord
+from tlbench.recorder import Recorder
+from tlbench.storage.history import Entry, rounded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What people read: the table in the terminal, the page and the Markdown summary."""

@@ -1,0 +1,364 @@
+"""A session: gathers what its cases recorded, judges it, and writes what is kept.
+
+Owns the bookkeeping between pytest's hooks: which baseline cases the session should
+have met, what travels between the processes of pytest-xdist, when suspects are run
+again, and what is written and printed at the end. It knows no pytest: `plugin` calls it
+from the hooks, and turns its errors into pytest's.
+"""
+
+import json
+import platform
+import secrets
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tlbench import baseline, confirmation, machine
+from tlbench.record import CaseRecord
+from tlbench.reporting import report, summary
+from tlbench.storage import history
+from tlbench.storage.baselines import (
+    Baselines,
+    accepted_json,
+    accepted_path,
+    parse_accepted,
+    read_accepted,
+)
+from tlbench.storage.last_run import LastRun, last_run_path, write_run
+from tlbench.storage.machines import write_machine
+from tlbench.verdicts import verdict
+from tlbench.verdicts.exact import differences
+from tlbench.verdicts.figures import Accepted, Figures
+from tlbench.verdicts.judge import judge, suspects
+
+Ending: TypeAlias = Literal["passed", "findings", "unwritten"]
+"""How a session ends: nothing the gate minds, findings, results that are lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a session was asked for.
+
+    Attributes:
+        root: the rootdir, which the names of cases are relative to.
+        results: the folder of the baselines.
+        folder: the same, as it is written on the command line of `tlbench`.
+        takes_all: whether every case that uses the fixture `benchmark` is recorded.
+        gate: whether a finding fails the session.
+        save: whether the run is appended to the history of the machine.
+        confirm: how often a suspect is run again.
+        report: the folder of the report, None for no report.
+        records: where a fresh process leaves its records, instead of a verdict.
+        again: further words for pytest when a case of this session is run again.
+    """
+
+    root: Path
+    results: Path
+    folder: str = "results"
+    takes_all: bool = False
+    gate: bool = False
+    save: bool = False
+    confirm: int = 0
+    report: Path | None = None
+    records: Path | None = None
+    again: tuple[str, ...] = ()
+
+    @property
+    def remedy(self) -> str:
+        """The command that accepts a change that is meant."""
+        words = "tlbench accept --reason TEXT"
+        if self.folder == "results":
+            return words
+        return f"{words} --results {shlex.quote(self.folder)}"
+
+
+class Session:
+    """Gathers what the cases of one session recorded, and judges it.
+
+    With pytest-xdist there is one in each worker, which judges exact values and says
+    which cases it collected, and one in the controlling process, which does the rest.
+
+    Args:
+        options: what was asked for.
+        identity: gives what the suites know of the machine, asked at most once.
+        versions: of the programs that run the session, by name.
+        say: prints a sentence while the session runs.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        identity: Callable[[], Mapping[str, Any]],
+        versions: Mapping[str, str],
+        say: confirmation.Say,
+    ) -> None:
+        self.options = options
+        self._identity = identity
+        self._versions = versions
+        self._say = say
+        self._baselines: Baselines | None = None
+        # What exact values and costs are compared with, and what figures are too.
+        self._accepted = Accepted()
+        self.collected_files: set[str] = set()
+        self.skipped_files: set[str] = set()
+        self.collected_cases: set[str] = set()
+        # Baseline cases that the session should have met, and those it proved gone.
+        self._chosen: set[str] = set()
+        self._gone: set[str] = set()
+        self._records: dict[str, CaseRecord] = {}
+        self._failed: set[str] = set()
+        self._cases: Sequence[verdict.Case] = ()
+        self._notes: list[str] = []
+        self._context: machine.Context = {}
+
+    # What is compared with
+
+    def load(self) -> None:
+        """Read the baselines, once.
+
+        Raises:
+            ValueError: a file is damaged or of a newer schema.
+            OSError: a file cannot be read.
+        """
+        if self._baselines is None:
+            self._baselines = read_accepted(self.options.results)
+            self._accepted = baseline.gather(
+                self.options.results, self._here, self._baselines
+            )
+            self._context = machine.context(ask=self._ask)
+
+    def load_parcel(self, parcel: str) -> None:
+        """Take the baselines from the controlling process, once."""
+        if self._baselines is None:
+            data = json.loads(parcel)
+            content = json.dumps(data["accepted"]).encode()
+            path = accepted_path(self.options.results)
+            self._baselines = parse_accepted(content, path)
+            self._accepted = replace(
+                baseline.judged(self._baselines, data["versions"]),
+                figures={case: Figures(version="") for case in data["figures"]},
+            )
+
+    def parcel(self) -> str:
+        """Return what the workers of pytest-xdist need of the baselines, as JSON."""
+        accepted = accepted_json(self._baselines or Baselines())
+        return json.dumps(
+            {
+                "accepted": json.loads(accepted),
+                "figures": sorted(self._accepted.figures),
+                "versions": self._accepted.versions,
+            }
+        )
+
+    def has_baseline(self, case: str) -> bool:
+        """Tell whether anything was accepted of a case."""
+        return case in self._accepted.cases
+
+    @cached_property
+    def _ask(self) -> machine.Query | None:
+        return machine.nvidia_smi()
+
+    @cached_property
+    def _here(self) -> baseline.Machine:
+        """The machine, with what the suites know of it."""
+        return baseline.Machine.of(machine.identity(self._identity(), ask=self._ask))
+
+    # Collecting: which baseline cases should this session meet?
+
+    def take_inventory(
+        self, chosen: Iterable[str], *, searched: Sequence[Path], narrowed: bool
+    ) -> None:
+        """Compare the collected cases with those that have a baseline.
+
+        Args:
+            chosen: the cases that will run.
+            searched: the files and folders that were asked for.
+            narrowed: whether files may have been collected in part only.
+        """
+        known = self._accepted.cases
+        self._chosen = known & set(chosen)
+        self._chosen |= {case for case in known if _file(case) in self.skipped_files}
+        if not narrowed:
+            self._gone = {case for case in known if self._is_gone(case, searched)}
+
+    def _is_gone(self, case: str, searched: Sequence[Path]) -> bool:
+        """Tell whether the session looked through the case's file and did not find it.
+
+        pytest reports a file as collected when it collects all of it, not when a node
+        id on the command line narrows it to some cases.
+        """
+        if case in self.collected_cases:
+            return False
+        if _file(case) in self.collected_files:
+            return True
+        path = (self.options.root / _file(case)).resolve()
+        return any(one in path.parents for one in searched) and not path.exists()
+
+    def inventory(self) -> str:
+        """Return what a worker found out while collecting, as JSON."""
+        found = {"chosen": sorted(self._chosen), "gone": sorted(self._gone)}
+        return json.dumps(found)
+
+    def add_inventory(self, inventory: str) -> None:
+        """Add what a worker found out while collecting."""
+        found = json.loads(inventory)
+        self._chosen.update(found["chosen"])
+        self._gone.update(found["gone"])
+
+    # Running: exact values are judged at the end of each case.
+
+    def differences(self, record: CaseRecord) -> tuple[str, ...]:
+        """Say which exact values and costs of a case differ from its baseline."""
+        costs = self._accepted.costs.get(record.case, {}).get(self._accepted.versions)
+        return (
+            *differences(record.exact, self._accepted.exact.get(record.case)),
+            *differences(record.costs, costs),
+        )
+
+    def begin(self, node: str) -> None:
+        """Begin another attempt at a case."""
+        self._failed.discard(node)
+
+    def take(self, node: str, record: CaseRecord) -> None:
+        """Keep a record; of an attempt that failed in any phase it stays a failure."""
+        if record.outcome == "failed":
+            self._failed.add(node)
+        if node in self._failed:
+            record = replace(record, outcome="failed")
+        self._records[record.case] = record
+
+    # Ending: judge, run suspects again, write, print.
+
+    def finish(self) -> Ending:
+        """Judge and write what the cases left."""
+        if self.options.records:
+            write_run(self.options.records, self._run())
+            return "passed"
+        if not (self._records or self._gone or self._chosen):
+            return "passed"
+        self._cases = self._judge()
+        try:
+            self._write()
+        except (OSError, ValueError) as error:
+            self._notes.append(f"the results could not be written: {error}")
+            return "unwritten"
+        return "findings" if self.options.gate and self._has_findings else "passed"
+
+    def lines(self) -> Iterator[summary.Line]:
+        """Yield the lines of the section `tlbench` at the end of the session."""
+        if self._cases:
+            yield from summary.table(self._cases)
+            found = [*summary.findings(self._cases), *summary.blind(self._cases)]
+            if found:
+                yield "", {}
+            yield from found
+            yield summary.count(self._cases), {}
+            if self._has_findings:
+                yield f"to accept: {self.options.remedy}", {}
+                if self.options.gate:
+                    yield "--tl-gate: a finding fails the session", {}
+        for note in self._notes:
+            yield note, {"bold": True}
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether anything was judged."""
+        return bool(self._cases)
+
+    @property
+    def _has_findings(self) -> bool:
+        return any(
+            verdict.is_finding(finding.verdict)
+            for case in self._cases
+            for finding in case.findings
+        )
+
+    def _judge(self) -> Sequence[verdict.Case]:
+        cases = judge(self._records, self._accepted)
+        suspected = suspects(cases)
+        if suspected and self.options.confirm:
+            again = confirmation.run_again(
+                suspected,
+                times=self.options.confirm,
+                folder=self.options.root,
+                options=self.options.again,
+                say=self._say,
+            )
+            cases = judge(self._records, self._accepted, again)
+        missing = [
+            verdict.absent(case, "the case did not run")
+            for case in self._chosen - set(self._records)
+        ]
+        missing += [
+            verdict.absent(case, f"its file has no such case{self._renamed(case)}")
+            for case in self._gone
+        ]
+        return sorted([*cases, *missing], key=lambda case: case.case)
+
+    def _renamed(self, gone: str) -> str:
+        """Say which new case left the same values as one that is gone, if one did."""
+        exact = self._accepted.exact.get(gone)
+        alike = [
+            case
+            for case, record in self._records.items()
+            if exact and not self.has_baseline(case) and record.exact == exact
+        ]
+        if len(alike) != 1:
+            return ""
+        words = f"--alias {shlex.quote(gone)} {shlex.quote(alike[0])}"
+        return f"; if it was renamed: {self.options.remedy} {words}"
+
+    def _write(self) -> None:
+        run, results = self._run(), self.options.results
+        if self._records or self._gone:
+            write_run(last_run_path(results), run)
+        if self.options.save:
+            write_machine(results, self._here.name, self._here.identity)
+            path = history.history_path(results, self._here.name)
+            history.append(path, self._entries(run))
+        if self.options.report:
+            page = report.write(results, self.options.report)
+            self._notes.append(f"the report: {page}")
+
+    def _entries(self, run: LastRun) -> list[history.Entry]:
+        commit = machine.commit(self.options.root)
+        return [
+            history.Entry(
+                run=run.run,
+                when=run.when,
+                record=history.rounded(case.record),
+                verdict=case.verdict,
+                structure=history.structure_of(case.record),
+                commit=commit,
+                context=self._context,
+            )
+            for case in self._cases
+            if case.record is not None
+        ]
+
+    def _run(self) -> LastRun:
+        now = datetime.now(UTC)
+        return LastRun(
+            when=now.isoformat(timespec="seconds"),
+            versions={
+                "python": platform.python_version(),
+                **self._versions,
+                **machine.own_versions(),
+                **self._here.identity["frameworks"],
+            },
+            cases=self._records,
+            gone=tuple(sorted(self._gone)),
+            run=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+            machine=self._here.name,
+            frameworks=self._here.versions,
+            verdicts={case.case: verdict.to_json(case) for case in self._cases},
+        )
+
+
+def _file(case: str) -> str:
+    return case.partition("::")[0]

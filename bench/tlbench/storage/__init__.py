@@ -1,0 +1,1 @@
+"""The files under `results/`: their paths, their JSON, and writing them whole."""

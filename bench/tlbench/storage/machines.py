@@ -1,0 +1,41 @@
+"""The identities of the machines that have a folder under `results/`.
+
+Owns `results/<machine>/machine.json`. What an identity holds is in `machine`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlbench.machine import Identity
+from tlbench.record import SCHEMA
+from tlbench.storage import documents
+
+
+def machine_path(results: Path, machine: str) -> Path:
+    """Give the file of a machine's identity."""
+    return results / machine / "machine.json"
+
+
+def read_machines(results: Path) -> dict[str, Identity]:
+    """Read the identities of all machines that have a folder, by name.
+
+    Raises:
+        ValueError: a file is damaged or of a newer schema.
+    """
+
+    def identity(document: Mapping[str, Any]) -> Identity:
+        return dict(document["identity"])
+
+    return {
+        path.parent.name: documents.parse(path.read_bytes(), path, identity)
+        for path in sorted(results.glob("*/machine.json"))
+    }
+
+
+def write_machine(results: Path, machine: str, identity: Identity) -> None:
+    """Write a machine's identity, unless it stands there."""
+    path = machine_path(results, machine)
+    if not path.exists():
+        document = {"schema": SCHEMA, "identity": identity}
+        documents.write_text(path, documents.encode(document))

@@ -1,0 +1,28 @@
+"""Figures that others published, in `results/any/published.json`.
+
+They are shown next to ours in the report, and never judge anything.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlbench.storage import documents
+
+
+def read_published(results: Path) -> list[dict[str, str]]:
+    """Read the figures that others published; a missing file holds none.
+
+    Raises:
+        ValueError: the file is damaged or of a newer schema.
+    """
+    return documents.read(results / "any" / "published.json", _figures) or []
+
+
+def _figures(document: Mapping[str, Any]) -> list[dict[str, str]]:
+    figures: list[Mapping[str, Any]] = document["figures"]
+    found = [{key: documents.text(x) for key, x in one.items()} for one in figures]
+    for one in found:
+        for name in ("work", "figure", "value", "source"):
+            one[name]  # a figure without its source is damaged
+    return found

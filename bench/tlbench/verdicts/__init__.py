@@ -1,0 +1,1 @@
+"""Verdicts: pure functions from recorded and accepted values to verdicts."""

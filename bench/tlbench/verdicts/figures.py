@@ -1,0 +1,135 @@
+"""Figures: what a run is compared with, and the series and proportions of a record.
+
+Owns the values that the judges share, and the reasons why the figures of a record
+cannot be compared at all. What noise can do to a figure is in `noise`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tlbench import units
+from tlbench.record import Better, CaseRecord, Exact, Metric
+from tlbench.verdicts import noise
+from tlbench.verdicts.verdict import Verdict
+
+SeedValue: TypeAlias = tuple[str, float, int]
+"""A proportion of an accepted run: its seed or run, its value, its samples."""
+
+Costs: TypeAlias = Mapping[str, Mapping[str, Exact]]
+"""The accepted costs of a case, by the versions of the frameworks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The accepted figures of one case on one machine.
+
+    Attributes:
+        version: of the case.
+        series: by name, the value in each accepted run, in natural units.
+        metrics: by name, the proportions of the accepted runs.
+        anchor: as `series`, of the oldest runs accepted at this level.
+        units: by name, "s" or "bytes" of those series that have one.
+    """
+
+    version: str
+    series: Mapping[str, noise.Runs] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[SeedValue]] = field(default_factory=dict)
+    anchor: Mapping[str, noise.Runs] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name there is a figure for."""
+        return (*self.series, *self.metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """All that a run is compared with.
+
+    Attributes:
+        exact: by case, the accepted exact values.
+        costs: by case, the accepted costs.
+        figures: by case, the accepted figures of this machine.
+        versions: of the installed frameworks, as costs are accepted under.
+        elsewhere: how the nearest machine with figures differs, where this one has
+            none.
+    """
+
+    exact: Mapping[str, Mapping[str, Exact]] = field(default_factory=dict)
+    costs: Mapping[str, Costs] = field(default_factory=dict)
+    figures: Mapping[str, Figures] = field(default_factory=dict)
+    versions: str = "no framework"
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> set[str]:
+        """Every case that has a baseline."""
+        return {*self.exact, *self.costs, *self.figures}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One figure of one case in one run.
+
+    Attributes:
+        value: in natural units.
+        unit: "s", "bytes" or nothing.
+        better: which change is an improvement; None where none is.
+        shared: whether a slower machine moves it too.
+    """
+
+    value: float
+    unit: str = ""
+    better: Better | None = "lower"
+    shared: bool = False
+
+    def __str__(self) -> str:
+        return units.figure(self.value, self.unit)
+
+
+def series_of(record: CaseRecord) -> dict[str, Series]:
+    """Return the series of a record: its timings, memory and plain values."""
+    found = {
+        name: Series(value=timing.median, unit="s", shared=True)
+        for name, timing in record.timings.items()
+    }
+    found |= {
+        name: Series(value=float(nbytes), unit="bytes")
+        for name, nbytes in record.memory.items()
+    }
+    for name, entries in record.metrics.items():
+        if any(entry.correct is None for entry in entries):
+            value = sum(entry.value for entry in entries) / len(entries)
+            found[name] = Series(value=value, better=entries[0].better)
+    return found
+
+
+def proportions_of(record: CaseRecord) -> dict[str, tuple[Metric, ...]]:
+    """Return the metrics of a record that are proportions."""
+    return {
+        name: entries
+        for name, entries in record.metrics.items()
+        if all(entry.correct is not None for entry in entries)
+    }
+
+
+def worsening(better: Better | None, change: float) -> float:
+    """Return a change with its sign turned so that positive is worse."""
+    if better is None:
+        return abs(change)
+    return -change if better == "higher" else change
+
+
+def no_figures(record: CaseRecord, accepted: Accepted) -> tuple[Verdict, str] | None:
+    """Return the verdict and the reason if no figure of a record can be compared."""
+    figures = accepted.figures.get(record.case)
+    if figures is None and not accepted.figures and accepted.elsewhere:
+        told = "; ".join(accepted.elsewhere)
+        return "not_comparable", f"the baseline is of another machine: {told}"
+    if figures is None:
+        return "missing", "no baseline for this machine"
+    if figures.version != record.version:
+        return "not_comparable", "the case changed since its figures were accepted"
+    return None

@@ -1,0 +1,72 @@
+"""The verdict on every figure of a run, with the sentence that explains it.
+
+Pure functions on records and accepted baselines. Exact values and costs are compared
+for equality (`exact`); timings, memory and other values by the limits of their accepted
+runs (`series`); proportions by their seeds (`proportions`). Nothing that is missing,
+failed or not comparable reads as a pass.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tlbench.record import CaseRecord
+from tlbench.verdicts.exact import structural, whole_comparison
+from tlbench.verdicts.figures import Accepted
+from tlbench.verdicts.proportions import judge_proportions
+from tlbench.verdicts.series import judge_series
+from tlbench.verdicts.verdict import Case, Finding, Judgement
+
+
+def judge(
+    records: Mapping[str, CaseRecord],
+    accepted: Accepted,
+    again: Mapping[str, Sequence[CaseRecord]] | None = None,
+) -> tuple[Case, ...]:
+    """Judge what the cases of a run left.
+
+    Args:
+        records: by case, what it left.
+        accepted: what to compare with.
+        again: by case, what fresh runs left of the cases whose series were suspects;
+            None where nothing is run again.
+
+    Returns:
+        The cases, sorted; after them the machine, if it shifted.
+    """
+    found = {
+        case: list(structural(record, accepted)) for case, record in records.items()
+    }
+    timed = {
+        case: record
+        for case, record in records.items()
+        if record.outcome == "passed"
+        and not any(f.verdict == "regression" for f in found[case])
+    }
+    judgements, shift = judge_series(timed, accepted, again)
+    judgements += judge_proportions(timed, accepted)
+    by_case: dict[str, list[Judgement]] = {}
+    for judgement in judgements:
+        by_case.setdefault(judgement.case, []).append(judgement)
+    cases = [
+        Case(
+            case=case,
+            findings=(*found[case], *_findings(by_case.get(case, ()))),
+            judgements=tuple(by_case.get(case, ())),
+            comparison=whole_comparison(record, accepted),
+            record=record,
+        )
+        for case, record in sorted(records.items())
+    ]
+    return (*cases, *shift)
+
+
+def suspects(cases: Iterable[Case]) -> tuple[str, ...]:
+    """Return the cases to run again in fresh processes before they are judged."""
+    return tuple(case.case for case in cases if any(x.suspect for x in case.judgements))
+
+
+def _findings(judgements: Iterable[Judgement]) -> Iterator[Finding]:
+    """Yield what judgements say beside `pass`, the same sentence once."""
+    said = dict.fromkeys(
+        Finding(x.verdict, x.why) for x in judgements if x.verdict != "pass"
+    )
+    yield from said

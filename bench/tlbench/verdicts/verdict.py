@@ -1,0 +1,152 @@
+"""Verdicts as values: on a figure, on a case, and why.
+
+Owns the seven words, their order of gravity, and the JSON form of a verdict. How one is
+reached is in `judge` and the modules it calls.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from tlbench.record import CaseRecord
+
+Verdict: TypeAlias = Literal[
+    "regression",
+    "missing",
+    "not_comparable",
+    "inconclusive",
+    "machine_shift",
+    "improvement",
+    "pass",
+]
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""The gravest first."""
+
+MACHINE = "(machine)"
+"""Stands in the place of a case where a verdict is on the machine."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason why a case does not pass."""
+
+    verdict: Verdict
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.why}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What became of one series.
+
+    Attributes:
+        case: whose it is.
+        name: of the series.
+        verdict: on it.
+        why: the sentence.
+        change: against the accepted runs, as a fraction or as a difference; None
+            where there is nothing to compare with.
+        detectable: the smallest change that would have been seen; None likewise.
+        suspect: whether it should be run again before it is judged.
+    """
+
+    case: str
+    name: str
+    verdict: Verdict
+    why: str
+    change: float | None = None
+    detectable: float | None = None
+    suspect: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The names of a case's exact values, by how they compare with accepted ones."""
+
+    equal: tuple[str, ...]
+    differing: tuple[str, ...]
+    new: tuple[str, ...]  # recorded, without a baseline
+    lost: tuple[str, ...]  # in the baseline, not recorded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """The verdict on one case.
+
+    Attributes:
+        case: which.
+        findings: why it does not pass, if it does not; improvements too.
+        judgements: of its series, by name.
+        comparison: of its exact values and costs.
+        record: what it left; None if it left nothing.
+    """
+
+    case: str
+    findings: tuple[Finding, ...]
+    judgements: tuple[Judgement, ...] = ()
+    comparison: Comparison | None = None
+    record: CaseRecord | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gravest verdict of the findings; without any it is `pass`."""
+        return gravest(finding.verdict for finding in self.findings)
+
+
+def gravest(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the gravest of some verdicts; of none it is `pass`."""
+    return min(verdicts, key=VERDICTS.index, default="pass")
+
+
+def is_finding(verdict: Verdict) -> bool:
+    """Tell whether a verdict makes a gated session fail."""
+    return verdict not in {"pass", "improvement"}
+
+
+def absent(case: str, why: str) -> Case:
+    """Return the verdict on a case with a baseline that left no record."""
+    return Case(case=case, findings=(Finding("missing", why),))
+
+
+def to_json(case: Case) -> dict[str, Any]:
+    """Give the JSON form of a verdict, without the record it is on."""
+    return {
+        "findings": [[finding.verdict, finding.why] for finding in case.findings],
+        "judgements": [
+            {key: value for key, value in vars(x).items() if key not in _LEFT_OUT}
+            for x in case.judgements
+        ],
+        "comparison": case.comparison and vars(case.comparison),
+    }
+
+
+def from_json(case: str, data: Mapping[str, Any], record: CaseRecord | None) -> Case:
+    """Read a verdict from its JSON form.
+
+    Raises:
+        KeyError, TypeError, ValueError: the data do not have that form.
+    """
+    comparison = data["comparison"]
+    return Case(
+        case=case,
+        findings=tuple(Finding(_verdict(word), why) for word, why in data["findings"]),
+        judgements=tuple(
+            Judgement(case=case, **{**x, "verdict": _verdict(x["verdict"])})
+            for x in data["judgements"]
+        ),
+        comparison=comparison
+        and Comparison(**{k: tuple(v) for k, v in comparison.items()}),
+        record=record,
+    )
+
+
+_LEFT_OUT = {"case", "suspect"}
+
+
+def _verdict(word: Any) -> Verdict:
+    if word not in VERDICTS:
+        raise ValueError(f"{word!r} is no verdict")
+    return VERDICTS[VERDICTS.index(word)]
