@@ -1,4 +1,4 @@
-"""Commands: the short ones of `tlcore`, each a few lines around a function.
+"""Commands: the short commands of `tlcore`, each a few lines around one function.
 
 Owns their arguments and what they print. They are registered in `main`.
 """
@@ -14,7 +14,7 @@ from tlcore.cli import tables
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backbones(as_json: bool) -> None:
-    """List the catalogue: counts without top, and what images each one wants."""
+    """List the catalogue: counts without top, image sizes, input contracts."""
     from tlcore.backbones.catalogue import CATALOGUE
 
     rows = [
@@ -83,7 +83,8 @@ def sample_images(
 def fetch(archive: str, directory: Path, sha256: str | None) -> None:
     """Download and unpack an ARCHIVE of images into DIRECTORY.
 
-    ARCHIVE is a name the tutorials use (a wrong one lists them), an address or a file.
+    ARCHIVE is a name that the tutorials use, an address or a file. An unknown name
+    lists the known ones.
     """
     from tlcore.data import archives
 
@@ -105,7 +106,10 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--backbone", help="A name of the catalogue.  [efficientnet_b0]")
 @click.option("--weights", help='"imagenet" (the default) or a file.')
 @click.option(
-    "--run", "run_path", type=click.Path(path_type=Path), help="A run's model instead."
+    "--run",
+    "run_path",
+    type=click.Path(path_type=Path),
+    help="The model of a run instead.",
 )
 @click.option("--top", default=5, show_default=True, help="How many classes to print.")
 @click.option(
@@ -123,7 +127,7 @@ def predict(
     labels: Path | None,
     as_json: bool,
 ) -> None:
-    """Print what IMAGES show, by a backbone as it is or by a run's model."""
+    """Classify IMAGES, with a backbone as it is or with the model of a run."""
     from tlcore.runs.prediction import load_predictor, load_run_predictor
 
     if run_path is None:
@@ -155,7 +159,7 @@ def cache() -> None:
 
 
 _FOLDER = click.option(
-    "--folder", type=click.Path(path_type=Path), help="Another cache than your own."
+    "--folder", type=click.Path(path_type=Path), help="A cache other than your own."
 )
 
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @click.argument("questions", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(questions: tuple[str, ...], as_json: bool) -> None:
-    """Ask whether the installed stack has known defects, and print what to write.
+    """Check the installed stack for known defects, and print what to write.
 
-    QUESTIONS are ids such as A4; without any, all are asked. Small models are trained,
-    for seconds. The exit code is 0 whatever is found: "affected" is a property of what
-    is installed, and no failure of this command.
+    QUESTIONS are ids such as A4; by default all are asked. Small models are trained for
+    some seconds. The exit code is 0 whatever is found: "affected" describes what is
+    installed; it is not a failure of this command.
     """
     from rich.console import Console
 
@@ -55,7 +55,7 @@ def doctor(questions: tuple[str, ...], as_json: bool) -> None:
 
 
 def _show_finding(finding: "Finding") -> None:
-    """Print the answer on one line; below, where affected, what is and can be done."""
+    """Print the answer; where affected, what is done here and what to write."""
     colours = {"affected": "yellow", "not affected": "green", "cannot tell": "magenta"}
     probe = finding.probe
     word = click.style(finding.status, colours[finding.status])
@@ -75,9 +75,9 @@ def _show_finding(finding: "Finding") -> None:
 
 
 def _folded(text: str, *, indent: int) -> list[str]:
-    """Fold text to a terminal, where it is indented; a pipe has no width."""
+    """Return text folded to the width of the terminal; a pipe is not folded."""
     if not sys.stdout.isatty():
         return [text]
-    # The last column stays free, where some terminals wrap.
+    # The last column stays free: some terminals wrap after writing into it.
     width = shutil.get_terminal_size().columns - indent - 1
     return textwrap.wrap(text, max(width, 30), break_long_words=False)

@@ -1,7 +1,7 @@
-"""The commands `tlcore experiments`: list, show, compare, delete and publish.
+"""Experiments: the commands `tlcore experiments list`, `show`, `compare` and so on.
 
-Owns their arguments and what they print; what they do is in `experiments`, `overview`
-and `publication`.
+Owns their arguments and what they print. What they do is in the wings `runs` and
+`publishing`.
 """
 
 import json
@@ -39,7 +39,7 @@ def experiments() -> None:
 @_OUT
 @_JSON
 def list_(out: Path, as_json: bool) -> None:
-    """List every run, the oldest first, damaged ones among them."""
+    """List every run, the oldest first, damaged ones included."""
     from tlcore.runs.collection import list_runs
 
     rows = list_runs(out)
@@ -59,7 +59,7 @@ def list_(out: Path, as_json: bool) -> None:
 @_OUT
 @_JSON
 def show(run: str, out: Path, as_json: bool) -> None:
-    """Print all that is known of RUN."""
+    """Print all that is known about RUN."""
     from tlcore.runs.collection import file_sizes, find_run
     from tlcore.runs.overview import overview
     from tlcore.runs.publications import publications
@@ -114,7 +114,7 @@ def delete(runs: tuple[str, ...], out: Path, yes: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise ValueError(
-                "Deleting must be confirmed. Received: no terminal to ask at, and no "
+                "Deleting must be confirmed. Received: no terminal to ask on, and no "
                 "--yes. Nothing was deleted; add --yes."
             )
         many = f"these {len(removals)} runs" if len(removals) > 1 else "this run"
@@ -147,10 +147,10 @@ def publish(
     to: Path | None,
     as_json: bool,
 ) -> None:
-    """Write RUNS, by default all, as one page to hand to anyone.
+    """Write RUNS, by default all, as one page that can be given to anyone.
 
-    Beside it comes a folder for TensorBoard. While a run of it is still running, the
-    page is written again whenever the run has changed, until Ctrl-C.
+    A folder for TensorBoard is written next to it. While one of the runs goes on, the
+    page is written again whenever that run has changed, until Ctrl-C.
     """
     from tlcore.publishing import publication
 

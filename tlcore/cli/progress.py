@@ -13,7 +13,7 @@ from tlcore.progress import PassBar, new_bars
 
 
 class LastingConsole(Console):
-    """A console whose reader may go away; rich would end the program, run and all."""
+    """A console that survives a closed pipe; rich would exit, and end the run."""
 
     def on_broken_pipe(self) -> None:
         """Say nothing from now on."""
@@ -21,7 +21,7 @@ class LastingConsole(Console):
 
 
 class Progress:
-    """Shows lines and epochs; a context manager, so that the terminal is left clean.
+    """Shows lines and epochs. A context manager, so that the terminal is restored.
 
     Attributes:
         features: shows how far a pass through frozen layers is.
@@ -77,7 +77,8 @@ class Progress:
             on_epoch_begin=on_epoch_begin,
             on_epoch_end=on_epoch_end,
             on_train_end=on_train_end,
-            # Without a bar to move, Keras may run ahead of the device.
+            # Any callback for batches makes Keras wait for the device after each step;
+            # without a bar there is no need to.
             **(on_batch if self._console.is_terminal else {}),
         )
         return [shown]

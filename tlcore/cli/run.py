@@ -52,9 +52,11 @@ from tlcore.cli.signals import Signals
     show_default=True,
     help='Where outputs of frozen layers are kept: "auto", "off" or a folder.',
 )
-@click.option("--views", type=int, help="Views of each image; else augment anew.")
+@click.option(
+    "--views", type=int, help="Views of each image; default: a new one every epoch."
+)
 @click.option("--workers", default=1, show_default=True, help="Processes per pass.")
-@click.option("--skip-bad", is_flag=True, help="Go on without unreadable images.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
 @click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
@@ -118,7 +120,7 @@ def run(
 
 
 def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
-    """Return what --handle changes of a recipe."""
+    """Return what --handle changes in a recipe."""
     if handle is None:
         return {}
     from tlcore.hub.handles import absolute
@@ -133,7 +135,7 @@ def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
 
 @contextmanager
 def _board(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Show a folder of runs in TensorBoard, and say where, then how to look again."""
+    """Show a folder of runs in TensorBoard; say where, and how to open it later."""
     from tlcore.cli.tensorboard import local_board
 
     with local_board(out) as address:
@@ -142,7 +144,7 @@ def _board(out: Path, say: Callable[[str], None]) -> Iterator[None]:
             yield
         finally:
             again = f"tensorboard --logdir {shlex.quote(str(out))}"
-            say(f"TensorBoard ends with the run; to look again: {again}")
+            say(f"TensorBoard ends with the run; to open it again: {again}")
 
 
 def _progress() -> Any:

@@ -1,7 +1,7 @@
 """Tables: rows on a terminal.
 
-Owns how rows of named cells are printed: as a table where it fits, else row by row, or
-as JSON; and what a comparison of runs shows of each. It knows no command.
+Owns how rows of named cells are printed (a table where it fits, else row by row, or
+JSON) and which columns a comparison of runs shows. It knows no command.
 """
 
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _UNLIMITED = 10_000
-"""Columns, more than any table has."""
+"""A width in characters that no table reaches, to measure how wide one would be."""
 
 
 def show(rows: Rows, *, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def show(rows: Rows, *, as_json: bool) -> None:
 
 
 def show_comparison(rows: Rows, *, as_json: bool = False) -> None:
-    """Print what `compare_runs` returned."""
+    """Print the rows of `compare_runs`."""
     show(rows if as_json else [_compared(row) for row in rows], as_json=as_json)
 
 
@@ -40,7 +40,8 @@ def print_rows(rows: Rows) -> None:
     """
     from rich.console import Console
 
-    # A file or a pipe has no width of its own: nothing is folded there.
+    # A file or a pipe has no width; rich would fold at 80 columns, and a script that
+    # reads the output would see broken lines.
     width = None if sys.stdout.isatty() else 240
     console = Console(width=width, highlight=False)
     table = _table(rows)
@@ -91,6 +92,6 @@ def _table(rows: Rows) -> "Table":
         justify: Literal["left", "right"] = "right" if name in right else "left"
         table.add_column(name, justify=justify, overflow="fold")
     for row in rows:
-        # As Text: a name in brackets is no markup.
+        # As Text, or rich would read a name in brackets as markup.
         table.add_row(*(Text(cell(row[name])) for name in names))
     return table

@@ -1,7 +1,7 @@
-"""The board: a local TensorBoard that lives as long as what it shows is made.
+"""TensorBoard: a local server that runs as long as the block that needs it.
 
-Owns its process: started on this machine alone, awaited, and ended however the program
-ends, killed or not. It knows a log folder, not what is in it.
+Owns its process: it listens on this machine only, is waited for until it answers, and
+ends with the program, however that ends. It knows a log folder, not what is in it.
 """
 
 import os
@@ -23,7 +23,7 @@ HOST, PORT = "127.0.0.1", 6006
 START_SECONDS = 60.0
 END_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
-_TOLD_LINES = 5
+_SHOWN_LINES = 5
 _ADDRESS = re.compile(rf"http://{re.escape(HOST)}:\d+/")
 
 
@@ -36,22 +36,24 @@ def local_board(
     sleep: Callable[[float], None] = time.sleep,
     command: Sequence[str] = (sys.executable, "-m", "tlcore.cli.tensorboard"),
 ) -> Iterator[str]:
-    """Start TensorBoard on a folder, give its address, and end it with the block.
+    """Start TensorBoard on a folder, give its address, and stop it after the block.
 
     Args:
-        log_dir: the folder of all logs; it may come later.
-        port: the port to listen at; another one where that is taken.
+        log_dir: the folder of all logs; it may be created later.
+        port: the port to listen on; if it is taken, a free one.
         clock: seconds from any origin.
         sleep: waits some seconds.
-        command: what is started, with the folder and the port behind it.
+        command: what is started; the folder and the port follow it.
 
     Raises:
-        OSError: TensorBoard did not start; with the last it said.
+        OSError: TensorBoard did not start; the message has its last lines.
     """
     chosen = port if _is_free(port) else _any_port()
-    # Appended to: its place for reading is also that for writing.
+    # In append mode, because both processes share one file position: reading must not
+    # move the place where the child writes next.
     with tempfile.TemporaryFile("a+b") as said:
-        # Of its own session, so that a Ctrl-C at the terminal is ours to answer.
+        # A session of its own: Ctrl-C goes to the whole foreground group of a terminal,
+        # and TensorBoard must outlive it until the run has ended.
         process = subprocess.Popen(  # noqa: S603 - our own program
             [*command, str(Path(log_dir).absolute()), str(chosen)],
             stdin=subprocess.PIPE,
@@ -92,10 +94,10 @@ def _text(said: IO[bytes]) -> str:
 
 def _why(code: int | None, text: str) -> str:
     how = f"not answered in {START_SECONDS:g} s" if code is None else f"ended ({code})"
-    last = " | ".join(text.strip().splitlines()[-_TOLD_LINES:]) or "nothing"
+    last = " | ".join(text.strip().splitlines()[-_SHOWN_LINES:]) or "nothing"
     return (
         f"TensorBoard must start before training does. Received: it has {how} and "
-        f"said: {last}. Run without --tensorboard, or mend what "
+        f"said: {last}. Run without --tensorboard, or fix what "
         "`python -m tensorboard.main --logdir runs` complains about."
     )
 
@@ -112,11 +114,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Be TensorBoard on LOGDIR at PORT, until ended or until the parent is gone."""
+    """Serve TensorBoard on LOGDIR and PORT until stopped or without a parent."""
     log_dir, port = arguments
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # TensorBoard asks for this module, and where it is there leaves TensorFlow alone:
-    # it starts in a second instead of eight, in an eighth of the memory.
+    # Where this module can be imported, TensorBoard uses its own stub of TensorFlow: it
+    # starts in one second instead of eight, with an eighth of the memory.
     sys.modules["tensorboard.compat.notf"] = ModuleType("tensorboard.compat.notf")
     from tensorboard.main import run_main
 
@@ -130,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the pipe that the parent holds is closed."""
+    """End this process when the parent closes its end of the pipe, or dies."""
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

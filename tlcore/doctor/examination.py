@@ -20,9 +20,9 @@ from tlcore.doctor.two_workers import TwoWorkers
 Status: TypeAlias = Literal["affected", "not affected", "cannot tell"]
 
 WORKER_SECONDS = 15.0
-"""How long the two workers may take among all questions."""
+"""How long the two workers may take when all questions are asked."""
 PATIENT_WORKER_SECONDS = 120.0
-"""How long they may take where theirs was asked for by its id."""
+"""How long they may take when their question was asked by its id."""
 
 _DISTRIBUTIONS = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu"),
@@ -31,7 +31,7 @@ _DISTRIBUTIONS = {
     "tf_keras": ("tf-keras", "tf-keras-nightly"),
     "setuptools": ("setuptools",),
 }
-"""By module, the distributions that it comes in."""
+"""The distributions that a module comes in."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Finding:
     Attributes:
         probe: the question.
         status: "affected", "not affected" or "cannot tell".
-        evidence: what was measured, or why nothing was.
+        evidence: what was measured, or why nothing could be.
     """
 
     probe: Probe
@@ -49,7 +49,7 @@ class Finding:
     evidence: str
 
     def as_dict(self) -> dict[str, str]:
-        """Return it as plain values, the question's words among them."""
+        """Return it as plain values, with the words of the question."""
         words = asdict(self.probe)
         words.pop("in_processes")
         return {**words, "status": self.status, "evidence": self.evidence}
@@ -62,7 +62,7 @@ class Stack:
     Attributes:
         versions: by module, None where it is not installed.
         backend: of Keras, or why it could not be loaded.
-        devices: that Keras sees.
+        devices: those that Keras sees.
     """
 
     versions: Mapping[str, str | None]
@@ -86,20 +86,25 @@ def examine(
 ) -> tuple[Finding, ...]:
     """Ask the installed stack; small models are trained in this process.
 
-    Seeds, precision, warnings and the working folder are as before afterwards, and no
-    process of its own is left.
+    Afterwards seeds, precision, warnings and the working folder are what they were, and
+    no process is left behind.
 
     Args:
         ids: which questions, by id or name; by default all.
         worker_seconds: how long the two workers of A11 may take from their start;
-            after it, it cannot tell.
-        say: called with each question before its answer is awaited.
+            if they take longer, the answer is "cannot tell".
+        say: called with each question before it is asked.
 
     Returns:
         The findings, in the order asked for.
 
     Raises:
         ValueError: an id is unknown; nothing was asked.
+
+    Example:
+        >>> (finding,) = examine(["A8"])
+        >>> finding.status
+        'affected'
     """
     chosen = list(dict.fromkeys(map(find_probe, ids))) or list(PROBES.values())
     found: dict[str, Finding] = {}
@@ -113,26 +118,27 @@ def examine(
 
 
 def judge(probe: Probe, trial: Callable[[], tuple[bool, str]]) -> Finding:
-    """Return what a trial says: whether it is affected, and the evidence.
+    """Return the finding of a trial: whether the stack is affected, and the evidence.
 
-    An exception is no answer: then it cannot tell, and the evidence says why.
+    An exception is not an answer: the status is then "cannot tell", and the evidence
+    says why.
     """
     try:
         affected, evidence = trial()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
         return Finding(probe, "cannot tell", _reason(error))
     return Finding(probe, "affected" if affected else "not affected", evidence)
 
 
 def installed_stack() -> Stack:
-    """Return what is installed; this loads Keras."""
+    """Return what is installed. This loads Keras."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for module, names in _DISTRIBUTIONS.items():
         versions[module] = next(filter(None, map(_version, names)), None)
     try:
         import keras
 
-        # A nightly build that lies over a release has the metadata of both.
+        # A nightly build installed over a release leaves the metadata of both.
         versions["keras"] = keras.__version__
         devices = tuple(map(str, keras.distribution.list_devices()))
         return Stack(versions, keras.backend.backend(), devices)

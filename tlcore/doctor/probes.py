@@ -1,10 +1,10 @@
 """Probes: experiments that show what the installed stack does.
 
-Owns one small experiment per question of `doctor`, under the question's name. Each
-runs real Keras code on a few numbers and measures; it returns whether the stack is
-affected, and the evidence. Its argument is the code under test, by default the line
-that tutorials teach; another line shows whether that one is affected. What the answers
-mean, and what to do, is in `doctor`.
+Owns one small experiment for each of `questions`, under the question's name. It runs
+real Keras code on a few numbers, measures, and returns whether the stack is affected
+and the evidence. Its argument is the code under test, by default the line that
+tutorials teach; with another line it shows whether that one is affected. What an answer
+means, and what to do about it, is in `questions`.
 """
 
 import logging
@@ -34,8 +34,8 @@ _LEARNING_RATE = 0.05
 def undisturbed() -> Iterator[None]:
     """Run experiments under Keras's defaults and leave the process as it was.
 
-    Generators of random numbers, precision, image layout, warnings and what TensorFlow
-    logs are put back.
+    Random number generators, precision, image layout, warnings and TensorFlow's log
+    level are restored.
     """
     numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - Keras draws there
     policy = keras.config.dtype_policy()
@@ -44,7 +44,7 @@ def undisturbed() -> Iterator[None]:
     level = logger.level
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
-    logger.setLevel(logging.ERROR)  # it warns where many models are compiled
+    logger.setLevel(logging.ERROR)  # it warns when many models are compiled
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,7 +60,7 @@ def undisturbed() -> Iterator[None]:
 def training_argument(
     run: Callable[..., Any] = lambda base, x: base(x, training=False),
 ) -> Observation:
-    """Look whether a layer called with training=False is in inference mode."""
+    """Return whether a layer called with training=False is in inference mode."""
     inputs = keras.Input((512,))
     dropout = keras.layers.Dropout(0.5, seed=1)
     model = keras.Model(inputs, run(dropout, inputs))
@@ -72,7 +72,7 @@ def training_argument(
 def frozen_network(
     run: Callable[..., Any] = lambda base, x: base(x, training=False),
 ) -> Observation:
-    """Look whether a frozen network is the same twice, and its statistics still."""
+    """Return whether a frozen network gives two outputs, or its statistics move."""
     x, y = _numbers(16, 8), _numbers(16, 1)
     inputs = keras.Input((8,))
     norm = keras.layers.BatchNormalization()
@@ -101,7 +101,7 @@ def freezing_without_compile(
         layer, "trainable", False
     ),
 ) -> Observation:
-    """Look whether a layer that is frozen after a first fit stays where it is."""
+    """Return whether a layer that was frozen after a first fit still moves."""
     x, y = _numbers(16, 4), _numbers(16, 1)
     layer = _dense(4)
     model = keras.Sequential([keras.Input((4,)), layer, _dense(1)])
@@ -185,7 +185,7 @@ def _unfreeze_children(base: Any) -> None:
 def unfreezing_under_frozen_parent(
     unfreeze: Callable[..., Any] = _unfreeze_children,
 ) -> Observation:
-    """Compare what a network says it trains with what fit trains of it."""
+    """Compare what a network reports as trainable with what fit trains."""
     inputs = keras.Input((2,))
     layers = [_dense(2) for _ in range(12)]
     base = keras.Sequential([keras.Input((2,)), *layers])
@@ -220,7 +220,7 @@ def five_and_five(
 def wrong_monitor(
     check: Callable[..., Any] = lambda model, x, y, monitor: None,  # noqa: ARG005
 ) -> Observation:
-    """Look when early stopping on a name that no epoch reports is refused."""
+    """Observe when early stopping on an unknown metric is refused, if ever."""
     x, y = _numbers(8, 4), np.zeros((8, 1), "float32")
     late, told = False, []
     for mode in ("auto", "max"):
@@ -252,7 +252,7 @@ def augmentation_and_xla(
         [augment, model]
     ),
 ) -> Observation:
-    """Look whether a model takes jit_compile=True when its images are augmented."""
+    """Return whether augmentation in a model turns jit_compile=True off."""
 
     def kept(model: Any, asked: Any) -> bool:
         model.compile(_sgd(), "mse", jit_compile=asked)
@@ -329,7 +329,7 @@ def validation_steps(
 def rescaling_twice(
     prepare: Callable[..., Any] = lambda images: images / 255,
 ) -> Observation:
-    """Look at the range in which images reach the layers of EfficientNet."""
+    """Observe the range in which images reach the layers of EfficientNet."""
     network = keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_shape=(32, 32, 3)
     )
@@ -356,7 +356,7 @@ def _stop_early(phases: Any, *_: Any) -> None:
 
 
 def best_of_two_fits(select: Callable[..., Any] = _stop_early) -> Observation:
-    """Look whether selecting over two fits ends with the better one, the first."""
+    """Return whether selection over two fits misses the better one, the first."""
     x, y = _numbers(8, 4), _numbers(8, 1)
     model = keras.Sequential([keras.Input((4,)), _dense(1)])
     model.compile(_sgd(), "mse")
@@ -381,7 +381,7 @@ def best_of_two_fits(select: Callable[..., Any] = _stop_early) -> Observation:
 
 @contextmanager
 def _listening(subject: str) -> Iterator[list[str]]:
-    """Collect what is said on a subject, in warnings and by a refusal."""
+    """Collect warnings and errors that mention a subject."""
     words: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,11 +1,11 @@
 """Questions: the known defects of TensorFlow and Keras, one by one.
 
 Owns, for each: the fact in a sentence, what this package does about it and what to
-write in code of your own. How each is found out is in `probes`, under the question's
+write in your own code. How each is found out is in `probes`, under the question's
 name, and in `two_workers`; who asks them is `examination`.
 
-A3 of the list of findings is missing: that training on cached activations can be exact
-is no defect.
+There is no A3. In the list of findings it says that training on cached activations can
+be exact, which is not a defect.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ class Probe:
         name: of its experiment in `probes`, with dashes.
         fact: what holds where the stack is affected.
         here: what this package does about it.
-        remedy: what to write in code of one's own.
+        remedy: what to write in your own code.
         source: the issue or pull request, where there is one.
-        in_processes: whether it is answered by processes of its own, which start first
-            and are asked last.
+        in_processes: whether processes of its own answer it; they start first and are
+            waited for last.
     """
 
     id: str
@@ -73,18 +73,18 @@ x = Inference(base)(x)""",
         name="freezing-without-compile",
         fact="a layer that is frozen after compile goes on training",
         here="fit refuses such a model before the first step; feature_extract and "
-        "fine_tune compile it anew",
+        "fine_tune compile it again",
         remedy="""\
 layer.trainable = False
-# Compile anew, with your own optimizer and loss.
+# Compile again, with your own optimizer and loss.
 model.compile("sgd", "mse")""",
         source="keras#22787",
     ),
     Probe(
         id="A5",
         name="resuming-from-weights",
-        fact="compile and load_weights leave the optimizer as new, and training goes "
-        "on otherwise than without the interruption",
+        fact="compile and load_weights leave the optimizer without its state, and "
+        "training continues differently than without the interruption",
         here="nothing resumes a run yet; a finished run's model.keras holds its "
         "optimizer, and load_model restores it",
         remedy="""\
@@ -106,7 +106,7 @@ model._initial_epoch = None""",
     Probe(
         id="A7",
         name="unfreezing-under-frozen-parent",
-        fact="layers unfrozen under a frozen parent train, and the parent counts none "
+        fact="layers unfrozen under a frozen parent train, but the parent counts none "
         "of their weights",
         here="unfreeze sets the parents too; fit refuses flags that contradict each "
         "other",
@@ -131,7 +131,7 @@ for layer in base.layers[:-10]:
         remedy="""\
 logs = model.evaluate(x, y, return_dict=True, verbose=0)
 if monitor.removeprefix("val_") not in logs:
-    raise ValueError(f"{monitor} is none of {', '.join(logs)}")""",
+    raise ValueError(f"{monitor} is not one of: {', '.join(logs)}")""",
     ),
     Probe(
         id="A10",
@@ -139,7 +139,7 @@ if monitor.removeprefix("val_") not in logs:
         fact="one random zoom, rotation or translation inside a model turns XLA off "
         "for the whole of it",
         here="feature_extract and fine_tune compile without XLA, which rounds "
-        "otherwise in a part of a model than in the whole",
+        "differently in a part of a model than in the whole",
         remedy="""\
 # Not in the model, but in the data it is fitted on.
 data = data.map(lambda x, y: (augment(x, training=True), y))""",
@@ -180,8 +180,8 @@ model.fit(train, validation_data=validation)""",
     Probe(
         id="A14",
         name="rescaling-twice",
-        fact="images in [0, 1] are scaled once more by EfficientNet's own layers, "
-        "without a word",
+        fact="images in [0, 1] are scaled again by EfficientNet's own layers, without "
+        "a warning",
         here="images go in as [0, 255], and create_model applies what the backbone "
         "expects",
         remedy="""\
@@ -192,8 +192,8 @@ images = keras.applications.efficientnet.preprocess_input(images)""",
         id="A15",
         name="best-of-two-fits",
         fact="EarlyStopping restores the best epoch of its last fit, not of all fits",
-        here="tlcore run --early-stopping N selects over both phases, by a checkpoint "
-        "that remembers",
+        here="tlcore run --early-stopping N selects over both phases, with a "
+        "checkpoint that keeps its best value",
         remedy="""\
 best = keras.callbacks.ModelCheckpoint(
     path, save_best_only=True, save_weights_only=True

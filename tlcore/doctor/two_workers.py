@@ -25,11 +25,11 @@ COMMAND = (sys.executable, "-m", "tlcore.doctor.two_workers")
 _POLL_SECONDS = 0.05
 
 _TEXT = 120
-"""Characters that are kept of an error."""
+"""Characters of an error that are kept."""
 
 
 class TwoWorkers:
-    """Workers that train together; a context manager, at whose end they are gone.
+    """Workers that train together. A context manager: on exit they are gone.
 
     Args:
         command: what each runs. It prints a line of JSON: "loss", the loss of its
@@ -74,7 +74,7 @@ class TwoWorkers:
         self._stack.close()
 
     def observe(self) -> tuple[bool, str]:
-        """Wait for the workers; tell whether training together fails, and what it says.
+        """Return whether training together fails, and the evidence; wait for both.
 
         Raises:
             TimeoutError: they took too long.
@@ -86,7 +86,7 @@ class TwoWorkers:
             for worker in [one for one in waiting if one[0].poll() is not None]:
                 waiting.remove(worker)
                 answers.append(_answer(*worker))
-                if "error" in answers[-1]:  # the other waits in vain
+                if "error" in answers[-1]:  # the other one waits for it for ever
                     return True, f"fit raised {answers[-1]['error']}"
             if waiting and self._clock() > self._end:
                 raise TimeoutError(
@@ -94,8 +94,8 @@ class TwoWorkers:
                 )
             time.sleep(_POLL_SECONDS if waiting else 0)
         losses = [answer["loss"] for answer in answers]
-        told = " and ".join(f"{loss:.6g}" for loss in losses)
-        return len(set(losses)) > 1, f"the workers' losses were {told}"
+        shown = " and ".join(f"{loss:.6g}" for loss in losses)
+        return len(set(losses)) > 1, f"the workers' losses were {shown}"
 
 
 def _answer(process: subprocess.Popen[str], errors: IO[str]) -> dict[str, Any]:
@@ -124,16 +124,16 @@ def _environment(addresses: list[str], index: int) -> dict[str, str]:
     return {
         "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",  # both would take the same GPUs, whole
+        "CUDA_VISIBLE_DEVICES": "-1",  # each would take all memory of the same GPUs
         "no_proxy": "127.0.0.1",
     }
 
 
 def main() -> None:
-    """Train as the worker that TF_CONFIG says, and print what came of it.
+    """Train as the worker that TF_CONFIG names, and print the result.
 
     Raises:
-        ValueError: Keras has another backend than TensorFlow.
+        ValueError: the backend of Keras is not TensorFlow.
     """
     import keras
     import tensorflow as tf
@@ -160,7 +160,7 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, however it went."""
+    """End this process when the one that started it is gone, however it ended."""
     sys.stdin.read()
     os._exit(1)
 

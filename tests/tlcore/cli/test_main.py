@@ -31,7 +31,7 @@ COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from tlcore.cli import main
+from tlcore.cli.main import main
 main()
 """
 
