@@ -1,0 +1,155 @@
+"""`tlcore run`: what it prints, and TensorBoard next to it."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+
+class TestRun:
+    def test_it_ends_with_a_table_and_the_folder(self, tlcore, data, tmp_path, small):
+        code, out, err = tlcore(
+            "run", "model_3", *small, "--data", data, "--out", tmp_path
+        )
+        assert code == 0
+        (path,) = (tmp_path / "model_3").iterdir()
+        assert f"run folder: {path}" in out
+        assert "n=12" in out
+        assert "epoch 2/2: " in err
+
+    def test_its_json_is_run_json(self, run_path, tlcore):
+        document = json.loads((run_path / "run.json").read_text())
+        assert document["status"] == "done"
+        assert document["recipe"]["weights"] == "imagenet"
+
+    def test_runs_are_compared(self, tlcore, run_path):
+        code, out, _ = tlcore("compare", run_path, run_path)
+        assert code == 0
+        assert out.count("sample_net") == 2
+        assert "s/epoch" in out
+        rows = json.loads(tlcore("compare", run_path, "--json")[1])
+        assert rows[0]["final"]["val_accuracy"]["n"] == 12
+
+
+class TestSavedModels:
+    @pytest.fixture
+    def image(self, data):
+        return next(iter((data / "test").glob("*/*")))
+
+    def test_a_recipe_of_tf_hub_runs_from_a_folder(
+        self, tlcore, data, small_saved_model, tmp_path, image
+    ):
+        code, _, err = tlcore(
+            "run",
+            "hub_efficientnet_b0",
+            "--handle",
+            small_saved_model,
+            *("--image-size=32", "--epochs=2", "--percent=100", "--fine-tune-epochs=1"),
+            *("--data", data, "--out", tmp_path),
+        )
+        assert code == 0
+        assert "cached at hub_layer" in err
+        (path,) = (tmp_path / "hub_efficientnet_b0").iterdir()
+        document = json.loads((path / "run.json").read_text())
+        assert document["recipe"]["backbone"] == str(small_saved_model)
+        assert document["weights"]["source"] == "the SavedModel's own"
+        assert [x["counts"]["trainable_tensors"] for x in document["phases"]] == [2, 10]
+        assert tlcore("predict", image, "--run", path)[0] == 0
+
+    def test_what_the_second_phase_would_refuse_is_refused_before_the_first(
+        self, tlcore, data, export, tmp_path
+    ):
+        import keras
+
+        inputs = keras.Input((32, 32, 3))
+        outputs = keras.layers.GlobalAveragePooling2D()(inputs)
+        folder = export(tmp_path / "m", keras.Model(inputs, outputs))
+        code, _, err = tlcore(
+            *("run", "model_3", "--handle", folder, "--image-size=32"),
+            *("--percent=100", "--data", data, "--out", tmp_path / "runs"),
+        )
+        assert code == 2
+        assert "must list trainable variables to be unfrozen" in err
+        assert not (tmp_path / "runs").exists()
+
+
+class TestTensorBoard:
+    def test_a_run_says_where_before_it_trains_and_how_to_look_again(
+        self, tlcore, data, tmp_path, monkeypatch, small
+    ):
+        out = tmp_path / "all runs"
+        seen = []
+
+        @contextmanager
+        def board(log_dir):
+            seen.append(log_dir)
+            yield "http://127.0.0.1:6006/"
+
+        monkeypatch.setattr("tlcore.cli.tensorboard.local_board", board)
+        code, text, err = tlcore(
+            *("run", "model_0", *small, "--data", data, "--out", out),
+            *("--fine-tune-epochs=0", "--tensorboard", "--json"),
+        )
+        assert code == 0
+        json.loads(text)
+        lines = err.splitlines()
+        assert lines[0] == "TensorBoard: http://127.0.0.1:6006/"
+        assert lines[-1].endswith(f"to open it again: tensorboard --logdir '{out}'")
+        assert seen == [out]
+
+    def test_one_that_does_not_start_ends_it_before_anything_is_written(
+        self, tlcore, data, tmp_path, monkeypatch, small
+    ):
+        def refuse(_):
+            raise ChildProcessError("TensorBoard must start before training does.")
+
+        monkeypatch.setattr("tlcore.cli.tensorboard.local_board", refuse)
+        code, _, err = tlcore(
+            *("run", "model_3", *small, "--data", data, "--out", tmp_path / "runs"),
+            "--tensorboard",
+        )
+        assert code == 2
+        assert "TensorBoard must start before training" in err
+        assert not (tmp_path / "runs").exists()
+
+    def test_a_signal_ends_a_real_one_with_its_run(
+        self, data, tmp_path, small, command
+    ):
+        process = subprocess.Popen(
+            [
+                *(*command, "run", "model_0", *small[:2]),
+                *("--percent=100", "--epochs=10000", "--tensorboard"),
+                *(f"--data={data}", f"--out={tmp_path}"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        try:
+            for line in process.stderr:
+                if line.startswith("TensorBoard: "):
+                    address = line.split()[1]
+                if line.startswith("epoch 2/"):
+                    break
+            with urllib.request.urlopen(f"{address}data/environment") as answer:
+                assert json.load(answer)["data_location"] == str(tmp_path)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode == 143
+        assert "to open it again: tensorboard --logdir" in err
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(address, timeout=5)
+
+    def test_a_finished_run_has_its_hyperparameters_for_it(self, run_path):
+        (events,) = (run_path / "tensorboard").glob("*.tlcore")
+        data = events.read_bytes()
+        assert b"_hparams_/session_start_info" in data
+        assert b"final/val_accuracy" in data

@@ -1,0 +1,106 @@
+"""Signals: a run that is ended from outside says so, and exits with their code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tlcore.cli import main as cli
+from tlcore.cli.signals import Signals
+
+
+class TestSignals:
+    @pytest.mark.parametrize(
+        ("number", "code", "status"),
+        [
+            (signal.SIGINT, 130, "interrupted"),
+            (signal.SIGTERM, 143, "terminated"),
+            (signal.SIGHUP, 129, "terminated"),
+        ],
+    )
+    def test_a_signal_ends_a_run_that_says_so(
+        self, data, tmp_path, number, code, status, small, command
+    ):
+        process = subprocess.Popen(
+            [
+                *(*command, "run", "model_0", *small[:2]),
+                *("--percent=100", "--epochs=10000"),
+                *(f"--data={data}", f"--out={tmp_path}"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        try:
+            history = None
+            for _ in range(600):
+                history = next(tmp_path.glob("model_0/*/history.csv"), None)
+                if history or process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+        assert process.returncode == code
+        assert "Traceback" not in err
+        document = json.loads((history.parent / "run.json").read_text())
+        assert document["status"] == status
+
+    @pytest.mark.parametrize(
+        ("number", "error"),
+        [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+    )
+    def test_a_signal_that_python_forgets_is_remembered(self, capsys, number, error):
+        class Finalized:
+            def __del__(self):
+                os.kill(os.getpid(), number)
+                sum(range(10))  # the handler runs between two of these
+
+        # A job that a shell sent to the background has Ctrl-C ignored.
+        inherited = signal.signal(number, signal.default_int_handler)
+        try:
+            with Signals() as signals:
+                signals.check()
+                Finalized()
+                with pytest.raises(error):
+                    signals.check()
+            assert signal.getsignal(number) is signal.default_int_handler
+        finally:
+            signal.signal(number, inherited)
+        assert capsys.readouterr().err == ""
+
+    def test_a_signal_that_is_ignored_stays_so(self, monkeypatch):
+        monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+        watched = []
+        monkeypatch.setattr(signal, "signal", lambda *item: watched.append(item))
+        with Signals():
+            assert watched == []
+
+    def test_another_error_while_finalizing_is_reported_as_ever(self, monkeypatch):
+        reported = []
+        monkeypatch.setattr("sys.unraisablehook", reported.append)
+
+        class Finalized:
+            def __del__(self):
+                raise ValueError
+
+        with Signals():
+            Finalized()
+        assert [type(x.exc_value) for x in reported] == [ValueError]
+
+    def test_a_signal_that_was_forgotten_ends_training_after_the_next_step(
+        self, data, tmp_path, monkeypatch, small
+    ):
+        monkeypatch.setattr(Signals, "check", lambda self: sys.exit(143))
+        options = (*small, f"--data={data}", f"--out={tmp_path}")
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["run", "model_0", *options])
+        assert ended.value.code == 143
+        (run,) = tmp_path.glob("model_0/*/run.json")
+        assert json.loads(run.read_text())["status"] == "terminated"
