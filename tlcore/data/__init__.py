@@ -1,1 +1,1 @@
-"""Data: images on disk, and what is read from them. Knows no model."""
+"""Data: images on disk, and the datasets that read them. Knows no model."""

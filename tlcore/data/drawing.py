@@ -1,10 +1,11 @@
 """Drawing: generated images of named kinds, the same bytes on every machine.
 
-Owns the kinds and how each is drawn. A kind is a texture on a shape
-("striped_triangle"); where it lies, its size, turn, colours, background and clutter are
-drawn at random and say nothing about the kind. Random numbers come from a hash, and
-arithmetic is elementwise IEEE float64. Which images make up a data folder is decided in
-`sample_images`.
+A kind is a texture on a shape ("striped_triangle"). Position, size, rotation, colours,
+background and clutter are random and carry no information about the kind. This module
+owns the kinds and how each is drawn. Random numbers come from a hash and arithmetic is
+elementwise IEEE float64, so that the pixels depend neither on the version of NumPy nor
+on the processor. Which images make up a folder is decided in `sample_images`; `png`
+encodes them.
 """
 
 import hashlib
@@ -52,9 +53,9 @@ SAMPLE_KINDS: tuple[str, ...] = (
 """The kinds that sample images show, in the order in which classes are taken.
 
 None of them is in `PRETRAINING_KINDS`, on which the weights of `sample_net` were
-trained. Crescents and elbows are shapes those weights never saw; the other eight shapes
-and all six textures they saw in other combinations, drawn by the same code on the same
-sort of background.
+trained. Those weights have never seen crescents and elbows. They have seen the other
+eight shapes and all six textures, but in other combinations, drawn by the same code on
+the same sort of background.
 """
 
 PRETRAINING_KINDS: tuple[str, ...] = (
@@ -95,20 +96,24 @@ PRETRAINING_KINDS: tuple[str, ...] = (
 def draw_sample_image(
     kind: str, index: int, *, size: int = 96, seed: int = 42
 ) -> NDArray[np.uint8]:
-    """Draw one picture of a kind.
+    """Draw one image of a kind.
 
     Args:
         kind: one of `SAMPLE_KINDS` or `PRETRAINING_KINDS`.
-        index: number of the picture; each is another scene.
-        size: height and width in pixels. The scene is the same at every size, only its
-            grain is not.
+        index: number of the image; each number is a different scene.
+        size: height and width in pixels. The scene is the same at every size; only the
+            noise differs.
         seed: any integer; another seed gives another scene.
 
     Returns:
         RGB values in [0, 255], of shape (size, size, 3).
 
     Raises:
-        ValueError: the kind is unknown or `size` too small.
+        ValueError: the kind is unknown or `size` is too small.
+
+    Example:
+        >>> draw_sample_image("plain_star", 0, size=32).shape
+        (32, 32, 3)
     """
     require_one_of("kind", kind, sorted(SAMPLE_KINDS + PRETRAINING_KINDS))
     require_whole("size", size, least=SMALLEST_SIZE_PIXELS)
@@ -121,9 +126,9 @@ def draw_sample_image(
     subject = _subject(draws, ground, shape=shape, texture=texture)
     _paint(canvas, subject)
     for _ in range(draws.whole(0, 2)):
-        _paint(canvas, _stick(draws, subject.pose))
+        _paint(canvas, _occluder(draws, subject.pose))
     canvas *= _illumination(draws, size)
-    canvas += _grain(f"{seed}/{kind}/{index}/grain", size, draws.between(6.0, 24.0))
+    canvas += _noise(f"{seed}/{kind}/{index}/grain", size, draws.between(6.0, 24.0))
     rounded = np.floor(np.minimum(np.maximum(canvas, 0.0), 255.0) + 0.5)
     return np.ascontiguousarray(rounded.astype(np.uint8).transpose(1, 2, 0))
 
@@ -132,27 +137,27 @@ _Plane = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 _Color = tuple[float, float, float]
 _Option = TypeVar("_Option")
-_Test = Callable[[_Plane, _Plane], _Mask]
-"""Says of every point (u, v) whether it belongs to a figure."""
+_Region = Callable[[_Plane, _Plane], _Mask]
+"""Returns, for every point (u, v), whether it lies inside."""
 
 SMALLEST_SIZE_PIXELS = 16
-"""Smaller images show no texture."""
+"""In smaller images no texture can be made out."""
 _DARKEST, _BRIGHTEST = 25.0, 230.0
-"""Range of the luminance of surfaces, of [0, 255]."""
-_SUBJECT_GAP = 55.0
-"""Least difference of luminance between the subject and the ground."""
-_TEXTURE_GAP = 65.0
-"""Least difference of luminance between the two colours of a texture."""
+"""Range of the luminance of surfaces, within [0, 255]."""
+_SUBJECT_CONTRAST = 55.0
+"""Smallest difference in luminance between the subject and the ground."""
+_TEXTURE_CONTRAST = 65.0
+"""Smallest difference in luminance between the two colours of a texture."""
 
 
 class _Draws:
-    """Numbers drawn by lot, the same ones for the same key on every machine.
+    """Random numbers, the same for the same key on every machine.
 
-    They come from SHAKE-128: the streams of NumPy's generators may change between
-    versions.
+    They come from SHAKE-128, because NumPy does not promise that its generators give
+    the same stream in every version (NEP 19).
     """
 
-    _COUNT = 256
+    _COUNT = 256  # numbers per image; no scene needs as many
 
     def __init__(self, key: str) -> None:
         words = np.frombuffer(_random_bytes(key, 4 * self._COUNT), dtype="<u4")
@@ -168,12 +173,10 @@ class _Draws:
     def choice(self, options: Sequence[_Option]) -> _Option:
         return options[self.whole(0, len(options) - 1)]
 
-    def turn(self) -> tuple[float, float]:
-        """Return cosine and sine of an angle.
-
-        The circle is parametrised by rational functions: libraries differ in the last
-        bit of a sine.
-        """
+    def rotation(self) -> tuple[float, float]:
+        """Return the cosine and sine of an angle."""
+        # Not math.sin: C libraries differ in its last bit. The rational parametrization
+        # of the circle needs only operations that IEEE 754 rounds correctly.
         t = self.between(-1.0, 1.0)
         sign = self.choice((-1.0, 1.0))
         return sign * (1.0 - t * t) / (1.0 + t * t), sign * 2.0 * t / (1.0 + t * t)
@@ -181,17 +184,17 @@ class _Draws:
 
 @dataclass(frozen=True)
 class _Pose:
-    """Where a unit figure lies; lengths are fractions of the image's side."""
+    """Where a unit figure lies; lengths are fractions of the side of the image."""
 
     x: float
     y: float
     x_radius: float
     y_radius: float
-    turn: tuple[float, float]
+    rotation: tuple[float, float]
 
     def coordinates(self, xs: _Plane, ys: _Plane) -> tuple[_Plane, _Plane]:
-        """Return the points of the grid `xs` by `ys` in units of the figure."""
-        cosine, sine = self.turn
+        """Return the points of the grid `xs` by `ys` in the figure's coordinates."""
+        cosine, sine = self.rotation
         right, down = xs - self.x, (ys - self.y)[:, None]
         u = right * (cosine / self.x_radius) + down * (sine / self.x_radius)
         v = down * (cosine / self.y_radius) - right * (sine / self.y_radius)
@@ -200,7 +203,7 @@ class _Pose:
 
 @dataclass(frozen=True)
 class _Marks:
-    """What a texture adds to a plain surface."""
+    """The marks that a texture adds to a plain surface."""
 
     texture: str
     pose: _Pose
@@ -244,7 +247,7 @@ def _cross(u: _Plane, v: _Plane) -> _Mask:
 
 
 def _star(u: _Plane, v: _Plane) -> _Mask:
-    # The points inside at least four of the five lines that a pentagram is drawn with.
+    # A pentagram: the points on the inner side of at least four of its five lines.
     lines = (
         (0.0, 1.0),
         (0.9510565, 0.309017),
@@ -259,6 +262,7 @@ def _star(u: _Plane, v: _Plane) -> _Mask:
 
 
 def _heart(u: _Plane, v: _Plane) -> _Mask:
+    # The curve (u^2 + v^2 - 1)^3 = u^2 v^3, scaled and moved into the unit circle.
     u, v = 1.2 * u, 1.2 * v + 0.1
     bulge = u * u + v * v - 1.0
     return bulge * bulge * bulge <= u * u * v * v * v
@@ -279,7 +283,7 @@ def _elbow(u: _Plane, v: _Plane) -> _Mask:
     return (np.maximum(np.abs(u), np.abs(v)) <= 0.76) & (np.minimum(u, v) <= -0.2)
 
 
-_SHAPES: dict[str, _Test] = {
+_SHAPES: dict[str, _Region] = {
     "disc": _disc,
     "square": _square,
     "triangle": _triangle,
@@ -291,7 +295,7 @@ _SHAPES: dict[str, _Test] = {
     "crescent": _crescent,
     "elbow": _elbow,
 }
-"""Figures inside the circle of radius 1.1, one unit being the pose's radius."""
+"""Each lies within 1.1 units of its centre, on which `_paint` relies."""
 
 
 def _phase(p: _Plane) -> _Plane:
@@ -320,24 +324,28 @@ def _zigzag(p: _Plane, q: _Plane) -> _Mask:
     return _phase(p + np.abs(_phase(0.6 * q) - 0.5)) < 0.5
 
 
-_TEXTURES: dict[str, _Test] = {
+_TEXTURES: dict[str, _Region] = {
     "striped": _striped,
     "checked": _checked,
     "dotted": _dotted,
     "rippled": _rippled,
     "zigzag": _zigzag,
 }
-"""Marks on a plain surface, one unit being a period."""
+"""The marks of each texture, in units of its period."""
 
 
 def _pixel_centres(first: int, last: int, size: int) -> _Plane:
-    """Return the centres of pixels `first` to `last` - 1, each halved, of `size`."""
+    """Return where pixels `first` to `last` - 1 of `size` are sampled, twice each.
+
+    The places are the centres of the halves of each pixel, from 0 to 1 over the image.
+    """
     halves = np.arange(2 * first, 2 * last, dtype=np.float64)
     return (halves + 0.5) / (2.0 * size)
 
 
 def _coverage(halves: _Mask) -> _Plane:
-    """Return how much of each pixel is covered, from its four quarters."""
+    """Return the part of each pixel that is covered, from its four samples."""
+    # Four boolean samples: a multiple of 1/4 is exact, whatever the order of the sum.
     quarters: NDArray[np.uint8] = halves.view(np.uint8)
     counts = quarters[::2, ::2] + quarters[1::2, ::2]
     counts += quarters[::2, 1::2]
@@ -349,6 +357,7 @@ def _coverage(halves: _Mask) -> _Plane:
 def _paint(canvas: _Plane, figure: _Figure) -> None:
     """Paint `figure` over `canvas` of shape (3, size, size), in place."""
     size, pose = canvas.shape[1], figure.pose
+    # Only the square around the figure is computed: clutter covers a few pixels.
     reach = 1.1 * max(pose.x_radius, pose.y_radius)
     left, top = (max(0, int((c - reach) * size)) for c in (pose.x, pose.y))
     right, bottom = (min(size, int((c + reach) * size) + 1) for c in (pose.x, pose.y))
@@ -365,6 +374,7 @@ def _paint(canvas: _Plane, figure: _Figure) -> None:
 
 
 def _color(draws: _Draws, luminance: float) -> _Color:
+    """Return a random colour of about this luminance."""
     first, second = draws.between(-60.0, 60.0), draws.between(-60.0, 60.0)
     offsets = (first, second, -(first + second) / 2.0)
     start = draws.whole(0, 2)
@@ -372,17 +382,19 @@ def _color(draws: _Draws, luminance: float) -> _Color:
     return red, green, blue
 
 
-def _luminance_apart(draws: _Draws, other: float, gap: float) -> float:
+def _contrasting_luminance(draws: _Draws, other: float, gap: float) -> float:
     """Return a luminance at least `gap` away from `other`."""
+    # The range wraps around. Clipping would pile values up at its ends, so that
+    # subjects would often be white on black.
     span = _BRIGHTEST - _DARKEST
     above = other - _DARKEST + draws.between(gap, span - gap)
     return _DARKEST + (above - span if above >= span else above)
 
 
 def _texture_pose(draws: _Draws, x: float, y: float, period: float) -> _Pose:
-    """Return a pose with a period of `period` and its origin near (x, y)."""
+    """Return a pose whose unit is `period` and whose origin is near (x, y)."""
     x, y = (c + draws.between(-0.5, 0.5) * period for c in (x, y))
-    return _Pose(x, y, period, period, draws.turn())
+    return _Pose(x, y, period, period, draws.rotation())
 
 
 def _background(draws: _Draws, size: int, ground: float) -> _Plane:
@@ -403,13 +415,14 @@ def _background(draws: _Draws, size: int, ground: float) -> _Plane:
 
 
 def _clouds(draws: _Draws, size: int) -> _Plane:
-    """Return soft blobs, (size, size), interpolated between 5 by 5 random heights."""
+    """Return soft blobs, (size, size), interpolated from 5 by 5 random heights."""
     heights = np.array(
         [[draws.between(-30.0, 30.0) for _ in range(5)] for _ in range(5)]
     )
     at = (np.arange(size, dtype=np.float64) + 0.5) * (4.0 / size)
     low = np.floor(at)
     part = at - low
+    # Smoothstep; linear interpolation would show the grid as creases.
     part = part * part * (3.0 - 2.0 * part)
     low_index = low.astype(np.intp)
     rows = heights[low_index]
@@ -425,8 +438,8 @@ def _clutter(draws: _Draws, ground: float) -> _Figure:
     x, y = draws.between(0.0, 1.0), draws.between(0.0, 1.0)
     return _Figure(
         draws.choice(("disc", "square", "triangle")),
-        _Pose(x, y, radius * stretch, radius / stretch, draws.turn()),
-        _color(draws, _luminance_apart(draws, ground, 20.0)),
+        _Pose(x, y, radius * stretch, radius / stretch, draws.rotation()),
+        _color(draws, _contrasting_luminance(draws, ground, 20.0)),
     )
 
 
@@ -434,37 +447,37 @@ def _subject(draws: _Draws, ground: float, *, shape: str, texture: str) -> _Figu
     radius = draws.between(0.22, 0.4)
     stretch = draws.between(0.87, 1.15)
     x, y = (draws.between(0.9 * radius, 1.0 - 0.9 * radius) for _ in range(2))
-    pose = _Pose(x, y, radius * stretch, radius / stretch, draws.turn())
-    luminance = _luminance_apart(draws, ground, _SUBJECT_GAP)
+    pose = _Pose(x, y, radius * stretch, radius / stretch, draws.rotation())
+    luminance = _contrasting_luminance(draws, ground, _SUBJECT_CONTRAST)
     color = _color(draws, luminance)
     if texture == "plain":
         return _Figure(shape, pose, color)
     marks = _Marks(
         texture,
         _texture_pose(draws, x, y, radius * draws.between(0.36, 0.6)),
-        _color(draws, _luminance_apart(draws, luminance, _TEXTURE_GAP)),
+        _color(draws, _contrasting_luminance(draws, luminance, _TEXTURE_CONTRAST)),
     )
     return _Figure(shape, pose, color, marks)
 
 
-def _stick(draws: _Draws, subject: _Pose) -> _Figure:
+def _occluder(draws: _Draws, subject: _Pose) -> _Figure:
     """Return a thin bar that crosses the subject."""
     x = subject.x + draws.between(-0.6, 0.6) * subject.x_radius
     y = subject.y + draws.between(-0.6, 0.6) * subject.y_radius
     pose = _Pose(
-        x, y, draws.between(0.2, 0.5), draws.between(0.012, 0.03), draws.turn()
+        x, y, draws.between(0.2, 0.5), draws.between(0.012, 0.03), draws.rotation()
     )
     return _Figure("square", pose, _color(draws, draws.between(_DARKEST, _BRIGHTEST)))
 
 
 def _illumination(draws: _Draws, size: int) -> _Plane:
-    """Return a factor on brightness that changes across the image, (size, size)."""
+    """Return factors of brightness that change across the image, (size, size)."""
     at = (np.arange(size, dtype=np.float64) + 0.5) / size - 0.5
     across, down = draws.between(-0.4, 0.4), draws.between(-0.4, 0.4)
     return draws.between(0.75, 1.15) + across * at + (down * at)[:, None]
 
 
-def _grain(key: str, size: int, strength: float) -> _Plane:
+def _noise(key: str, size: int, strength: float) -> _Plane:
     """Return noise in [-strength, strength] for every value, (3, size, size)."""
     noise = np.frombuffer(_random_bytes(key, 3 * size * size), dtype=np.uint8)
     values = noise.reshape(3, size, size).astype(np.float64)

@@ -1,16 +1,16 @@
-"""Image folders: one folder per class, as `tf.data` batches in a known order.
+"""Image folder: one folder of images per class, as `tf.data` batches in a known order.
 
-Owns which images of a folder are used (nested stratified subsets), the order in which
-they are visited, a pure function of seed and epoch, and the check of all of them before
-training: every bad image is reported at once. How the folders must lie is in `layout`,
-how a file is decoded in `images`, how visits become batches in `pipeline`.
+Owns the value `ImageFolder` and the function `image_folder` that opens one: all images
+are checked before training and all bad ones reported together; the order of an epoch is
+a pure function of seed and epoch. Which folders and subsets there are is decided in
+`layout`, how a file is decoded in `images`, how visits become batches in `pipeline`;
+several folders are opened together in `splits`.
 """
 
 import hashlib
 import itertools
 import json
 import math
-import numbers
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,39 +22,46 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.arguments import counted, is_whole, listed, require_one_of, require_whole
-from tlcore.data.images import MAX_PIXELS, RGB, CheckedImage, check_images
+from tlcore.arguments import counted, listed, require_whole
+from tlcore.data.images import RGB, CheckedImage, check_images
 from tlcore.data.layout import Layout, lay_out, ranked_indices, share_of, text_digest
+from tlcore.data.options import check_label_mode, check_percent, folder_options
 from tlcore.data.pipeline import Bank, Pipeline, Rows
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-LABEL_MODES = ("categorical", "int", "binary")
-_MAX_BATCH_SIZE = 1_000_000
 _LISTED_FILES = 20
-"""Bad files that an error names."""
+"""The most bad files that an error lists."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images of some classes, all of them checked.
+    """Images by class, all of them checked; `len` is the number of batches per epoch.
 
     Attributes:
-        directory: the folder that holds the folders of the classes.
-        class_names: the names of those, sorted.
+        directory: the folder that holds one folder per class.
+        class_names: the names of the class folders, sorted.
         paths: the files, class by class, sorted by their path within the class.
-        labels: the index of the class of each file, read-only.
+        labels: the class index of each file, read-only.
         digests: sha256 of the bytes of each file, in hex.
         kinds: what each image is on disk: "RGB", "grey", "palette", "RGBA" ...
         image_size: (height, width) that images are resized to, in pixels.
-        batch_size: images per batch; the last of an epoch may hold fewer.
+        batch_size: images per batch; the last batch of an epoch may hold fewer.
         label_mode: "categorical" (one-hot, (n, classes) float32), "int" ((n,) int32)
             or "binary" ((n, 1) float32).
-        percent: how much of each class this is of the folder.
-        shuffle: whether each epoch has an order of its own.
+        percent: the part of each class in the folder that was taken.
+        shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
-        skipped: the bad files left out, each with the reason.
+        skipped: the bad files that are left out, each with the reason.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32, batch_size=5)
+        >>> train.num_images, len(train)
+        (12, 3)
+        >>> images, labels = next(iter(train.dataset()))
+        >>> images.shape, labels.shape
+        (TensorShape([5, 32, 32, 3]), TensorShape([5, 3]))
     """
 
     directory: Path
@@ -83,17 +90,17 @@ class ImageFolder:
 
     @property
     def num_images(self) -> int:
-        """Return how many images there are."""
+        """Return the number of images."""
         return len(self.paths)
 
     @property
     def num_classes(self) -> int:
-        """Return how many classes there are."""
+        """Return the number of classes."""
         return len(self.class_names)
 
     @cached_property
     def converted(self) -> Mapping[str, int]:
-        """Return how many images are converted to RGB, by what they were."""
+        """Return how many images are converted to RGB, by what they are on disk."""
         counts = Counter(kind for kind in self.kinds if kind != RGB)
         return MappingProxyType(dict(sorted(counts.items())))
 
@@ -101,13 +108,19 @@ class ImageFolder:
     def fingerprint(self) -> str:
         """Return sha256, in hex, of class names, relative paths and files, in order.
 
-        It neither depends on where the folder lies nor on how it is read.
+        It depends neither on where the folder is nor on the options it is opened with,
+        except through the subset that `percent` and `seed` choose.
         """
         files = list(zip(self._names, self.digests, strict=True))
         return text_digest(json.dumps([self.class_names, files])).hex()
 
     def notes(self) -> str:
-        """Return one line: how many images, and what was done to some of them."""
+        """Return one line: the number of images, and which were converted or skipped.
+
+        Example:
+            >>> tl.image_folder("photos/train", percent=50).notes()
+            '6 images in 3 classes (50 % subset)'
+        """
         subset = "" if self.percent == 100 else f" ({self.percent:g} % subset)"
         notes = [
             f"{counted(self.num_images, 'image')} in "
@@ -122,17 +135,19 @@ class ImageFolder:
         return "; ".join(notes)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the images in the order in which an epoch visits them.
+        """Return the order in which an epoch visits the images.
 
         Args:
-            epoch: its index, from 0.
+            epoch: the index of the epoch, from 0.
 
         Returns:
-            A permutation of the indices of `paths`; with `shuffle`, by keys from
-            SHAKE-128 of seed and epoch, the same ones everywhere, else as they are.
+            The indices of `paths`, permuted if `shuffle` is true. The permutation
+            depends only on seed and epoch, on every machine.
         """
         if not self.shuffle:
             return np.arange(self.num_images, dtype=np.int64)
+        # Sorted by the words of a hash: NumPy does not promise that a generator gives
+        # the same permutation in every version (NEP 19), and runs are resumed later.
         key = hashlib.shake_128(f"{self.seed}/{int(epoch)}".encode())
         keys = np.frombuffer(key.digest(8 * self.num_images), dtype="<u8")
         return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
@@ -140,18 +155,18 @@ class ImageFolder:
     def dataset(
         self, *, rows: "Rows | None" = None, bank: "Bank | None" = None
     ) -> "tf.data.Dataset":
-        """Return all images once, as batches of images and labels.
+        """Return one epoch of (images, labels) batches.
 
-        Iterating again starts over; with `shuffle` the k-th iteration has the order of
-        epoch k, so that the first equals the first epoch of `stream`.
+        With `shuffle` the k-th iteration over the dataset has the order of epoch k, so
+        that the first iteration equals the first epoch of `stream`.
 
         Args:
-            rows: arrays to give instead of the images.
-            bank: what makes a view of each image.
+            rows: arrays that replace the images.
+            bank: computes an augmented view of each image.
 
         Returns:
-            Batches of images, [0, 255] float32 of (n, height, width, 3), or of a tuple
-            of what `rows` holds, and of labels as `label_mode` says.
+            Batches of images, float32 in [0, 255] of shape (n, height, width, 3), or of
+            a tuple of the arrays of `rows`; and of labels in the form of `label_mode`.
         """
         import tensorflow as tf
 
@@ -173,19 +188,21 @@ class ImageFolder:
         bank: "Bank | None" = None,
         weights: Sequence[float] | None = None,
     ) -> "tf.data.Dataset":
-        """Return the endless stream of batches that training reads.
+        """Return the infinite stream of batches that training reads.
 
-        Step s is batch `s % len(self)` of epoch `s // len(self)`, whatever step the
-        stream starts at; nothing before that one is decoded.
+        Step s is batch `s % len(self)` of epoch `s // len(self)`, whichever step the
+        stream starts at. Images before the first step are not decoded.
 
         Args:
             first_step: the step to start at.
-            rows: arrays to give instead of the images.
-            bank: what makes a view of each image.
-            weights: a factor of the loss for each image, which comes with its batch.
+            rows: arrays that replace the images.
+            bank: computes an augmented view of each image.
+            weights: one factor of the loss for each image; the batches then are
+                (images, labels, weights).
 
         Returns:
-            Batches as of `dataset`, without end; none holds images of two epochs.
+            Batches as those of `dataset`, without end. No batch holds images of two
+            epochs.
 
         Raises:
             ValueError: `first_step` is negative.
@@ -200,10 +217,12 @@ class ImageFolder:
             .flat_map(lambda epoch: pipeline.visited(self._visits, epoch))
             .skip(first_batch * self.batch_size)
         )
-        endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        # `flat_map` loses the cardinality, by which readers know that a dataset never
+        # ends (`plot_images` refuses it instead of reading for ever).
+        infinite = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return pipeline.batches(
             visits, first_batch=first_batch, rows=rows, bank=bank, weights=weights
-        ).apply(endless)
+        ).apply(infinite)
 
     def pictures(
         self,
@@ -212,16 +231,15 @@ class ImageFolder:
         batch_size: int,
         bank: "Bank | None" = None,
     ) -> "tf.data.Dataset":
-        """Return some images in a given order, without labels.
+        """Return the images of given visits, without labels.
 
         Args:
-            visits: which; visit v is image `v % num_images` in epoch
-                `v // num_images`.
+            visits: visit v is image `v % num_images` in epoch `v // num_images`.
             batch_size: images per batch.
-            bank: what makes a view of each image.
+            bank: computes an augmented view of each image.
 
         Returns:
-            Batches of [0, 255] float32, (n, height, width, 3).
+            Batches of images, float32 in [0, 255] of shape (n, height, width, 3).
         """
         import tensorflow as tf
 
@@ -236,37 +254,45 @@ class ImageFolder:
     def relabelled(self, label_mode: str) -> "ImageFolder":
         """Return the same folder with labels of another form.
 
+        Args:
+            label_mode: "categorical", "int" or "binary" (two classes).
+
         Raises:
-            ValueError: the mode is unknown, or binary with more than two classes.
+            ValueError: the mode is unknown, or binary with other than two classes.
         """
-        _check_label_mode(label_mode, self.class_names)
+        check_label_mode(label_mode, self.class_names)
         return replace(self, label_mode=label_mode)
 
     def split_off(
         self, percent: float = 10, *, seed: int | None = None
     ) -> tuple["ImageFolder", "ImageFolder"]:
-        """Hold a part of every class out, to select models without touching test data.
+        """Hold out a part of every class, to select models without touching test data.
 
         Args:
-            percent: how much of each class to hold out; at least one image of each is,
-                and at least one is not.
+            percent: how much of each class to hold out; of each class at least one
+                image is held out and at least one remains.
             seed: of the choice; by default that of the folder.
 
         Returns:
-            The rest and the part held out, which is not shuffled.
+            The rest, and the part held out, which is not shuffled.
 
         Raises:
             ValueError: `percent` is not between 0 and 100, or a class holds fewer than
                 two images.
+
+        Example:
+            >>> train, held_out = tl.image_folder("photos/train").split_off(percent=25)
+            >>> train.num_images, held_out.num_images
+            (9, 3)
         """
-        _check_percent(percent, below=100)
+        check_percent(percent, all_allowed=False)
         sizes = np.bincount(self.labels, minlength=self.num_classes)
         if sizes.min() < 2:
             small = [self.class_names[i] for i in np.flatnonzero(sizes < 2)]
             raise ValueError(
-                "Every class must hold 2 images or more for one of them to be held "
-                f"out. Received: {listed(small)} with 1. Add images, or take more of "
-                "the folder with percent."
+                "Every class must hold at least 2 images for one to be held out. "
+                f"Received: {listed(small)} with 1. Add images, or open the folder "
+                "with a higher percent."
             )
         key = f"{self.seed if seed is None else seed}/held out"
         names = np.array(self._names, dtype=object)
@@ -281,7 +307,7 @@ class ImageFolder:
 
     @property
     def _names(self) -> list[str]:
-        """Return the paths from `directory` on, with forward slashes."""
+        """Return the paths relative to `directory`, with forward slashes."""
         return [Path(p).relative_to(self.directory).as_posix() for p in self.paths]
 
     @property
@@ -305,6 +331,7 @@ class ImageFolder:
         )
 
     def _visits(self, epoch: int) -> NDArray[np.int64]:
+        """Return the visits of an epoch: `order` with the epoch in each number."""
         return self.order(epoch) + int(epoch) * self.num_images
 
 
@@ -321,23 +348,28 @@ def image_folder(
 ) -> ImageFolder:
     """Open a folder that holds one folder of images per class, and check every image.
 
-    Images are JPEG, PNG, GIF, BMP or WebP files, at any depth; hidden files and
-    folders and other files are ignored. Classes are sorted by name.
+    Images are JPEG, PNG, GIF, BMP or WebP files, at any depth. Other files, and hidden
+    files and folders, are ignored. Classes are sorted by name.
 
     Args:
         directory: the folder.
         image_size: (height, width) to resize to, or one number for both, in pixels.
         batch_size: images per batch.
         label_mode: "categorical", "int" or "binary" (two classes).
-        percent: how much of each class to take, at least one image. With the same
-            seed a smaller percentage lies within a larger one.
-        shuffle: give each epoch an order of its own.
+        percent: how much of each class to take, at least one image. With the same seed
+            a smaller subset lies within a larger one.
+        shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
-        skip_bad: go on without images that cannot be read.
+        skip_bad: leave out images that cannot be read, instead of raising.
 
     Raises:
-        ValueError: an option is out of range, the folder is not laid out so, or images
-            cannot be read; the message lists these.
+        ValueError: an option is out of range, the folder has another layout, or images
+            cannot be read; the message lists these images.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> train.class_names
+        ('checked_ring', 'dotted_crescent', 'striped_triangle')
     """
     options = folder_options(
         image_size=image_size,
@@ -353,27 +385,36 @@ def image_folder(
 def open_folders(
     wanted: Sequence[tuple[Layout, dict[str, Any]]], *, skip_bad: bool
 ) -> list[ImageFolder]:
-    """Check the images of all layouts together and return a folder for each."""
+    """Check the images of all layouts together and return a folder for each.
+
+    Args:
+        wanted: each layout with the result of `folder_options` for it.
+        skip_bad: leave out images that cannot be read, instead of raising.
+
+    Raises:
+        ValueError: images cannot be read, or labels cannot have the form asked for.
+    """
     for layout, options in wanted:
-        _check_label_mode(options["label_mode"], tuple(layout.names))
+        check_label_mode(options["label_mode"], tuple(layout.names))
     subsets = [layout.subset(o["percent"], o["seed"]) for layout, o in wanted]
     paths = [path for paths, _ in subsets for path in paths]
     found = check_images(paths, wanted[0][1]["image_size"])
     bad = [image for image in found if image.reason is not None]
     if bad and not skip_bad:
-        raise ValueError(_complaint(bad))
+        raise ValueError(_bad_images_message(bad))
     images = iter(found)
     return [
-        _keep_good(layout, options, [(next(images), label) for label in labels])
+        _without_bad(layout, options, [(next(images), label) for label in labels])
         for (layout, options), (_, labels) in zip(wanted, subsets, strict=True)
     ]
 
 
-def _keep_good(
+def _without_bad(
     layout: Layout,
     options: dict[str, Any],
     found: Iterable[tuple[CheckedImage, int]],
 ) -> ImageFolder:
+    """Return the folder of the good images among those found, given with labels."""
     good, skipped = [], []
     for image, label in found:
         if image.reason is None:
@@ -384,7 +425,7 @@ def _keep_good(
     empty = set(range(len(class_names))) - {label for _, label in good}
     if empty:
         raise ValueError(
-            "Every class must keep an image. Received: "
+            "Every class must hold a good image. Received: "
             f"directory={str(layout.directory)!r}, where all images of "
             f"{listed(class_names[i] for i in sorted(empty))} are bad. Replace them."
         )
@@ -400,62 +441,13 @@ def _keep_good(
     )
 
 
-def _complaint(bad: Sequence[CheckedImage]) -> str:
+def _bad_images_message(bad: Sequence[CheckedImage]) -> str:
     lines = [f"  {image.path}: {image.reason}" for image in bad[:_LISTED_FILES]]
     if len(bad) > _LISTED_FILES:
         lines.append(f"  and {len(bad) - _LISTED_FILES} more")
-    listed = "\n".join(lines)
+    files = "\n".join(lines)
     return (
         f"Every image must be readable. Received: {len(bad)} that cannot be used:\n"
-        f"{listed}\nRemove them, or go on without them: skip_bad=True (on the command "
+        f"{files}\nRemove them, or leave them out with skip_bad=True (on the command "
         "line --skip-bad)."
     )
-
-
-def folder_options(
-    *,
-    image_size: int | tuple[int, int],
-    batch_size: int,
-    label_mode: str,
-    percent: float,
-    shuffle: bool,
-    seed: int,
-) -> dict[str, Any]:
-    """Return the options that an `ImageFolder` keeps, checked."""
-    size = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
-    whole = len(size) == 2 and all(is_whole(n, least=1) for n in size)
-    if not whole or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(
-            "image_size must be a height and a width of at least 1 pixel, or one "
-            f"number for both, and at most {MAX_PIXELS:,} pixels in all. "
-            f"Received: image_size={image_size!r}."
-        )
-    require_whole("batch_size", batch_size, least=1, most=_MAX_BATCH_SIZE)
-    require_whole("seed", seed)
-    _check_percent(percent)
-    return {
-        "image_size": (int(size[0]), int(size[1])),
-        "batch_size": int(batch_size),
-        "label_mode": label_mode,
-        "percent": percent,
-        "shuffle": shuffle,
-        "seed": int(seed),
-    }
-
-
-def _check_label_mode(label_mode: str, class_names: Sequence[str]) -> None:
-    require_one_of("label_mode", label_mode, LABEL_MODES)
-    if label_mode == "binary" and len(class_names) != 2:
-        raise ValueError(
-            "Binary labels need exactly two classes. Received: label_mode='binary' "
-            f"with {len(class_names)}: {', '.join(class_names)}. Use 'categorical'."
-        )
-
-
-def _check_percent(percent: float, *, below: float = math.inf) -> None:
-    number = isinstance(percent, numbers.Real)
-    if not (number and 0 < percent <= 100 and percent < below):
-        most = "at most" if below > 100 else "below"
-        raise ValueError(
-            f"percent must be above 0 and {most} 100. Received: percent={percent!r}."
-        )

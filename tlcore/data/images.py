@@ -1,8 +1,8 @@
-"""Image files: found, checked, decoded, made RGB and resized.
+"""Images: image files found, checked, decoded, converted to RGB and resized.
 
-Owns the only decoder there is, so that what was checked before training is what
-training reads, and the check of many files in parallel. It knows neither classes nor
-datasets and imports no TensorFlow.
+Owns the only decoder in the package, so that training reads exactly what was checked
+before it, and the check of many files in parallel. It knows neither classes (`layout`)
+nor datasets (`image_folder`) and does not import TensorFlow.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from PIL import Image, UnidentifiedImageError
 from tlcore.progress import bar
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""How the names of image files end, in any case."""
+"""The endings of the names of image files, in upper or lower case."""
 
 MAX_PIXELS = 89_478_485
-"""Larger images are taken for decompression bombs; Pillow's own default."""
+"""Larger images are treated as decompression bombs; this is Pillow's default."""
 
 RGB = "RGB"
 """The kind of image that needs no conversion."""
@@ -41,21 +41,21 @@ _KINDS = {
     "LA": "grey with alpha",
     "P": "palette",
 }
-"""What to call a Pillow mode; the others name themselves."""
+"""Names of Pillow's modes for people; a mode that is not listed is its own name."""
 _FILES_AT_ONCE = 256
-"""Files handed to the threads at a time; an interrupt waits for no more than these."""
+"""Files queued for the threads at a time: all that Ctrl-C has to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedImage:
-    """What the check of one file found.
+    """The result of checking one file.
 
     Attributes:
         path: the file.
-        digest: sha256 of its bytes, in hex; empty where they cannot be read.
-        kind: "RGB", or what it is converted to RGB from: "grey", "palette", "RGBA",
-            "CMYK", "16-bit grey" and so on; empty for a bad file.
-        reason: why it cannot be used; None for a good one.
+        digest: sha256 of its bytes, in hex; empty if they cannot be read.
+        kind: "RGB", or what it is converted from: "grey", "palette", "RGBA", "CMYK",
+            "16-bit grey" and so on; empty for a bad file.
+        reason: why the file cannot be used; None for a good one.
     """
 
     path: str
@@ -65,24 +65,34 @@ class CheckedImage:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file of this name is taken for an image: suffix, not hidden."""
+    """Return whether a file of this name counts as an image.
+
+    Example:
+        >>> is_image("cat.JPG"), is_image(".cat.jpg"), is_image("notes.txt")
+        (True, False, False)
+    """
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
 def find_images(folder: Path) -> list[str]:
-    """Return the images at any depth of a folder, hidden folders left out.
+    """Return the images at any depth of a folder, except in hidden folders.
 
     Returns:
-        Their paths from the folder on, with forward slashes, sorted.
+        Their paths relative to the folder, with forward slashes, sorted.
 
     Raises:
         OSError: a folder cannot be read.
+
+    Example:
+        >>> find_images(Path("photos/train"))[:2]
+        ['checked_ring/000.png', 'checked_ring/001.png']
     """
     names = []
     walk = os.walk(folder, onerror=_raise, followlinks=True)
     for root, folders, files in walk:
         here = Path(root).resolve()
-        # A link to a folder above would be followed round and round.
+        # os.walk does not notice that a link leads to a folder above it, and would
+        # follow it in circles.
         folders[:] = [
             name
             for name in folders
@@ -99,20 +109,28 @@ def decode_image(
 ) -> tuple[NDArray[np.uint8], str]:
     """Decode the bytes of an image file.
 
-    Like `keras.utils.load_img` with bilinear interpolation: the first frame, alpha
-    dropped, EXIF orientation ignored, antialiased when it gets smaller. Unlike it, 16
-    bits of grey become the upper 8, as `tf.io.decode_png` makes them.
+    As `keras.utils.load_img` with bilinear interpolation does: the first frame of an
+    animation, without alpha, EXIF orientation ignored, antialiased when shrunk. Unlike
+    there, 16-bit grey keeps its upper 8 bits, as with `tf.io.decode_png`.
 
     Args:
-        data: a JPEG, PNG, GIF, BMP or WebP file, whatever its name says.
-        image_size: (height, width) to resize to, in pixels; the shape is not kept.
+        data: a JPEG, PNG, GIF, BMP or WebP file; the content decides, not a name.
+        image_size: (height, width) to resize to, in pixels; the aspect ratio is not
+            kept.
 
     Returns:
         RGB values in [0, 255], of shape (height, width, 3), and the kind of the image
         as in `CheckedImage`.
 
     Raises:
-        ValueError: the reason why the bytes are no image that can be used.
+        ValueError: the bytes are not an image that can be used; the message is the
+            reason.
+
+    Example:
+        >>> data = Path("photos/train/checked_ring/000.png").read_bytes()
+        >>> pixels, kind = decode_image(data, (24, 36))
+        >>> pixels.shape, kind
+        ((24, 36, 3), 'RGB')
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -123,8 +141,10 @@ def decode_image(
             resized = _to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
             return np.asarray(resized), kind
     except MemoryError:
-        raise  # no fault of the image
-    except Exception as error:  # Pillow raises all sorts on damaged files.
+        raise  # not the fault of the image: skip_bad must not drop it
+    except Exception as error:
+        # On damaged files Pillow raises OSError, SyntaxError, struct.error, IndexError
+        # and others, and documents none of them.
         raise ValueError(_reason(data, error)) from error
 
 
@@ -139,23 +159,33 @@ def read_image(path: str | Path, image_size: tuple[int, int]) -> NDArray[np.uint
         RGB values in [0, 255], of shape (height, width, 3).
 
     Raises:
-        ValueError: the file cannot be read or is no image.
+        ValueError: the file cannot be read or is not an image.
+
+    Example:
+        >>> read_image("photos/train/checked_ring/000.png", (32, 32)).shape
+        (32, 32, 3)
     """
     try:
         pixels, _ = decode_image(_read(path), image_size)
     except ValueError as error:
         raise ValueError(
             "An image must be a whole JPEG, PNG, GIF, BMP or WebP file. "
-            f"Received: {str(path)!r} ({error})."
+            f"Received: {str(path)!r} ({error}). Replace or remove it."
         ) from error
     return pixels
 
 
 def check_image(path: str, image_size: tuple[int, int]) -> CheckedImage:
-    """Read a file once, hash it and decode it in full; damage is an answer, no error.
+    """Read a file once, hash it and decode it in full.
 
-    Beside what `decode_image` refuses, a PNG with a wrong checksum is bad: Pillow
-    leaves those of the pixels aside when it decodes.
+    A damaged file is reported in the result, not raised. The check is stricter than
+    `decode_image`: a PNG with a wrong checksum is bad.
+
+    Example:
+        >>> Path("empty.png").write_bytes(b"")
+        0
+        >>> check_image("empty.png", (32, 32)).reason
+        'empty file'
     """
     digest = ""
     try:
@@ -171,14 +201,19 @@ def check_image(path: str, image_size: tuple[int, int]) -> CheckedImage:
 def check_images(
     paths: Sequence[str], image_size: tuple[int, int]
 ) -> list[CheckedImage]:
-    """Check files in parallel threads, in order, with progress where it takes long.
+    """Check files in parallel threads; a progress bar appears after a second.
 
     Args:
         paths: the files.
         image_size: (height, width) that training resizes to, in pixels.
 
     Returns:
-        What was found, file by file.
+        The result for each file, in the order of `paths`.
+
+    Example:
+        >>> paths = ["photos/train/checked_ring/000.png", "gone.png"]
+        >>> [image.reason for image in check_images(paths, (32, 32))]
+        [None, 'cannot be read: No such file or directory']
     """
 
     def found() -> Iterator[CheckedImage]:
@@ -186,6 +221,8 @@ def check_images(
             some = paths[start : start + _FILES_AT_ONCE]
             yield from pool.map(lambda path: check_image(path, image_size), some)
 
+    # Pillow warns of a bomb before `decode_image` can look at its size. The filter is
+    # set here, not in each thread, because it changes the state of the whole process.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with bar("Checking images", len(paths), patience_seconds=1.0) as advance:
@@ -203,7 +240,8 @@ def _raise(error: OSError) -> NoReturn:
 def _read(path: str | Path) -> bytes:
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # A pipe would be waited for.
+        # Opening a named pipe would block until someone writes to it.
+        if not stat.S_ISREG(path.stat().st_mode):
             raise ValueError("not a file")
         return path.read_bytes()
     except OSError as error:
@@ -216,16 +254,19 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    # Left in place it makes Pillow warn, and changes nothing once alpha is dropped.
+    # Pillow warns about transparency in a palette; without alpha it has no effect.
     image.info.pop("transparency", None)
     if image.mode == RGB:
         return image
+    # Pillow's own conversion of 16 bits clips at 255: most pixels would become white.
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert(RGB)
 
 
 def _check_checksums(data: bytes) -> None:
+    # `verify` needs an image that was not loaded, so the data is opened a second time.
+    # Decoding alone ignores the checksums of the chunks that hold the pixels.
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             image.verify()

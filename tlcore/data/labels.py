@@ -1,7 +1,7 @@
-"""Labels: the class of an image, whatever form its label has.
+"""Labels: class indices from labels of any form.
 
-Owns reading one-hot rows, class indices and binary columns as class indices. How labels
-are encoded for training is in `pipeline`.
+Owns how one-hot rows, class indices and binary columns are read. How labels are encoded
+for training is in `pipeline`.
 """
 
 import reprlib
@@ -22,23 +22,28 @@ def class_indices(labels: Any) -> NDArray[np.int64]:
         Indices from 0, (n,).
 
     Raises:
-        ValueError: they have another form.
+        ValueError: the labels have another form.
 
     Example:
         >>> class_indices([[0.0, 1.0], [1.0, 0.0]]).tolist()
         [1, 0]
+        >>> class_indices([[0.0], [1.0]]).tolist()
+        [0, 1]
     """
     array = np.asarray(labels)
-    if array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in "biuf":
+    # An array without elements has dtype float64 or object, whatever it was to hold.
+    numeric = array.dtype.kind in "biuf" or not array.size
+    if numeric and array.ndim == 2 and array.shape[1] > 1:
         return np.asarray(array.argmax(axis=1), np.int64)
     flat = array.reshape(-1) if array.ndim == 2 else array
-    if (
-        flat.ndim != 1
-        or (flat.size and flat.dtype.kind not in "biuf")
-        or any(label < 0 or label != int(label) for label in flat)
-    ):
+    if not numeric or flat.ndim != 1 or not _are_indices(flat):
         raise ValueError(
             "Labels must be one-hot, whole numbers from 0 or a binary column. "
-            f"Received: labels={reprlib.repr(array.tolist())}."
+            f"Received: labels={reprlib.repr(array.tolist())}. "
+            "Encode the classes as 0, 1, 2 and so on."
         )
     return flat.astype(np.int64)
+
+
+def _are_indices(labels: NDArray[Any]) -> bool:
+    return all(label >= 0 and float(label).is_integer() for label in labels.tolist())

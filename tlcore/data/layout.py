@@ -1,7 +1,8 @@
 """Layout: which folders are splits and classes, and which images they hold.
 
-Owns how folders must be laid out, the errors that say how they are not, and the subset
-of a class that a percentage means. It opens no image.
+Owns how folders must be laid out, the errors for every other layout, and which images
+of a class a percentage takes. It opens no image; `images` decodes them, and
+`image_folder` puts both together.
 """
 
 import hashlib
@@ -25,13 +26,24 @@ _MISNAMED_SPLITS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of each class, by their path within its folder, sorted."""
+    """The images of an image folder, unopened.
+
+    Attributes:
+        directory: the folder that holds one folder per class.
+        names: for each class, the paths of its images within its folder, sorted.
+    """
 
     directory: Path
     names: dict[str, list[str]]
 
     def subset(self, percent: float, seed: int) -> tuple[list[str], list[int]]:
-        """Return paths and labels of the share of each class that ranks first."""
+        """Return the paths and labels of a random subset of each class.
+
+        Args:
+            percent: how much of each class to take, at least one image.
+            seed: of the choice. With the same seed a smaller subset lies within a
+                larger one.
+        """
         paths, labels = [], []
         for label, (class_name, names) in enumerate(self.names.items()):
             ranked = ranked_indices(names, f"{seed}/{class_name}")
@@ -42,7 +54,16 @@ class Layout:
 
 
 def lay_out(directory: Path) -> Layout:
-    """Return the images of an image folder, unread, or say how it is laid out wrong."""
+    """List the images of an image folder without opening them.
+
+    Raises:
+        ValueError: the folder does not hold one folder of images per class; the message
+            describes what it holds instead.
+
+    Example:
+        >>> list(lay_out(Path("photos/train")).names)
+        ['checked_ring', 'dotted_crescent', 'striped_triangle']
+    """
     folders, files = _entries(directory)
     received = f"Received: directory={str(directory)!r}"
     splits = [f for f in folders if f in SPLITS or f in _MISNAMED_SPLITS]
@@ -56,7 +77,7 @@ def lay_out(directory: Path) -> Layout:
     if loose:
         raise ValueError(
             "Images must lie in one folder per class, <class>/<image>. "
-            f"{received}, which holds {counted(len(loose), 'image')} itself, such as "
+            f"{received}, with {counted(len(loose), 'image')} directly in it, such as "
             f"{loose[0]!r}. Move them into folders named after their class."
         )
     if not folders:
@@ -69,26 +90,33 @@ def lay_out(directory: Path) -> Layout:
     if empty:
         raise ValueError(
             f"Every class folder must hold images ({', '.join(SUFFIXES)}). "
-            f"{received}, where none are in: {', '.join(empty)}. Add images or remove "
-            "these folders."
+            f"{received}, with none in: {', '.join(empty)}. Add images or remove these "
+            "folders."
         )
     if len(folders) < 2:
         raise ValueError(
-            f"There must be at least two classes. {received} with the only folder "
+            f"There must be at least two classes. {received}, with the only folder "
             f"{folders[0]!r}. Give each class a folder of its own."
         )
     return Layout(directory, names)
 
 
 def _entries(directory: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the folders and of the files in a folder, none hidden."""
+    """Return the names of the folders and of the files in a folder, none hidden.
+
+    Raises:
+        ValueError: `directory` is not a folder or cannot be read.
+    """
     if not directory.is_dir():
-        what = "a file; unpack it if it is an archive" if directory.exists() else "none"
+        problem = "does not exist. Check the path"
+        if directory.exists():
+            problem = "is a file. If it is an archive, unpack it"
         raise ValueError(
             "directory must be a folder that exists. "
-            f"Received: directory={str(directory)!r}, which is {what}."
+            f"Received: directory={str(directory)!r}, which {problem}."
         )
     try:
+        # Hidden entries are the system's (.DS_Store, .ipynb_checkpoints), not classes.
         entries = [e for e in directory.iterdir() if not e.name.startswith(".")]
     except OSError as error:
         _refuse_unreadable(error)
@@ -115,6 +143,10 @@ def find_splits(directory: str | Path) -> dict[str, Path]:
 
     Raises:
         ValueError: a split is missing or has another name.
+
+    Example:
+        >>> list(find_splits("photos"))
+        ['train', 'validation', 'test']
     """
     directory = Path(directory)
     folders, _ = _entries(directory)
@@ -123,21 +155,25 @@ def find_splits(directory: str | Path) -> dict[str, Path]:
         needed = _MISNAMED_SPLITS.get(name.lower(), name.lower())
         if needed in SPLITS and name != needed:
             raise ValueError(
-                f"Splits must be named {listed(SPLITS)}. {received} with {name!r}. "
+                f"Splits must be named {listed(SPLITS)}. {received}, with {name!r}. "
                 f"Rename it to {needed!r}."
             )
     found = [name for name in SPLITS if name in folders]
     if "train" not in found or len(found) < 2:
         raise ValueError(
-            "A data folder must hold a folder train, and validation or test or both. "
+            "A data folder must hold the folder train, and validation or test or both. "
             f"{received}, which holds: {', '.join(folders) or 'no folder'}. "
-            "Name them so, each with one folder of images per class."
+            "Use these names, each with one folder of images per class."
         )
     return {name: directory / name for name in found}
 
 
 def check_same_classes(directory: str | Path, layouts: Mapping[str, Layout]) -> None:
     """Refuse splits that do not hold the same classes.
+
+    Args:
+        directory: the data folder, for the message.
+        layouts: the layout of each split, by name; one of them is "train".
 
     Raises:
         ValueError: one of them lacks a class that another has.
@@ -152,28 +188,41 @@ def check_same_classes(directory: str | Path, layouts: Mapping[str, Layout]) -> 
             differences.append(f"train lacks {listed(sorted(own - train))} of {name}")
     if differences:
         raise ValueError(
-            f"All splits must hold the same classes. Received: "
+            "All splits must hold the same classes. Received: "
             f"directory={str(directory)!r}, where {'; '.join(differences)}. "
             "Add, rename or remove folders."
         )
 
 
 def share_of(count: int, percent: float) -> int:
-    """Return how many of `count` a percentage is, at least 1."""
+    """Return how many of `count` images a percentage takes, at least 1.
+
+    Example:
+        >>> share_of(40, 10), share_of(3, 1)
+        (4, 1)
+    """
     return max(1, round(count * percent / 100))
 
 
 def ranked_indices(names: Iterable[str], key: str) -> list[int]:
-    """Return the indices of `names` in a random order that `key` decides.
+    """Return the indices of `names` in a random order that `key` determines.
 
-    The rank of a name depends on the key and the name alone, so that a subset of 1 %
-    lies within that of 10 %, and adding a file moves no other one.
+    The rank of a name depends only on the key and the name. A subset of 1 % therefore
+    lies within that of 10 %, and a new file does not change the order of the others.
+
+    Example:
+        >>> ranked_indices(["a.png", "b.png", "c.png"], "42/cat")
+        [2, 0, 1]
+        >>> ranked_indices(["a.png", "b.png", "c.png", "d.png"], "42/cat")
+        [3, 2, 0, 1]
     """
+    # One hash per name, not one shuffle of all: that changes with every new file.
     ranks = [text_digest(f"{key}/{name}") for name in names]
     return sorted(range(len(ranks)), key=ranks.__getitem__)
 
 
 def text_digest(text: str) -> bytes:
     """Return the sha256 of a text."""
-    # File names that are not valid UTF-8 hold surrogates.
+    # Python decodes a file name that is not valid UTF-8 with surrogates (PEP 383),
+    # which a plain encode() refuses.
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,8 +1,10 @@
-"""Pipeline: images, or cached rows in their place, as batches of `tf.data`.
+"""Pipeline: images, or cached rows instead of them, as `tf.data` batches.
 
-Owns how visits become batches: decoding in parallel, views, labels in the form that was
-asked for, and the end of the threads that do it. Which images are visited, and when, is
-decided in `image_folder`; TensorFlow is imported only where a dataset is built.
+A visit is one image in one epoch, as a number: visit v is image `v % n` in epoch
+`v // n`. This module owns how visits become batches: parallel decoding, augmented
+views, the encoding of labels, and the end of the threads that do it. Which images are
+visited in which order is decided in `image_folder`, how a file is decoded in `images`.
+TensorFlow is imported only where a dataset is built.
 """
 
 import atexit
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _PREFETCHED_BATCHES = 4
-"""Decoded batches that wait for training. Left to tf.data it may become hundreds."""
+"""Decoded batches that wait for training. With tf.data.AUTOTUNE it may be hundreds."""
 _END_POLLS, _END_POLL_SECONDS = 50, 0.1
 """How often, and how far apart, to look whether tf.data is done at the end."""
 
 
 class Column(Protocol):
-    """The shape, without the batch dimension, and dtype of one array of `Rows`."""
+    """The shape and dtype of one array of `Rows`, without the batch dimension."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -36,28 +38,28 @@ class Column(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Return the name of the type, "float32"."""
+        """Return the name of the type, such as "float32"."""
 
 
 class Rows(Protocol):
-    """Arrays that stand for images: the cached outputs of frozen layers."""
+    """Arrays that replace images: the cached outputs of frozen layers."""
 
     @property
     def tensors(self) -> Sequence[Column]:
-        """Return what the arrays of one row are."""
+        """Return the shape and dtype of each array."""
 
     def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """Return one array per tensor, a row for each visit."""
+        """Return one array per tensor, with a row for each visit."""
 
 
 class Bank(Protocol):
-    """Makes the view of an image that belongs to a visit."""
+    """Computes the augmented view of an image that belongs to a visit."""
 
     def seeds(self, visits: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what decides the view of each visit, visits first."""
+        """Return the seeds of the view of each visit, visits along the first axis."""
 
     def views(self, images: Any, seeds: Any) -> Any:
-        """Return the views of images, by their seeds."""
+        """Return the views of a batch of images, given their seeds."""
 
 
 class _Calls:
@@ -99,15 +101,15 @@ atexit.register(_calls.end)
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """What turns visits into batches. Visit v is image `v % len(paths)`.
+    """Turns visits into batches. Visit v is image `v % len(paths)`.
 
     Attributes:
         paths: the image files.
-        labels: the index of the class of each.
+        labels: the class index of each file.
         image_size: (height, width) that images are resized to, in pixels.
         batch_size: images per batch.
         label_mode: "categorical", "int" or "binary".
-        num_classes: how many classes there are.
+        num_classes: the number of classes.
     """
 
     paths: Sequence[str] = field(repr=False)
@@ -120,11 +122,13 @@ class Pipeline:
     def visited(
         self, visits: Callable[..., NDArray[np.int64]], *epoch: Any
     ) -> "tf.data.Dataset":
-        """Return the visits of one epoch, in the order that `visits` gives.
+        """Return the visits of one epoch as a dataset of numbers.
+
+        Called within `flat_map`, so that `visits` is called once for every epoch.
 
         Args:
-            visits: takes the epoch, if one is given, and returns its visits.
-            epoch: a tensor, the index of the epoch.
+            visits: returns the visits of the epoch in order.
+            epoch: a tensor, the index of the epoch, which `visits` then takes.
         """
         import tensorflow as tf
 
@@ -132,8 +136,8 @@ class Pipeline:
             with _calls:
                 return visits(*epoch)
 
-        # Without an argument the call counts epochs itself, so TensorFlow must not
-        # merge two of them or leave one out.
+        # Without an argument the function itself counts epochs. It is then stateful:
+        # TensorFlow must neither merge two calls nor drop one.
         numbers = tf.numpy_function(ordered, epoch, tf.int64, stateful=not epoch)
         return tf.data.Dataset.from_tensor_slices(
             tf.ensure_shape(numbers, (len(self.paths),))
@@ -158,7 +162,15 @@ class Pipeline:
         bank: Bank | None,
         weights: Sequence[float] | None = None,
     ) -> "tf.data.Dataset":
-        """Return batches of what belongs to each visit, with its label and weight."""
+        """Return batches of (inputs, labels), or of (inputs, labels, weights).
+
+        Args:
+            visits: of the images, as numbers; an infinite dataset holds whole epochs.
+            first_batch: the index within its epoch of the batch that comes first.
+            rows: arrays that replace the images.
+            bank: computes a view of each image.
+            weights: one factor of the loss for each image.
+        """
         import tensorflow as tf
 
         labels = tf.constant(self.labels, tf.int32)
@@ -169,7 +181,7 @@ class Pipeline:
             if rows is None:
                 inputs = _as_views(batch[0], visits, bank)
             else:
-                inputs = _taken(rows, visits)
+                inputs = _rows_of(rows, visits)
             indices = visits % len(self.paths)
             finished = inputs, self._encoded(tf.gather(labels, indices))
             if factors is None:
@@ -180,14 +192,15 @@ class Pipeline:
         batches = source.batch(self.batch_size)
         full, partial = divmod(len(self.paths), self.batch_size)
         if partial:
-            # `batch` knows no epochs: the sizes are cut again so that the last batch
-            # of each epoch is the smaller one, from whichever batch the stream starts.
+            # `batch` fills every batch, also across the end of an epoch. `rebatch`
+            # cuts its stream again into the batch sizes of an epoch, in a cycle that
+            # starts at the first batch, so that no batch holds images of two epochs.
             sizes = [self.batch_size] * full + [partial]
             batches = batches.rebatch(np.roll(sizes, -first_batch))
         return batches.map(finish).prefetch(_PREFETCHED_BATCHES)
 
     def _loaded(self, visits: "tf.data.Dataset") -> "tf.data.Dataset":
-        """Return the image of each visit, decoded, with the visit."""
+        """Return (decoded image, visit) for each visit."""
         import tensorflow as tf
 
         shape = (*self.image_size, 3)
@@ -200,7 +213,8 @@ class Pipeline:
                 return read_image(path, self.image_size)
 
         def load(visit: Any) -> tuple[Any, Any]:
-            # Declared stateful, op determinism would run the calls one at a time.
+            # With enable_op_determinism, tf.data runs a map whose function is stateful
+            # (the default) on one thread.
             image = tf.numpy_function(read, [visit], tf.uint8, stateful=False)
             return tf.ensure_shape(image, shape), visit
 
@@ -208,6 +222,7 @@ class Pipeline:
         return visits.map(load, num_parallel_calls=parallel, deterministic=True)
 
     def _encoded(self, labels: Any) -> Any:
+        """Return class indices in the form that `label_mode` names."""
         import tensorflow as tf
 
         if self.label_mode == "categorical":
@@ -218,7 +233,7 @@ class Pipeline:
 
 
 def _as_views(images: Any, visits: Any, bank: Bank | None) -> Any:
-    """Return a batch of images as float32, or the views of them that a bank makes."""
+    """Return a batch of images as float32, or the views that a bank computes of it."""
     import tensorflow as tf
 
     images = tf.cast(images, tf.float32)
@@ -233,8 +248,8 @@ def _as_views(images: Any, visits: Any, bank: Bank | None) -> Any:
     return bank.views(images, drawn)
 
 
-def _taken(rows: Rows, visits: Any) -> tuple[Any, ...]:
-    """Return the arrays of the rows of some visits."""
+def _rows_of(rows: Rows, visits: Any) -> tuple[Any, ...]:
+    """Return the arrays that replace the images of some visits."""
     import tensorflow as tf
 
     types = [tf.as_dtype(tensor.dtype) for tensor in rows.tensors]

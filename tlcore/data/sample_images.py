@@ -1,8 +1,8 @@
-"""Sample images: generated pictures as an image folder, for demonstrations and tests.
+"""Sample images: folders of generated images, for demonstrations and tests.
 
-Owns how a set of them is laid out on disk, written as a whole or not at all. The same
-arguments give the same bytes on every machine. How a kind is drawn is in `drawing`. It
-neither reads images nor trains on them.
+Owns which images make up a folder and how it is written: as a whole or not at all. The
+same arguments give the same bytes on every machine. How an image is drawn is in
+`drawing`, how it is encoded in `png`.
 """
 
 import secrets
@@ -17,6 +17,7 @@ from tlcore.data.drawing import (
     SMALLEST_SIZE_PIXELS,
     draw_sample_image,
 )
+from tlcore.data.layout import SPLITS
 from tlcore.data.png import encode_png
 
 
@@ -28,13 +29,13 @@ def write_sample_images(
     size: int = 96,
     seed: int = 42,
 ) -> list[Path]:
-    """Write an image folder of generated pictures: `directory/<class>/<nnn>.png`.
+    """Write an image folder of generated images: `directory/<class>/<nnn>.png`.
 
-    An image depends on its class, its number, `size` and `seed` alone: 5 classes are
-    the first 5 of 10, and 10 images of a class the first 10 of 20.
+    An image depends only on its class, its number, `size` and `seed`. So 5 classes are
+    the first 5 of 10, and 10 images of a class are the first 10 of 20.
 
     Args:
-        directory: a folder that is absent or empty; its parents are made.
+        directory: a folder that does not exist or is empty; its parents are created.
         classes: number of classes, the first of `SAMPLE_KINDS`.
         per_class: number of images of each class.
         size: height and width of the images, in pixels.
@@ -44,8 +45,13 @@ def write_sample_images(
         The paths written, class by class in the order of `SAMPLE_KINDS`.
 
     Raises:
-        ValueError: a number is out of its range, or `directory` is the working folder.
-        FileExistsError: `directory` holds something or is a file.
+        ValueError: a number is out of range, or `directory` is the working folder.
+        FileExistsError: `directory` is a file, or a folder that is not empty.
+
+    Example:
+        >>> paths = tl.write_sample_images("shapes", classes=2, per_class=3, size=32)
+        >>> print(len(paths), paths[0].as_posix())
+        6 shapes/striped_triangle/000.png
     """
     require_whole("per_class", per_class, least=1, most=_SPLIT_STRIDE)
     directory = Path(directory)
@@ -67,15 +73,17 @@ def write_sample_splits(
 ) -> dict[str, list[Path]]:
     """Write image folders `train`, `validation` and `test` that share no image.
 
-    The images in `train` are those of `write_sample_images`; how many there are changes
+    The images in `train` are those of `write_sample_images`. Their number changes
     neither `validation` nor `test`.
 
     Args:
-        directory: a folder that is absent or empty; its parents are made.
+        directory: a folder that does not exist or is empty; its parents are created.
         classes: number of classes, the first of `SAMPLE_KINDS`.
         per_class: number of training images of each class.
-        validation_per_class: the same for validation; 0 leaves the split out.
-        test_per_class: the same for test; 0 leaves the split out.
+        validation_per_class: number of validation images of each class; with 0 there is
+            no such split.
+        test_per_class: number of test images of each class; with 0 there is no such
+            split.
         size: height and width of the images, in pixels.
         seed: any integer; another seed gives other images.
 
@@ -83,8 +91,13 @@ def write_sample_splits(
         The paths written, by split, then class by class in the order of `SAMPLE_KINDS`.
 
     Raises:
-        ValueError: a number is out of its range, or `directory` is the working folder.
-        FileExistsError: `directory` holds something or is a file.
+        ValueError: a number is out of range, or `directory` is the working folder.
+        FileExistsError: `directory` is a file, or a folder that is not empty.
+
+    Example:
+        >>> splits = tl.write_sample_splits("data", classes=2, per_class=4, size=32)
+        >>> {split: len(paths) for split, paths in splits.items()}
+        {'train': 8, 'validation': 20, 'test': 20}
     """
     require_whole("per_class", per_class, least=1, most=_SPLIT_STRIDE)
     require_whole(
@@ -94,7 +107,7 @@ def write_sample_splits(
     directory = Path(directory)
     _check_folder_options(directory, classes, size)
     counts = dict(
-        zip(_SPLITS, (per_class, validation_per_class, test_per_class), strict=True)
+        zip(SPLITS, (per_class, validation_per_class, test_per_class), strict=True)
     )
     with _replacing_folder(directory) as aside:
         for number, (split, count) in enumerate(counts.items()):
@@ -109,9 +122,8 @@ def write_sample_splits(
     }
 
 
-_SPLITS = ("train", "validation", "test")
 _SPLIT_STRIDE = 1_000_000
-"""Numbers of images between the first of one split and the first of the next."""
+"""Distance between the numbers of the first images of two splits."""
 
 
 def _check_folder_options(directory: Path, classes: int, size: int) -> None:
@@ -119,26 +131,26 @@ def _check_folder_options(directory: Path, classes: int, size: int) -> None:
     require_whole("size", size, least=SMALLEST_SIZE_PIXELS)
     if directory.resolve() == Path.cwd():
         raise ValueError(
-            "directory must not be the working folder, which is replaced as a whole. "
+            "directory must not be the working folder, since it is replaced. "
             f"Received: directory={str(directory)!r}. Name a folder inside it."
         )
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(
-            "directory must be absent or an empty folder; this is a file. "
+            "directory must be new or an empty folder; this is a file. "
             f"Received: directory={str(directory)!r}. Name another folder."
         )
     if directory.exists() and any(directory.iterdir()):
         raise FileExistsError(
-            "directory must be absent or an empty folder; this one holds files. "
+            "directory must be new or an empty folder; this one holds files. "
             f"Received: directory={str(directory)!r}. Name another folder."
         )
 
 
 @contextmanager
 def _replacing_folder(directory: Path) -> Iterator[Path]:
-    """Give a new sibling of `directory` that takes its place when the block ends well.
+    """Give a new folder next to `directory` that replaces it when the block succeeds.
 
-    `tlcore.files.replacing` does this for a file.
+    `tlcore.files.replacing` does the same for a file.
     """
     target = directory.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +159,7 @@ def _replacing_folder(directory: Path) -> Iterator[Path]:
     try:
         yield aside
         if target.exists():
-            target.rmdir()  # Windows renames onto no folder, not even an empty one.
+            target.rmdir()  # Windows does not rename to the name of an empty folder.
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Splits: the image folders of a data folder, opened together.
+"""Splits: the image folders train, validation and test, opened together.
 
-Owns which split is for what, and how many held-out images are in the training images
-as well. How a folder is opened is in `image_folder`.
+Owns the use of each split, and the count of held-out images that are also training
+images. Where the folders are is in `layout`, how one is opened in `image_folder`.
 """
 
 from collections.abc import Mapping
@@ -10,18 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tlcore.data.image_folder import ImageFolder, folder_options, open_folders
+from tlcore.data.image_folder import ImageFolder, open_folders
 from tlcore.data.layout import check_same_classes, find_splits, lay_out
+from tlcore.data.options import folder_options
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The image folders of a data folder, all of the same classes.
+    """The image folders of a data folder, all with the same classes.
 
     Attributes:
-        train: what is trained on.
-        validation: what epochs are validated on, whole and in order; or None.
-        test: what the final figures are of, whole and in order; or None.
+        train: the images to train on.
+        validation: the images to validate each epoch on, all and in order; or None.
+        test: the images for the final evaluation, all and in order; or None.
     """
 
     train: ImageFolder
@@ -30,10 +31,10 @@ class Splits:
 
     @cached_property
     def shared_images(self) -> Mapping[str, int]:
-        """Return, by split, how many held-out images are in train as well, if any.
+        """Return, by split, how many held-out images are also training images.
 
-        Their bytes are the same, whatever name or class they have: figures on them
-        measure memory.
+        Files with the same bytes count, whatever their names and classes. Accuracy on
+        them measures memory, not generalization. Splits without any are left out.
         """
         known = set(self.train.digests)
         shared = {
@@ -44,14 +45,24 @@ class Splits:
 
     @property
     def epochs_on(self) -> tuple[str, ImageFolder]:
-        """Return name and folder of what epochs are validated on, test if need be."""
+        """Return (name, folder) of the split to validate on: test if there is no other.
+
+        Example:
+            >>> options = {"image_size": 32, "batch_size": 8, "label_mode": "int"}
+            >>> name, folder = tl.load_splits("photos", **options).epochs_on
+            >>> name, folder.num_images
+            ('validation', 30)
+        """
         return self._held_out[0]
 
     def relabelled(self, label_mode: str) -> "Splits":
         """Return the same folders with labels of another form.
 
+        Args:
+            label_mode: "categorical", "int" or "binary" (two classes).
+
         Raises:
-            ValueError: the mode is unknown, or binary with more than two classes.
+            ValueError: the mode is unknown, or binary with other than two classes.
         """
         held_out: dict[str, Any] = {
             name: folder.relabelled(label_mode) for name, folder in self._held_out
@@ -74,20 +85,31 @@ def load_splits(
     seed: int = 42,
     skip_bad: bool = False,
 ) -> Splits:
-    """Open the image folders `train` and `validation` and/or `test` of a data folder.
+    """Open the folders `train`, and `validation` or `test` or both, of a data folder.
 
     Args:
         directory: the data folder.
         image_size: (height, width) to resize to, or one number for both, in pixels.
         batch_size: images per batch.
         label_mode: "categorical", "int" or "binary" (two classes).
-        percent: how much of `train` to take; validation and test are always whole.
+        percent: how much of each class of `train` to take; validation and test are
+            always whole.
         seed: of the subset and of the order of `train`; the others are not shuffled.
-        skip_bad: go on without images that cannot be read.
+        skip_bad: leave out images that cannot be read, instead of raising.
 
     Raises:
-        ValueError: as in `image_folder`, bad images of all splits in one message; or
-            a split is missing, or the splits differ in their classes.
+        ValueError: a split is missing, the splits differ in their classes, an option is
+            out of range, or images cannot be read; one message lists those of all
+            splits.
+
+    Example:
+        >>> splits = tl.load_splits(
+        ...     "photos", image_size=32, batch_size=8, label_mode="int", percent=50
+        ... )
+        >>> splits.train.num_images, splits.test.num_images
+        (6, 30)
+        >>> splits.shared_images
+        {}
     """
     shared: dict[str, Any] = {
         "image_size": image_size,

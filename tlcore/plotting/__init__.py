@@ -1,1 +1,1 @@
-"""Plotting: pictures of images and of histories. Trains nothing."""
+"""Plotting: figures of images and of histories. Knows no model and trains nothing."""

@@ -1,8 +1,9 @@
-"""Figures: what every picture of this package has in common.
+"""Figures: what all figures of this package have in common.
 
-Owns the palette, the sizes, and how a figure is made and saved: by Agg without pyplot,
-so that it works without a display and in threads. A PNG carries no date and no name of
-a program: the same input gives the same bytes.
+Owns the palette, the sizes, and how a figure is created and saved: with Agg and without
+pyplot, so that plotting works without a display and in threads. A PNG holds neither a
+date nor the name of a program, so that the same input gives the same bytes. What a
+figure shows is in `learning_curves` and `image_grid`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from tlcore.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe & Ito, "Color Universal Design" (2008), without the yellow, pale on white.
+# Okabe & Ito, "Color Universal Design" (2008), distinguishable with any colour vision;
+# without their yellow, which is too pale on white.
 BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK = PALETTE = (
     "#0072B2",
     "#D55E00",
@@ -45,31 +47,47 @@ def new_figure(
     width: float = WIDTH_INCHES,
     layout: Literal["constrained"] | None = "constrained",
 ) -> Figure:
-    """Return an empty white figure, `width` by `height` inches, that Agg draws."""
+    """Return an empty white figure of `width` by `height` inches, drawn by Agg."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    # Not pyplot: it keeps every figure alive until closed, is not thread-safe, and may
+    # look for a display.
     figure = Figure((width, height), DPI, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
 def add_title(figure: Figure, title: str | None) -> None:
-    """Write a title over a figure, folded to its width; None writes none."""
+    """Write a title above a figure, wrapped to its width; None writes none."""
     if title is not None:
         width = int(figure.get_figwidth() * 10)
         figure.suptitle(wrapped(title, width), fontsize=12, parse_math=False)
 
 
 def wrapped(text: str, width: int) -> str:
-    """Return text folded to lines of `width` characters."""
-    # Names of files that are no UTF-8 hold surrogates, which no font has.
+    """Return text wrapped into lines of at most `width` characters.
+
+    Example:
+        >>> print(wrapped("validation accuracy", 12))
+        validation
+        accuracy
+    """
+    # Python decodes a file name that is not valid UTF-8 with surrogates (PEP 383);
+    # matplotlib cannot draw them.
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return textwrap.fill(text, max(width, 8)) or text
 
 
 def checked_path(path: str | Path | None) -> Path | None:
-    """Refuse, before anything is drawn, a path that no figure can be saved to."""
+    """Return `path` as a `Path`; refuse one that no figure can be saved to.
+
+    Called before anything is drawn, so that a typing error costs no time.
+
+    Raises:
+        ValueError: matplotlib does not write files with this suffix.
+        FileNotFoundError: the folder does not exist.
+    """
     if path is None:
         return None
     from matplotlib.backend_bases import FigureCanvasBase
@@ -90,16 +108,21 @@ def checked_path(path: str | Path | None) -> Path | None:
 
 
 def save_figure(figure: Figure, path: Path | None) -> None:
-    """Save a figure whole or not at all; None saves nothing."""
+    """Save a figure, completely or not at all; None saves nothing.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     if path is None:
         return
     suffix = path.suffix.lower().removeprefix(".")
+    # By default a PNG names the version of matplotlib.
     metadata = {"Software": None} if suffix == "png" else None
     try:
         with replacing(path) as aside:
             figure.savefig(aside, format=suffix, dpi=DPI, metadata=metadata)
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None:  # an encoder's error, not the file system's
             raise
         raise OSError(
             error.errno,

@@ -1,7 +1,7 @@
-"""Histories: the values of metrics by epoch, from what callers have, checked.
+"""Histories: the values of metrics by epoch, checked and ready to draw.
 
-Owns reading a keras `History`, or a mapping, into phases and curves to draw. It draws
-nothing.
+Owns how a keras `History`, or a mapping, becomes the phases and curves of a run, and
+which metrics are drawn. Drawing them is in `learning_curves`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from tlcore.arguments import require_one_of
+from tlcore.arguments import counted, require_one_of
 from tlcore.plotting.figures import Values
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class EpochHistory(Protocol):
-    """What training left, such as a `keras.callbacks.History`."""
+    """The record of a training, such as a `keras.callbacks.History`."""
 
     @property
     def epoch(self) -> Sequence[int]:
@@ -34,12 +34,12 @@ class EpochHistory(Protocol):
 
 
 History = EpochHistory | Mapping[str, Values]
-"""A keras `History`, or the values of each metric with, at will, "epoch" from 0."""
+"""A keras `History`, or the values of each metric and, optionally, "epoch" from 0."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs `first` to `first + count - 1`, counted from 0, and what they recorded."""
+    """Epochs `first` to `first + count - 1`, counted from 0, and their metrics."""
 
     first: int
     count: int
@@ -60,7 +60,7 @@ class DrawnRun:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What any phase recorded."""
+        """The name of every metric that any phase recorded."""
         return tuple(dict.fromkeys(n for phase in self.phases for n in phase.metrics))
 
     @property
@@ -76,17 +76,26 @@ class DrawnRun:
 
 
 def drawn_run(histories: Sequence[History], where: str) -> DrawnRun:
-    """Return the run that histories, one per phase, tell of.
+    """Return the run whose phases left these histories.
 
     Args:
-        histories: in the order in which they were trained.
-        where: how the argument they come from is called in an error.
+        histories: one per phase, in the order of training.
+        where: the name of the caller's argument, for messages.
 
     Raises:
-        ValueError: there is none, or one holds no values or overlaps another.
+        ValueError: there is no history, one holds no values, or the epochs of one do
+            not follow on from those before.
+
+    Example:
+        >>> run = drawn_run([{"loss": [3.0, 2.0]}, {"loss": [1.0]}], "histories")
+        >>> run.epochs.tolist(), run.starts
+        ([1, 2, 3], (2.5,))
     """
     if not histories:
-        raise ValueError(f"{where} must hold at least 1 history. Received: none.")
+        raise ValueError(
+            f"{where} must hold at least 1 history. Received: none. "
+            "Pass what fit returned."
+        )
     phases: list[Phase] = []
     for index, history in enumerate(histories):
         before = phases[-1] if phases else None
@@ -109,8 +118,8 @@ def _phase(history: History, where: str, *, follows: int | None) -> Phase:
         epochs = history.get("epoch")
     else:
         raise ValueError(
-            "A history must be a keras History or a mapping of metric to values. "
-            f"Received: {where}={reprlib.repr(history)}."
+            "A history must be a keras History or a mapping of metrics to values. "
+            f"Received: {where}={reprlib.repr(history)}. Pass what fit returned."
         )
     arrays = {name: _array(v, f"{where}[{name!r}]") for name, v in recorded.items()}
     count = (
@@ -119,22 +128,25 @@ def _phase(history: History, where: str, *, follows: int | None) -> Phase:
     if not arrays or not count:
         raise ValueError(
             "A history must hold at least one metric and one epoch. "
-            f"Received: {where} with {len(arrays)} metrics, {count} epochs. "
-            "Train before plotting."
+            f"Received: {where} with {counted(len(arrays), 'metric')}, "
+            f"{counted(count, 'epoch')}. Train before plotting."
         )
     for name, array in arrays.items():
         if len(array) != count:
             raise ValueError(
                 "A metric must have one value per epoch. "
-                f"Received: {where}[{name!r}]: {len(array)} values, {count} epochs. "
-                "Validate every epoch, or put NaN where there was none."
+                f"Received: {where}[{name!r}]: {counted(len(array), 'value')}, "
+                f"{counted(count, 'epoch')}. Validate in every epoch, or write NaN for "
+                "an epoch without a value."
             )
-    # A value per class, as of an unaveraged F1 score, is no curve.
+    # A metric with a value per class, such as an F1 score without average, is not a
+    # single curve and is left out.
     curves = {name: array for name, array in arrays.items() if array.ndim == 1}
     return Phase(_first(epochs, count, where, follows), count, curves)
 
 
 def _array(values: Values, where: str) -> NDArray[np.float64]:
+    """Return values as numbers, NaN where there is no finite one."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -148,16 +160,18 @@ def _array(values: Values, where: str) -> NDArray[np.float64]:
 
 
 def _first(epochs: Values | None, count: int, where: str, follows: int | None) -> int:
-    """Return the first epoch, having checked that all follow on."""
+    """Return the index of the first epoch; refuse epochs with gaps or overlaps."""
     if epochs is None:
         return follows or 0
+    # A run may be drawn from its fine-tuning alone, so only the first history may start
+    # at any epoch.
     first = max(int(epochs[0]), 0) if follows is None else follows
     expected = list(range(first, first + count))
     received = list(epochs)
     if received != expected:
         raise ValueError(
-            "Epochs must be contiguous, and successive histories follow on. Expected: "
-            f"epoch={reprlib.repr(expected)}. "
+            "Epochs must be contiguous, and each history must follow on from the one "
+            f"before. Expected: epoch={reprlib.repr(expected)}. "
             f"Received: {where} with epoch={reprlib.repr(received)}. "
             "Train a further phase with initial_epoch=history.epoch[-1] + 1, as "
             "fine_tune(history=...) does."
@@ -166,7 +180,20 @@ def _first(epochs: Values | None, count: int, where: str, follows: int | None) -
 
 
 def shared_metrics(runs: Sequence[DrawnRun], metric: str | None) -> list[str]:
-    """Return the metrics to draw, one row or column of panels each."""
+    """Return the metrics to draw, one row or column of panels each.
+
+    Args:
+        runs: the runs to draw.
+        metric: the only one to draw; by default loss and accuracy.
+
+    Raises:
+        ValueError: no run recorded `metric`, or neither a loss nor an accuracy.
+
+    Example:
+        >>> run = drawn_run([{"loss": [2.0], "val_loss": [3.0]}], "histories")
+        >>> shared_metrics([run], None)
+        ['loss']
+    """
     valid = dict.fromkeys(name for run in runs for name in run.names)
     if metric is not None:
         if not any(recorded_name(run, metric) for run in runs):
@@ -178,13 +205,22 @@ def shared_metrics(runs: Sequence[DrawnRun], metric: str | None) -> list[str]:
     if not metrics:
         raise ValueError(
             "A history must hold a loss or an accuracy. "
-            f"Received: metrics {', '.join(valid)}."
+            f"Received: metrics {', '.join(valid)}. "
+            "Name one of them: compare_histories(..., metric=...)."
         )
     return metrics
 
 
 def recorded_name(run: DrawnRun, metric: str) -> str | None:
-    """Return the name under which a run recorded a metric, training or validation."""
+    """Return the name under which a run recorded a metric, or None.
+
+    Keras names an accuracy by the form of the labels; "accuracy" finds any of them.
+
+    Example:
+        >>> run = drawn_run([{"binary_accuracy": [0.5]}], "histories")
+        >>> recorded_name(run, "accuracy")
+        'binary_accuracy'
+    """
     names = dict.fromkeys(name.removeprefix("val_") for name in run.names)
     if metric in names or metric in run.names:
         return metric
@@ -194,7 +230,13 @@ def recorded_name(run: DrawnRun, metric: str) -> str | None:
 
 
 def metric_curves(run: DrawnRun, metric: str) -> dict[str, str]:
-    """Return what is drawn of a metric: "training" and "validation" to their names."""
+    """Return the curves of a metric: the recorded name of "training", "validation".
+
+    Example:
+        >>> run = drawn_run([{"loss": [2.0], "val_loss": [3.0]}], "histories")
+        >>> metric_curves(run, "loss")
+        {'training': 'loss', 'validation': 'val_loss'}
+    """
     name = recorded_name(run, metric)
     if name is None:
         return {}

@@ -1,7 +1,8 @@
-"""Image grid: random images of a folder or dataset, a row for each class.
+"""Image grid: random images of a folder or dataset, one row per class.
 
-Owns which images are drawn and how labels and pixels of any form are read. How a figure
-is made and saved is in `figures`.
+Owns which images are drawn, how pixels in files and batches are read, and where images
+and names are in the figure. The forms of labels are read in `tlcore.data.labels`; how a
+figure is created and saved is in `figures`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from tlcore.arguments import counted, require_whole
 from tlcore.data.labels import class_indices
 from tlcore.plotting.figures import (
     GAP_INCHES,
@@ -31,14 +33,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_CLASSES = 20
-"""Rows of a grid of images; of more classes, this many are drawn at random."""
+"""The most rows; of more classes, this many are chosen at random."""
 THUMBNAIL_PIXELS = 320
+"""Images in files are shrunk to this: a cell has at most 160 pixels on a side."""
 T = TypeVar("T")
 
 
 @runtime_checkable
 class ImagePaths(Protocol):
-    """Images in files, such as an `ImageFolder`: one label, from 0, for each path."""
+    """Images in files, such as an `ImageFolder`."""
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -50,7 +53,7 @@ class ImagePaths(Protocol):
 
     @property
     def labels(self) -> Values:
-        """The class of every file."""
+        """The class index of every file, from 0."""
 
 
 Images = ImagePaths | Iterable[Any]
@@ -67,30 +70,33 @@ def plot_images(
 ) -> Figure:
     """Draw a grid of random images, one row per class, and return the figure.
 
-    The choice depends on `seed` and on the order of the images alone. A dataset is read
-    once, to its end: `take` some batches of a large one.
+    The choice depends only on `seed` and on the order of the images. A dataset is read
+    once, to its end; pass a few batches of a large one: `dataset.take(10)`.
 
     Args:
-        images: an image folder, whose files are drawn as they are, undistorted; or a
-            `tf.data.Dataset` or iterable of batches (images, labels), the images in
-            [0, 255] of shape (batch, height, width, 1, 3 or 4), the labels one-hot,
+        images: an image folder, whose files are drawn in their own proportions; or a
+            `tf.data.Dataset` or other iterable of batches (images, labels). Images are
+            in [0, 255], of shape (batch, height, width, 1, 3 or 4); labels are one-hot,
             whole numbers or a binary column.
         class_names: the names of the classes; by default the `class_names` of `images`,
-            or else the indices.
-        per_class: images in a row, at most.
-        seed: of the choice; of more than 20 classes it chooses those drawn too.
+            or the indices if it has none.
+        per_class: the most images in a row.
+        seed: of the choice of images, and of classes if there are more than 20.
         path: where to save the figure; its folder must exist.
 
     Raises:
-        ValueError: there is no image, an option is out of range, the batches are not of
-            the form above, or the suffix of `path` is none matplotlib writes.
+        ValueError: there is no image, an option is out of range, the batches have
+            another form, or matplotlib cannot write files with the suffix of `path`.
         OSError: an image cannot be read, or the figure cannot be written.
+
+    Example:
+        >>> figure = tl.plot_images(tl.image_folder("photos/train"), per_class=2)
+        >>> figure.get_suptitle()
+        '3 classes'
     """
     target = checked_path(path)
-    if per_class < 1:
-        raise ValueError(f"per_class must be at least 1. Received: {per_class=}.")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0. Received: {seed=}.")
+    require_whole("per_class", per_class, least=1)
+    require_whole("seed", seed, least=0)
     names = class_names
     if names is None:
         names = getattr(images, "class_names", None)
@@ -98,12 +104,13 @@ def plot_images(
     if not chosen:
         raise ValueError(
             "images must hold at least one image. "
-            f"Received: images={reprlib.repr(images)}. Check its folder or filter."
+            f"Received: images={reprlib.repr(images)}. Check the folder or filter."
         )
     if names is not None and max(chosen) >= len(names):
         raise ValueError(
             "class_names must name every class. "
-            f"Received: {len(names)} names, label {max(chosen)} (counted from 0)."
+            f"Received: {counted(len(names), 'name')}, label {max(chosen)} (counted "
+            "from 0). Add the missing names."
         )
     labels = _some_classes(sorted(chosen), seed)
     figure = _grid(
@@ -125,7 +132,8 @@ def _grid(
     titles = [wrapped(name, int(wide * 10)) for name in names]
     room = 0.16 + TITLE_ROW_INCHES * max(title.count("\n") + 1 for title in titles)
     high = 0.25 + len(rows) * (cell + room) + GAP_INCHES
-    # Every size is known: a layout engine would make room for the width of a title.
+    # All sizes are known. The constrained layout would shrink the images to make room
+    # for a title that is wider than they are.
     figure = new_figure(high, width=wide, layout=None)
     grid = figure.subplots(
         len(rows),
@@ -145,12 +153,13 @@ def _grid(
             place.set_axis_off()
         for place, image in zip(axes, images, strict=False):
             place.imshow(image, cmap="gray", vmin=0, vmax=255)
-            # A square cell, whatever the shape of the image in its upper left corner.
+            # The axes of every cell are square, with the image in the upper left
+            # corner; otherwise wide and high images would not line up under the name.
             side = max(image.shape[:2])
             place.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5))
         axes[0].set_title(title, loc="left", fontsize=10, parse_math=False)
-    some = f"{len(rows)} of {total}" if len(rows) < total else str(total)
-    text = f"{some} {'class' if total == 1 else 'classes'}"
+    some = f"{len(rows)} of " if len(rows) < total else ""
+    text = some + counted(total, "class", "classes")
     figure.suptitle(text, y=1 - GAP_INCHES / high, fontsize=12)
     return figure
 
@@ -165,7 +174,11 @@ def _some_classes(labels: Sequence[int], seed: int) -> list[int]:
 def _sample(
     images: Iterable[tuple[int, T]], per_class: int, seed: int
 ) -> dict[int, list[T]]:
-    """Choose images of each class uniformly, in one pass (Vitter's algorithm R)."""
+    """Choose images of each class uniformly, in one pass.
+
+    Algorithm R: Vitter, "Random Sampling with a Reservoir" (1985). Each class has its
+    own generator, so that its sample does not depend on the images of other classes.
+    """
     kept: dict[int, list[T]] = {}
     seen: dict[int, int] = {}
     generators: dict[int, np.random.Generator] = {}
@@ -184,13 +197,14 @@ def _sample(
 
 
 def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
-    """Yield (class, path or pixels) of every image."""
+    """Yield (class index, path or pixels) of every image."""
     if isinstance(images, ImagePaths):
         labels = class_indices(images.labels).tolist()
         if len(labels) != len(images.paths):
             raise ValueError(
                 "Every image must have one label. "
-                f"Received: {len(images.paths)} images, {len(labels)} labels."
+                f"Received: {counted(len(images.paths), 'image')}, "
+                f"{counted(len(labels), 'label')}. Pass as many labels as paths."
             )
         yield from zip(labels, images.paths, strict=True)
         return
@@ -198,7 +212,7 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
     if cardinality is not None and int(cardinality()) == -1:
         raise ValueError(
             "images must end. Received: an infinite dataset. "
-            "Leave out its repeat(), or take(n) batches."
+            "Leave out repeat(), or pass take(n) of it."
         )
     highest = 0.0
     for batch in images:
@@ -206,8 +220,10 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
         if pixels.dtype.kind == "f":
             highest = np.maximum(highest, np.max(np.abs(pixels), initial=0))
         whole = np.rint(np.clip(np.nan_to_num(pixels), 0, 255)).astype(np.uint8)
-        # Copies, because a view that is kept keeps its whole batch.
+        # Copies: a view would keep the memory of its whole batch.
         yield from zip(labels, (image.copy() for image in whole), strict=True)
+    # Known only at the end, since a batch may be nearly black. Images in [0, 1] would
+    # all be drawn black.
     if 0 < highest <= 1:
         raise ValueError(
             "images must be in [0, 255]. "
@@ -216,23 +232,25 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
 
 
 def _unpacked(batch: Any) -> tuple[NDArray[Any], list[int]]:
-    """Return the pixels, (batch, height, width) or with colours, and their classes."""
+    """Return pixels, (batch, height, width) or with channels, and class indices."""
     if not isinstance(batch, (tuple, list)) or len(batch) not in {2, 3}:
         raise ValueError(
             "images must yield batches (images, labels). "
-            f"Received: batch={reprlib.repr(batch)}."
+            f"Received: batch={reprlib.repr(batch)}. Zip the images with their labels."
         )
     pixels = np.asarray(batch[0])
     labels = class_indices(batch[1]).tolist()
     if pixels.ndim != 4 or pixels.shape[-1] not in {1, 3, 4}:
         raise ValueError(
             "A batch of images must have shape (batch, height, width, 1, 3 or 4). "
-            f"Received: shape={pixels.shape}."
+            f"Received: shape={pixels.shape}. Batch the dataset, channels last."
         )
     if len(labels) != len(pixels):
         raise ValueError(
             "Every image must have one label. "
-            f"Received: {len(pixels)} images, {len(labels)} labels."
+            f"Received: {counted(len(pixels), 'image')}, "
+            f"{counted(len(labels), 'label')}. "
+            "Zip the images with their labels before batching."
         )
     if pixels.dtype.kind not in "iu":
         pixels = pixels.astype(np.float32)
@@ -242,18 +260,19 @@ def _unpacked(batch: Any) -> tuple[NDArray[Any], list[int]]:
 
 
 def _pixels(image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
-    """Return an image no larger than a figure can show, its proportions kept."""
+    """Return an image, shrunk in proportion if it is read from a file."""
     if isinstance(image, np.ndarray):
         return image
     from PIL import Image
 
     try:
         with Image.open(image) as opened:
+            # Lets a JPEG be decoded at a fraction of its size, which is much faster.
             opened.draft("RGB", (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
             pixels = opened.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise OSError(
-            "Every path must hold an image that Pillow reads. "
+            "Every path must be an image that Pillow can read. "
             f"Received: path={str(image)!r} ({error}). Remove or replace it."
         ) from error
     pixels.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))

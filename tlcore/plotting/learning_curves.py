@@ -1,7 +1,8 @@
 """Learning curves: the metrics of a run by epoch, and several runs compared.
 
-Owns where curves stand, where a phase starts, and the legend. It neither trains nor
-knows folders of runs. How a figure is made and saved is in `figures`.
+Owns the panels, the curves, the marks where phases start, and the legend. Which metrics
+a history holds is in `histories`; how a figure is created and saved is in `figures`. It
+does not know folders of runs: `tlcore.runs` reads them and calls this module.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlcore.arguments import counted
 from tlcore.plotting.figures import (
     BLUE,
     GREY,
@@ -42,15 +44,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_COLUMNS = 4
-"""Runs drawn side by side; more are laid over one another."""
+"""The most runs drawn side by side; more are drawn in the same panel."""
 START = "start"
-"""The id of a line that marks where a phase starts."""
+"""The id of the lines that mark starts of phases; they are not in the legend."""
 LINE_STYLES = ("-", "--", ":", "-.")
 PANEL_INCHES = 3.6
 LEGEND_ROW_INCHES = 0.22
 PHASE_ROW_POINTS = 12
 MARKED_EPOCHS = 40
-"""Epochs up to which every value has a marker; beyond, only lone values have one."""
+"""With more epochs, only values without a neighbour have a marker."""
 
 
 def plot_history(
@@ -61,30 +63,40 @@ def plot_history(
 ) -> Figure:
     """Draw the loss and accuracy curves of one run and return the figure.
 
-    Training and validation, epochs counted from 1. A value that is no finite number
-    leaves a gap, and a metric that was not recorded has no panel.
+    Training and validation have a curve each; epochs are counted from 1. A value that
+    is not a finite number leaves a gap. A metric that was not recorded has no panel.
 
     Args:
         histories: the phases of the run in order, each a keras `History` or a mapping
-            of metric to values, with "epoch" (counted from 0) or without: then its
-            epochs follow on from the phase before. The start of each phase after the
-            first is marked.
+            of metrics to values. A mapping may hold "epoch" (counted from 0); without
+            it, its epochs follow on from the phase before. The start of each phase
+            after the first is marked.
         labels: the names of the phases; by default the second is "fine-tuning".
         path: where to save the figure; its folder must exist.
         title: of the figure.
 
     Raises:
-        ValueError: there is no history, one is empty or uneven or does not follow on
-            from the one before, none holds a loss or an accuracy, `labels` are not one
-            per history, or the suffix of `path` is none matplotlib writes.
+        ValueError: there is no history; a history is empty, has metrics of different
+            lengths or does not follow on from the one before; none holds a loss or an
+            accuracy; there is not one label per history; or matplotlib cannot write
+            files with the suffix of `path`.
         OSError: the figure cannot be written.
+
+    Example:
+        >>> head = {"loss": [3.0, 2.0], "accuracy": [0.3, 0.5]}
+        >>> tuned = {"loss": [1.0], "accuracy": [0.7]}
+        >>> figure = tl.plot_history(head, tuned)
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['loss', 'accuracy']
     """
     target = checked_path(path)
     run = drawn_run(histories, "histories")
     if labels is not None and len(labels) != len(histories):
         raise ValueError(
             "labels must hold one name per history. "
-            f"Received: {len(labels)} labels, {len(histories)} histories."
+            f"Received: {counted(len(labels), 'label')}, "
+            f"{counted(len(histories), 'history', 'histories')}. "
+            "Leave labels out, or name every phase."
         )
     metrics = shared_metrics([run], None)
     figure = new_figure(PANEL_INCHES + 0.4)
@@ -109,24 +121,32 @@ def compare_histories(
     path: str | Path | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw several runs to be compared and return the figure.
+    """Draw several runs for comparison and return the figure.
 
-    Up to 4 runs have a column each, loss above accuracy, on shared axes. More are laid
-    over one another: the validation curve of each run, or the training curve, so named
-    in the legend, of a run without validation.
+    Up to 4 runs have a column each, loss above accuracy, on shared axes. More runs are
+    drawn in one panel per metric, with one curve each: validation, or training (named
+    so in the legend) for a run without validation.
 
     Args:
-        histories: the name of each run, and its history or the histories of its phases
-            in order, as `plot_history` takes them. The start of fine-tuning is marked.
-        metric: the only metric to draw, training and validation, or `val_...` for its
+        histories: maps the name of each run to its history, or to the histories of its
+            phases in order, as `plot_history` takes them. The start of fine-tuning is
+            marked.
+        metric: the only metric to draw, for training and validation, or `val_...` for
             validation alone; by default the loss and the accuracy.
         path: where to save the figure; its folder must exist.
         title: of the figure.
 
     Raises:
-        ValueError: there is no run, no run recorded `metric`, a history is one that
-            `plot_history` refuses, or the suffix of `path` is none matplotlib writes.
+        ValueError: there is no run; no run recorded `metric`; `plot_history` would
+            refuse a history; or matplotlib cannot write files with the suffix of
+            `path`.
         OSError: the figure cannot be written.
+
+    Example:
+        >>> runs = {"10 %": {"loss": [3.0, 2.0]}, "100 %": {"loss": [2.0, 1.0]}}
+        >>> figure = tl.compare_histories(runs, metric="loss")
+        >>> [axes.get_title() for axes in figure.axes]
+        ['10 %', '100 %']
     """
     target = checked_path(path)
     if not isinstance(histories, Mapping) or not histories:
@@ -150,21 +170,23 @@ def compare_histories(
 
 
 def _side_by_side(runs: Mapping[str, DrawnRun], metrics: Sequence[str]) -> Figure:
-    """Draw a column of panels per run, each metric on one scale."""
+    """Draw a column of panels per run; the panels of a metric share their scale."""
     figure = new_figure(PANEL_INCHES * max(len(metrics), 1.25) * 0.8 + 0.4)
     grid = figure.subplots(
         len(metrics), len(runs), squeeze=False, sharex="all", sharey="row"
     )
     width = WIDTH_INCHES / len(runs)
-    everything = np.concatenate([run.epochs for run in runs.values()])
+    all_epochs = np.concatenate([run.epochs for run in runs.values()])
     for column, run in zip(grid.T, runs.values(), strict=True):
         for axes, metric in zip(column, metrics, strict=True):
             _draw_run(axes, run, metric)
-            _set_epochs(axes, everything)
+            _set_epochs(axes, all_epochs)
         for axes in column[1:]:
             for start in run.starts:
                 _draw_start(axes, start, color=GREY)
         column[-1].set_xlabel("epoch")
+    # The names of phases are above the panels, and the names of runs above those, at
+    # the same height in every column.
     rows = max(
         _mark_phases(axes, run, None, width=width)
         for axes, run in zip(grid[0], runs.values(), strict=True)
@@ -187,15 +209,16 @@ def _overlaid(runs: Mapping[str, DrawnRun], metrics: Sequence[str]) -> Figure:
     """Draw one curve per run in each panel."""
     from matplotlib.lines import Line2D
 
+    # About 100 characters fit below the panels, 8 of them taken by each line sample.
     columns = max(1, min(4, 100 // (max(map(len, runs)) + 8)))
     rows = math.ceil((len(runs) + 1) / columns)
     figure = new_figure(PANEL_INCHES + 0.6 + LEGEND_ROW_INCHES * rows)
     grid = figure.subplots(1, len(metrics), squeeze=False)
-    everything = np.concatenate([run.epochs for run in runs.values()])
+    all_epochs = np.concatenate([run.epochs for run in runs.values()])
     for axes, metric in zip(grid[0], metrics, strict=True):
         kind = _draw_runs(axes, runs, metric)
         _mark_starts(axes, runs)
-        _set_epochs(axes, everything)
+        _set_epochs(axes, all_epochs)
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{kind} {metric.removeprefix('val_')}")
         _bound_accuracy(axes, metric)
@@ -206,7 +229,11 @@ def _overlaid(runs: Mapping[str, DrawnRun], metrics: Sequence[str]) -> Figure:
 
 
 def _draw_runs(axes: Axes, runs: Mapping[str, DrawnRun], metric: str) -> str:
-    """Draw one curve per run; return "validation", or "training" if all are that."""
+    """Draw one curve per run.
+
+    Returns:
+        "training" if all curves show training, else "validation".
+    """
     drawn = {name: metric_curves(run, metric) for name, run in runs.items()}
     for index, (name, curves) in enumerate(drawn.items()):
         if curves:
@@ -224,7 +251,7 @@ def _draw_runs(axes: Axes, runs: Mapping[str, DrawnRun], metric: str) -> str:
 
 
 def _mark_starts(axes: Axes, runs: Mapping[str, DrawnRun]) -> None:
-    """Draw where phases start, in a run's colour where that run alone starts there."""
+    """Mark the starts of phases, in the colour of the run if only one starts there."""
     owners: dict[float, list[int]] = {}
     for index, run in enumerate(runs.values()):
         for start in run.starts:
@@ -260,8 +287,9 @@ def _draw_curve(
 ) -> None:
     values = run.curve(name)
     there = np.isfinite(values)
-    beside = np.concatenate([[False], there, [False]])
-    lone = there & ~beside[:-2] & ~beside[2:]
+    # A value between two gaps is part of no line; without a marker it would not show.
+    padded = np.concatenate([[False], there, [False]])
+    lone = there & ~padded[:-2] & ~padded[2:]
     axes.plot(
         run.epochs,
         values,
@@ -280,22 +308,24 @@ def _draw_start(axes: Axes, start: float, *, color: str) -> None:
 def _mark_phases(
     axes: Axes, run: DrawnRun, labels: Sequence[str] | None, *, width: float
 ) -> int:
-    """Draw where phases start, their names above the axes, none over another.
+    """Mark the starts of phases and write their names above the axes.
 
     Args:
         axes: a panel whose epochs are set.
-        run: what is drawn in it.
+        run: the run drawn in it.
         labels: of all phases; by default the first has none.
         width: of the panel in inches.
 
     Returns:
-        The rows that the names take.
+        The number of rows that the names need so that none overlaps another.
     """
     count = len(run.starts)
     if labels is None:
         more = [f"fine-tuning {n}" for n in range(2, count + 1)]
         labels = ["", "fine-tuning", *more][: count + 1]
     left, right = axes.get_xlim()
+    # The width of a character in epochs, estimated: at 9 points at most 0.085 inches,
+    # and the axes take 85 % of the panel. To measure it, the figure must be drawn.
     letter = 0.085 / (width * 0.85) * (right - left)
     ends: list[float] = []
     for x, label in zip((left, *run.starts), labels, strict=True):
@@ -323,7 +353,7 @@ def _mark_phases(
 
 
 def _set_epochs(axes: Axes, epochs: NDArray[np.int64]) -> None:
-    """Number the x axis in whole epochs."""
+    """Let the x axis span these epochs, with ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
@@ -337,6 +367,8 @@ def _bound_accuracy(axes: Axes, metric: str) -> None:
     """Keep the scale of an accuracy within [0, 1], as wide as its values need."""
     if "acc" not in metric:
         return
+    # A row shares its scale: a value out of range in one column, such as an accuracy in
+    # percent, must stay in view.
     panels = axes.get_shared_y_axes().get_siblings(axes)
     low = min(panel.dataLim.y0 for panel in panels)
     high = max(panel.dataLim.y1 for panel in panels)
@@ -368,7 +400,7 @@ def _legend(
         ncols=columns,
         frameon=False,
     )
-    # Set afterwards: matplotlib 3.9 leaves out a label that begins with an underscore.
+    # Set afterwards: matplotlib 3.9 leaves out a label that starts with an underscore.
     for text, line in zip(legend.get_texts(), handles, strict=True):
         text.set_text(wrapped(str(line.get_label()), 100))
         text.set_parse_math(False)

@@ -1,3 +1,5 @@
+"""Image files: what is found, what is bad, and which pixels come out."""
+
 import hashlib
 import io
 import os
@@ -286,7 +288,7 @@ def test_images_are_found_at_any_depth_and_sorted_by_their_path(tmp_path):
     assert find_images(tmp_path) == ["a.png", "a/c/d.gif", "a/z.JPG", "b.png"]
 
 
-def test_links_are_followed_but_not_round_and_round(tmp_path):
+def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.png").touch()
     folder = tmp_path / "folder"
@@ -300,7 +302,7 @@ def test_links_are_followed_but_not_round_and_round(tmp_path):
     assert find_images(folder) == ["link/a.png"]
 
 
-def test_neither_images_nor_datasets_import_tensorflow():
+def test_neither_images_nor_image_folders_import_tensorflow():
     code = (
         "import sys, tlcore.data.image_folder\n"
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
