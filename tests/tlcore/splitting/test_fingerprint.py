@@ -29,7 +29,7 @@ def net(
     regularizer=None,
     middle=None,
 ):
-    """Return a network with a branch, each weight a number of its own."""
+    """Return a network with a branch, all of its weights different."""
     options = {"kernel_initializer": initializer, "kernel_regularizer": regularizer}
     inputs = keras.Input(SHAPE)
     x = conv(3, strides=stride, activation=activation, **options)(inputs)
@@ -70,7 +70,7 @@ class Indescribable(keras.Layer):
 
 
 def shifting(*, further):
-    """Return a layer of a class that only its code tells from another."""
+    """Return a layer of one of two classes that differ only in their code."""
 
     class Foreign(keras.Layer):
         if further:
@@ -98,7 +98,7 @@ class TestFingerprint:
             {"regularizer": "l2"},
         ],
     )
-    def test_does_not_hear_what_makes_no_difference(self, options):
+    def test_ignores_options_that_change_no_output(self, options):
         assert fingerprint_of(**options) == fingerprint_of()
 
     def test_does_not_depend_on_what_trains_behind_it(self, efficientnet):
@@ -109,7 +109,7 @@ class TestFingerprint:
         assert graphs[0].name == graphs[1].name
         assert graphs[0].fingerprint == graphs[1].fingerprint
 
-    def test_does_not_hear_trainable_flags(self):
+    def test_ignores_trainable_flags(self):
         model = net()
         before = split(model, training=False, policy="boundary").fingerprint
         model.layers[2].trainable = False  # the Dropout, which has no weights
@@ -124,10 +124,10 @@ class TestFingerprint:
             {"middle": layers.ReLU(0.5)},
         ],
     )
-    def test_hears_every_other_change(self, options):
+    def test_changes_with_every_other_option(self, options):
         assert fingerprint_of(**options) != fingerprint_of()
 
-    def test_hears_one_bit_of_any_weight_of_the_prefix(self):
+    def test_changes_with_one_bit_of_any_weight_of_the_prefix(self):
         model = net()
         divided = split(model, training=False, policy="boundary")
         seen = {divided.fingerprint}
@@ -138,7 +138,7 @@ class TestFingerprint:
             seen.add(split(model, training=False, policy="boundary").fingerprint)
         assert len(seen) == 1 + len(divided.prefix.weights)
 
-    def test_hears_the_code_of_a_foreign_layer(self):
+    def test_changes_with_the_code_of_a_foreign_layer(self):
         one, other, same = (
             fingerprint_of(middle=shifting(further=further))
             for further in (False, True, False)
@@ -146,7 +146,7 @@ class TestFingerprint:
         assert one == same
         assert one != other
 
-    def test_hears_the_code_of_a_function_that_a_layer_is_given(self):
+    def test_changes_with_the_code_of_a_function_that_a_layer_holds(self):
         def halved(tensor):
             return tensor / 2
 

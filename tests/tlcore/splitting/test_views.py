@@ -159,7 +159,7 @@ def _made_by(name):
 
 
 class TestFingerprint:
-    def test_hears_seed_view_and_augmentation(self, splits):
+    def test_changes_with_seed_view_and_augmentation(self, splits):
         prints = [
             bank_of(splits["tutorial"]).fingerprint(0),
             bank_of(splits["tutorial"]).fingerprint(1),
@@ -168,7 +168,7 @@ class TestFingerprint:
         ]
         assert len(set(prints)) == len(prints)
 
-    def test_does_not_hear_how_many_views_there_are(self, splits):
+    def test_ignores_how_many_views_there_are(self, splits):
         few, many = (bank_of(splits["tutorial"], count=count) for count in (2, 9))
         assert few.fingerprint(1) == many.fingerprint(1)
         assert np.array_equal(
