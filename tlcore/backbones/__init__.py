@@ -1,1 +1,1 @@
-"""Backbones: whatever a user may pass becomes one frozen network in inference mode."""
+"""Backbones: networks by name, file, handle or model, frozen and in inference mode."""

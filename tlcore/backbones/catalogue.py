@@ -1,8 +1,8 @@
-"""The catalogue of backbones: what each one is, before any framework is loaded.
+"""Catalogue: what each backbone is, known without loading a framework.
 
-Owns, per name, where its constructor lives, the input contract its weights were trained
-under, the smallest image it accepts and the manifest of its counts. It builds nothing
-(that is `backbones`) and imports neither Keras nor TensorFlow, so that names can be
+Owns, per name, the place of its constructor, the input contract its weights were
+trained under, the smallest image it accepts and the manifest of its counts. `loading`
+builds the networks. This module imports neither Keras nor TensorFlow, so that names are
 listed and checked at once.
 """
 
@@ -16,14 +16,14 @@ from tlcore.hub.handles import is_handle
 
 @dataclass(frozen=True)
 class InputContract:
-    """What a backbone expects where images are [0, 255] RGB.
+    """The range, channel order and size of images that a backbone expects.
 
     Attributes:
-        scheme: "raw" ([0, 255] RGB, the network rescales), "signed" ([-1, 1] RGB),
-            "unit" ([0, 1] RGB), "caffe" ([0, 255] BGR, ImageNet's mean subtracted) or
-            "torch" ([0, 1] RGB, ImageNet's mean subtracted, over its deviation).
+        scheme: "raw" ([0, 255] RGB; the network rescales it), "signed" ([-1, 1] RGB),
+            "unit" ([0, 1] RGB), "caffe" ([0, 255] BGR minus ImageNet's mean) or
+            "torch" ([0, 1] RGB minus ImageNet's mean, divided by its deviation).
         size: the height and width the weights were trained at, in pixels.
-        min_size: the smallest height and width the network can be built for.
+        min_size: the smallest height and width the network can be built for, in pixels.
     """
 
     scheme: str
@@ -38,10 +38,10 @@ class Manifest:
     Attributes:
         params: numbers in all weights.
         trainable_params: numbers in the weights that training may change.
-        tensors: weight tensors.
-        trainable_tensors: weight tensors that training may change.
-        layers: layers as `Model.layers` lists them, the input layer included. One more
-            where EfficientNet's ImageNet weights bring a second `Rescaling`.
+        tensors: number of weight tensors.
+        trainable_tensors: number of weight tensors that training may change.
+        layers: number of layers in `Model.layers`, including the input layer. With
+            EfficientNet's ImageNet weights it is one more, a second `Rescaling`.
         channels: the last dimension of the output.
     """
 
@@ -58,13 +58,14 @@ class CatalogueEntry:
     """One backbone of the catalogue.
 
     Attributes:
-        name: the name to ask for it by.
-        constructor: `module:function` of what builds it.
+        name: the name that `load_backbone` takes.
+        constructor: `module:function` of the function that builds it.
         contract: its input contract.
         manifest: its counts without top, at any image size.
-        arguments: what the constructor gets beside weights, shape and name.
-        pretrained: what `weights="imagenet"` stands for; `sample_net` alone has never
-            seen ImageNet and brings weights of its own.
+        arguments: further arguments of the constructor, in addition to weights and
+            shape.
+        pretrained: what `weights="imagenet"` means. Only `sample_net` was not trained
+            on ImageNet; it has weights of its own.
     """
 
     name: str
@@ -197,14 +198,24 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
 
 
 def list_backbones() -> tuple[str, ...]:
-    """Return the names that `load_backbone` and `create_model` take."""
+    """Return the names that `load_backbone` and `create_model` take.
+
+    Example:
+        >>> names = tl.list_backbones()
+        >>> names[0], names[-1], len(names)
+        ('efficientnet_b0', 'sample_net', 19)
+    """
     return tuple(CATALOGUE)
 
 
 def is_hub_handle(backbone: str) -> bool:
     """Return whether a backbone is a handle of TF Hub, not a name of the catalogue.
 
-    A name of the catalogue is one even where a folder is called the same.
+    A name of the catalogue stays one where a folder of that name exists.
+
+    Example:
+        >>> is_hub_handle("https://tfhub.dev/google/x/1"), is_hub_handle("vgg16")
+        (True, False)
     """
     return backbone not in CATALOGUE and is_handle(backbone)
 
@@ -214,6 +225,10 @@ def find_entry(name: str) -> CatalogueEntry:
 
     Raises:
         ValueError: no backbone has this name; the message lists the valid ones.
+
+    Example:
+        >>> find_entry("resnet50").contract
+        InputContract(scheme='caffe', size=224, min_size=32)
     """
     if name in CATALOGUE:
         return CATALOGUE[name]

@@ -1,6 +1,6 @@
-"""Inference: the layer that runs a network in inference mode, whatever `fit` says.
+"""Inference: the layer that runs a network in inference mode, also during `fit`.
 
-Owns `Backbone`. What of the network trains is decided in `freezing`.
+Owns `Backbone`. Which weights of the network train is decided in `freezing`.
 """
 
 from typing import Any
@@ -12,15 +12,23 @@ import keras
 class Backbone(keras.layers.Layer):
     """A network as a layer that always runs in inference mode, also during `fit`.
 
-    Keras 3 up to 3.15 overwrites the `training=False` of a call inside a functional
-    model with what `fit` says, so that Dropout of a frozen network stays active and
-    BatchNorm statistics of unfrozen layers move. Calling the network from within a
-    layer's `call` is honoured by every version. Weights still train where they are
-    unfrozen: inference mode is about behaviour, not about gradients.
+    In a functional model, Keras up to 3.15 replaces the `training=False` of a call by
+    the `training=True` of `fit` (keras-team/keras#23364). Dropout in a frozen network
+    then stays active, and BatchNorm statistics of unfrozen layers change. A call from
+    within a layer's `call` keeps its argument in every version. Inference mode does not
+    stop gradients: weights train where they are unfrozen.
 
     Args:
-        network: the network to run, a model or one layer; images in, features out.
+        network: the network to run, a model or one layer, from images to features.
         name: the layer's name; by default the network's.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> images = np.ones((1, 8), "float32")
+        >>> layer = Backbone(keras.layers.Dropout(0.5))
+        >>> bool((layer(images, training=True) == images).numpy().all())
+        True
     """
 
     def __init__(
@@ -38,12 +46,12 @@ class Backbone(keras.layers.Layer):
         return self.network.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs; the network's own configuration is in it."""
+        """Return the arguments of `from_config`, with the network's configuration."""
         network = keras.saving.serialize_keras_object(self.network)
         return {**super().get_config(), "network": network}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Backbone":
-        """Return the layer that `get_config` described, with fresh weights."""
+        """Return the layer that `get_config` describes, with new weights."""
         network = keras.saving.deserialize_keras_object(config.pop("network"))
         return cls(network, **config)

@@ -1,7 +1,7 @@
 """Input contract: from images in [0, 255] RGB to what a backbone expects.
 
-Owns the schemes, the layer of each, and which scheme a network of `keras.applications`
-expects, by its name.
+Owns the schemes, the layer of each scheme, and the scheme of each network of
+`keras.applications`, found by its name.
 """
 
 import re
@@ -19,7 +19,7 @@ _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean pixel of ImageNet, source: `keras.applications.imagenet_utils`."""
 
 SCHEMES = ("raw", "signed", "unit", "caffe", "torch")
-"""What an input contract can be; `InputContract` explains them."""
+"""The schemes of an input contract; `InputContract` explains them."""
 
 _KERAS_SCHEMES: Mapping[str, str] = {
     r"convnext_.*|efficientnet.*|MobileNetV3.*": "raw",
@@ -28,22 +28,22 @@ _KERAS_SCHEMES: Mapping[str, str] = {
     r"resnet(50|101|152)|vgg1[69]": "caffe",
     r"densenet\d+": "torch",
 }
-"""What the networks of `keras.applications` expect, by how Keras names them.
+"""The schemes of the networks of `keras.applications`, by patterns of their names.
 
-Source: the `preprocess_input` of each one's module.
+Source: `preprocess_input` in the module of each network.
 """
 
 
 @keras.saving.register_keras_serializable(package="tlcore")
 class CaffePreprocessing(keras.layers.Layer):
-    """[0, 255] RGB to what Caffe's networks saw: BGR with ImageNet's mean subtracted.
+    """From [0, 255] RGB to the input of Caffe's networks: BGR minus ImageNet's mean.
 
-    Shape (n, height, width, 3) in and out. The numbers are those of
+    Takes and returns shape (n, height, width, 3). The numbers are those of
     `keras.applications.imagenet_utils.preprocess_input(mode="caffe")`.
     """
 
     def call(self, images: Any) -> Any:
-        """Return the images with channels reversed and centred."""
+        """Return the images with channels reversed and the mean subtracted."""
         images = keras.ops.cast(images, self.compute_dtype)
         mean = keras.ops.convert_to_tensor(_CAFFE_MEAN_BGR, dtype=self.compute_dtype)
         return keras.ops.flip(images, axis=-1) - mean
@@ -54,15 +54,21 @@ class CaffePreprocessing(keras.layers.Layer):
 
 
 def contract_layer(scheme: str) -> keras.Layer | None:
-    """Return the layer from [0, 255] RGB to a contract's range, None where it is raw.
+    """Return the layer from [0, 255] RGB to a scheme's range, None where it is raw.
 
     Args:
-        scheme: one of `SCHEMES`, as `InputContract` explains them.
+        scheme: one of `SCHEMES`.
 
     Raises:
         ValueError: the scheme is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> contract_layer("signed")(np.array([0.0, 255.0])).numpy().tolist()
+        [-1.0, 1.0]
     """
     require_one_of("input_contract", scheme, SCHEMES, subject="An input contract")
+    # float32 also under mixed precision: float16 rounds pixels above 128 to eighths.
     name, dtype = "input_contract", "float32"
     match scheme:
         case "signed":
@@ -80,10 +86,16 @@ def contract_layer(scheme: str) -> keras.Layer | None:
 
 
 def scheme_of(network: keras.Model) -> str | None:
-    """Return the input contract's scheme of a network that is known by its name.
+    """Return the scheme of a network whose name is known, None for any other.
 
-    Known are this package's names ("vgg16") and those that `keras.applications` gives
-    its networks, of the catalogue or not ("mobilenetv2_0.50_224", "densenet121").
+    Known are the names of the catalogue ("vgg16") and the names that
+    `keras.applications` gives its networks ("mobilenetv2_0.50_224", "densenet121").
+
+    Example:
+        >>> import keras
+        >>> images = keras.Input((224, 224, 3))
+        >>> scheme_of(keras.Model(images, images, name="densenet121"))
+        'torch'
     """
     if network.name in CATALOGUE:
         return CATALOGUE[network.name].contract.scheme

@@ -1,7 +1,8 @@
-"""Loading: the networks of the catalogue, with weights from where the user has them.
+"""Loading: the networks of the catalogue, with downloaded, packaged or own weights.
 
-Owns building a backbone without its top, or a classifier with it, ImageNet weights by
+Owns building a backbone without its top or a classifier with it, ImageNet weights by
 name or from a file, and the second rescaling that EfficientNet's ImageNet weights need.
+Reading a file into a network is in `weights`, what each network is in `catalogue`.
 """
 
 import importlib
@@ -27,25 +28,30 @@ def load_backbone(
     weights: str | Path | None = "imagenet",
     input_shape: ImageShape = (224, 224, 3),
 ) -> keras.Model:
-    """Return a backbone of the catalogue without its top, in Keras's own form.
+    """Return a backbone of the catalogue without its top, as Keras builds it.
 
     Args:
         name: one of `list_backbones()`.
-        weights: "imagenet" (downloaded once by Keras; `sample_net` brings its own),
-            None for random ones, or the path of a `.weights.h5` or Keras `.h5` file
-            of this network without top.
+        weights: "imagenet" (downloaded once by Keras; those of `sample_net` are part
+            of this package), None for random ones, or the path of a `.weights.h5` or
+            Keras `.h5` file of this network without top.
         input_shape: (height, width, 3) of the images, in pixels.
 
     Returns:
-        The network, (n, height, width, 3) in, (n, h, w, channels) out. Its input is
-        what its input contract says, `CATALOGUE[name].contract`; `create_model` puts
-        that contract into the model.
+        The network, from (n, height, width, 3) to (n, h, w, channels). It expects
+        images under its input contract, `CATALOGUE[name].contract`; `create_model`
+        puts the layer for that in front of it.
 
     Raises:
-        ValueError: unknown name, an image shape it cannot take, or a file that does
-            not hold the weights of this network.
+        ValueError: the name is unknown, the network cannot take images of this shape,
+            or the file does not hold the weights of this network.
         FileNotFoundError: there is no such weights file.
-        ConnectionError: "imagenet" was asked for and could not be downloaded.
+        ConnectionError: the ImageNet weights could not be downloaded.
+
+    Example:
+        >>> backbone = tl.load_backbone("sample_net", input_shape=(32, 32, 3))
+        >>> backbone.output_shape, backbone.count_params()
+        ((None, 2, 2, 128), 110128)
     """
     entry = find_entry(name)
     check_image_shape(input_shape, entry)
@@ -57,26 +63,26 @@ def load_backbone(
 
 
 def load_classifier(name: str, *, weights: str | Path = "imagenet") -> keras.Model:
-    """Return a backbone of the catalogue as it is: with its top of 1,000 classes.
+    """Return a backbone of the catalogue with its top of 1,000 classes.
 
     Args:
-        name: one of `list_backbones()` but `sample_net`, which has no top.
+        name: one of `list_backbones()` except `sample_net`, which has no top.
         weights: "imagenet" or the path of a weights file of this network with top.
 
     Returns:
-        The network: (n, size, size, 3) under its input contract in, probabilities
-        (n, 1000) out, at the contract's size.
+        The network, from images (n, size, size, 3) under its input contract, of the
+        contract's size, to probabilities (n, 1000).
 
     Raises:
         ValueError: the network has no top, or the file does not hold its weights.
         FileNotFoundError: there is no such weights file.
-        ConnectionError: "imagenet" was asked for and could not be downloaded.
+        ConnectionError: the ImageNet weights could not be downloaded.
     """
     entry = find_entry(name)
     if not entry.constructor.startswith("keras.applications"):
         raise ValueError(
-            f"A backbone must have a top to classify by itself. Received: "
-            f"backbone={name!r}, which has none; train a head with `tlcore run`."
+            "A backbone must have a top to classify images by itself. Received: "
+            f"backbone={name!r}, which has no top. Train a head with `tlcore run`."
         )
     size = entry.contract.size
     shape = (size, size, 3)
@@ -90,22 +96,21 @@ def check_image_shape(input_shape: ImageShape, entry: CatalogueEntry) -> None:
     shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ValueError(
-            "input_shape must be (height, width, 3), in pixels. "
-            f"Received: input_shape={input_shape!r}."
+            "input_shape must be (height, width, 3), whole numbers of pixels. "
+            f"Received: input_shape={input_shape!r}. Write input_shape=(224, 224, 3)."
         )
     height, width, channels = shape
     if channels != 3:
         raise ValueError(
-            "Images must enter with 3 channels (RGB); image folders convert grey "
-            f"images. Received: input_shape={shape!r}. "
-            f"Use input_shape=({height}, {width}, 3)."
+            "Images must have 3 channels (RGB); image folders convert grey images. "
+            f"Received: input_shape={shape!r}. Use input_shape=({height}, {width}, 3)."
         )
     least = entry.contract.min_size
     if min(height, width) < least:
         raise ValueError(
-            f"{entry.name} takes images of at least {least} x {least} pixels. "
-            f"Received: input_shape={shape!r}. Its weights were trained at "
-            f"{entry.contract.size} x {entry.contract.size}."
+            f"{entry.name} requires images of at least {least} x {least} pixels. "
+            f"Received: input_shape={shape!r}. Use larger images; its weights were "
+            f"trained at {entry.contract.size} x {entry.contract.size}."
         )
 
 
@@ -126,7 +131,7 @@ def _build(
     if module == "keras.applications":
         options = {"include_top": False, "weights": None, **options}
     network = constructor(input_shape=input_shape, **entry.arguments, **options)
-    # Not by the argument: EfficientNetV2 looks its blocks up by it.
+    # Not by the argument `name`: EfficientNetV2 looks up the sizes of its blocks by it.
     network.name = entry.name
     return network
 
@@ -141,23 +146,24 @@ def _build_pretrained(
     try:
         return _build(entry, input_shape, weights="imagenet", **options)
     except Exception as error:
-        # keras.utils.get_file raises a bare Exception where a download fails.
+        # keras.utils.get_file raises a plain Exception where a download fails.
         if "URL fetch failure" not in str(error):
             raise
         raise ConnectionError(
-            f"The ImageNet weights of {entry.name} must be downloaded once, and the "
-            f'download failed: {error}. Received: weights="imagenet". Connect to a '
-            "network, or give the path of a weights file."
+            f"The ImageNet weights of {entry.name} must be downloaded once. Received: "
+            f'weights="imagenet", and the download failed: {error}. Connect to a '
+            "network, or pass the path of a weights file."
         ) from error
 
 
 def _wants_second_rescaling(network: keras.Model) -> bool:
-    """Tell whether these are EfficientNet's ImageNet weights.
+    """Return whether a network has EfficientNet's ImageNet weights.
 
-    They were trained with inputs divided by the square root of the standard deviation
-    once more, and `keras.applications` adds that layer for weights="imagenet" only
-    (tensorflow/tensorflow#49930): from a file they would be silently wrong. They are
-    known by the standard deviations that stand in their `Normalization`.
+    These weights were trained on inputs divided once more by the square root of the
+    standard deviation. `keras.applications` adds the layer for that only where weights
+    is "imagenet" (tensorflow/tensorflow#49930): read from a file, they would be
+    silently wrong. They are recognized by ImageNet's standard deviations, which they
+    hold as variances of their `Normalization`.
     """
     if not network.name.startswith("efficientnet_b"):
         return False
@@ -170,6 +176,9 @@ def _wants_second_rescaling(network: keras.Model) -> bool:
 
 
 def _with_second_rescaling(network: keras.Model) -> keras.Model:
+    """Return an EfficientNet with a second `Rescaling` after its `Normalization`."""
+    # Keras cannot insert a layer into a functional model, but its configuration can
+    # be edited.
     config = network.get_config()
     layers: list[dict[str, Any]] = config["layers"]
     at = next(i for i, x in enumerate(layers) if x["class_name"] == "Normalization")

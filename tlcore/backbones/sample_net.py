@@ -1,8 +1,8 @@
 """The sample net: a small convolutional backbone that comes with trained weights.
 
-Owns its architecture and the place of its packaged weights, so that everything a
-pretrained backbone is needed for can run without a download. It knows nothing of the
-pictures it was trained on; `bench/scripts/pretrain_sample_net.py` made the weights.
+Owns its architecture and the path of its packaged weights, so that whatever requires a
+pretrained backbone runs without a download. It does not know the images it was trained
+on; `bench/scripts/pretrain_sample_net.py` trains and writes the weights.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ SAMPLE_NET_WEIGHTS: Path = Path(__file__).parent / "sample_net.weights.h5"
 
 _SMALLEST_SIDE_PIXELS = 32
 _MOMENTUM = 0.9
-"""Of BatchNorm statistics; Keras's 0.99 takes hundreds of steps to forget its start."""
+"""Of BatchNorm statistics. Keras's 0.99 needs hundreds of steps to forget the start."""
 
 
 def build_sample_net(
@@ -28,11 +28,15 @@ def build_sample_net(
         name: the model's name.
 
     Returns:
-        A functional model. Values in [-1, 1] of shape (n, height, width, channels) go
-        in, features of shape (n, height / 16, width / 16, 128), rounded up, come out.
+        A functional model from values in [-1, 1] of shape (n, height, width, channels)
+        to features of shape (n, height / 16, width / 16, 128), sizes rounded up.
 
     Raises:
         ValueError: the images are too small.
+
+    Example:
+        >>> build_sample_net((100, 33, 3)).output_shape
+        (None, 7, 3, 128)
     """
     if min(input_shape[:2]) < _SMALLEST_SIDE_PIXELS:
         raise ValueError(

@@ -1,7 +1,8 @@
-"""Sources: whatever a user may pass as a backbone, as one frozen `Backbone`.
+"""Sources: a name, handle, layer or model as one frozen `Backbone`.
 
-Owns telling names, handles, layers and models apart, and the shapes of what goes into
-and comes out of each. Putting a head on it is done in `models`.
+Owns which of these a user passed, the shape of its images and of its features, and the
+input contract it expects. `loading` builds what has a name in the catalogue; `models`
+adds augmentation and head.
 """
 
 from collections.abc import Sequence
@@ -25,18 +26,22 @@ def resolve_backbone(
     input_shape: ImageShape,
     input_contract: str | None,
 ) -> keras.Model | HubLayer:
-    """Return the network or layer that `create_model` was given, or given the name of.
+    """Return the network that `create_model` received, built where it is a name.
 
     Args:
-        backbone: as `create_model` takes it.
-        weights: the same.
-        input_shape: the same.
-        input_contract: the same.
+        backbone: as `create_model` takes it, like all arguments.
+        weights: of a name of the catalogue.
+        input_shape: of a name of the catalogue.
+        input_contract: of a model of the user's own.
 
     Raises:
-        ValueError: it is none of what `create_model` takes, or comes with weights or a
-            contract of its own.
+        ValueError: it is not one that `create_model` takes, or weights or a contract
+            are given for a backbone that brings its own.
         FileNotFoundError: there is no such weights file or SavedModel.
+
+    Example:
+        >>> resolve_backbone("sample_net", None, (32, 32, 3), None).name
+        'sample_net'
     """
     if isinstance(backbone, HubLayer):
         return backbone
@@ -44,14 +49,15 @@ def resolve_backbone(
         if not backbone.built or not hasattr(backbone, "output_shape"):
             raise ValueError(
                 "A backbone of your own must be a functional or sequential model that "
-                f"is built. Received: backbone={backbone.name!r}, which is not. Begin "
-                "it with keras.Input((height, width, 3))."
+                f"is built. Received: backbone={backbone.name!r}, which is not. Make "
+                "keras.Input((height, width, 3)) its first layer."
             )
         return backbone
     if not isinstance(backbone, str | Path):
         raise ValueError(
             f"backbone must be a name of the catalogue, {FORMS}, a HubLayer or a "
-            f"keras.Model. Received: backbone={backbone!r}."
+            f"keras.Model. Received: backbone={backbone!r}. `list_backbones` returns "
+            "the names."
         )
     backbone = str(backbone)
     if is_hub_handle(backbone):
@@ -72,14 +78,14 @@ def resolve_backbone(
 
 
 def input_scheme(network: keras.Model | HubLayer) -> str:
-    """Return the scheme of what a network expects: [0, 255] where unknown."""
+    """Return the input contract's scheme of a network, "raw" where it is not known."""
     if isinstance(network, HubLayer):
-        return "unit"
+        return "unit"  # the convention of TF Hub for images
     return scheme_of(network) or "raw"
 
 
 def _own_shape(network: keras.Model | HubLayer) -> tuple[Any, ...]:
-    """Return the (height, width, channels) that a network says, None where free."""
+    """Return the (height, width, channels) a network takes, None where any will do."""
     if isinstance(network, HubLayer):
         forms = [x for x in network.input_forms if isinstance(x, Form)]
         given = next((x.shape for x in forms if x.dtype != TEXT), ())
@@ -92,7 +98,7 @@ def _own_shape(network: keras.Model | HubLayer) -> tuple[Any, ...]:
         described = ", ".join(map(str, takes))
         raise ValueError(
             "A backbone must take images, (n, height, width, channels). Received: "
-            f"backbone {network.name!r} with input shape ({described})."
+            f"backbone={network.name!r} with input shape ({described})."
         )
     return tuple(given[1:])
 
@@ -100,21 +106,26 @@ def _own_shape(network: keras.Model | HubLayer) -> tuple[Any, ...]:
 def feature_shape(
     network: keras.Model | HubLayer, shape: tuple[Any, ...]
 ) -> tuple[Any, ...]:
-    """Return the shape of a backbone's output; it must be one, of known channels."""
+    """Return the shape of a backbone's output for images of `shape`.
+
+    Raises:
+        ValueError: it has several outputs, or one of another rank than 2 or 4, or of an
+            unknown number of channels.
+    """
     if not isinstance(network, HubLayer):
         return tuple(network.output_shape)
     features = network.compute_output_shape((None, *shape))
     several = isinstance(features, dict) or isinstance(features[0], tuple | list)
     if several:
         raise ValueError(
-            "A backbone must have one output. Received: backbone "
-            f"{network.name!r} with outputs {', '.join(map(str, features))}. If they "
-            "have names, choose one: HubLayer(handle, output_key=...)."
+            "A backbone must have one output. Received: "
+            f"backbone={network.name!r} with outputs {', '.join(map(str, features))}. "
+            "If they have names, choose one: HubLayer(handle, output_key=...)."
         )
     if len(features) not in {2, 4} or features[-1] is None:
         raise ValueError(
-            "A backbone must give (n, features) or (n, h, w, channels). Received: "
-            f"backbone {network.name!r} with output shape {features}."
+            "A backbone must return (n, features) or (n, h, w, channels). Received: "
+            f"backbone={network.name!r} with output shape {features}."
         )
     return tuple(features)
 
@@ -122,9 +133,14 @@ def feature_shape(
 def image_shape(
     network: keras.Model | HubLayer, input_shape: ImageShape
 ) -> tuple[Any, ...]:
-    """Return (height, width, channels); what the network fixes must agree."""
+    """Return the (height, width, channels) of a model's images.
+
+    Raises:
+        ValueError: `input_shape` contradicts a size that the network fixes.
+    """
     own = _own_shape(network)
     given = tuple(input_shape) if isinstance(input_shape, Sequence) else input_shape
+    # 224 x 224 is the default of `create_model`: a network of a fixed size replaces it.
     if None not in own and given in {own, (224, 224, 3)}:
         return tuple(own)
     fits = isinstance(given, tuple) and len(given) == len(own)
@@ -133,7 +149,7 @@ def image_shape(
     ):
         raise ValueError(
             f"Images must have the shape that {network.name!r} takes, {own}. "
-            f"Received: input_shape={given!r}."
+            f"Received: input_shape={given!r}. Leave input_shape out to use its own."
         )
     return given
 

@@ -1,7 +1,7 @@
-"""Weights: read from files, and known by their bits.
+"""Weights: read from files, and identified by their bits.
 
-Owns loading a weights file into a network with errors that say what does not fit, and
-the fingerprint of variables. Which weights a name means is in `loading`.
+Owns reading a weights file into a network, with errors that say what does not fit, and
+the fingerprint of variables. Which file a name stands for is decided in `loading`.
 """
 
 import hashlib
@@ -19,13 +19,14 @@ IMAGENET_CLASSES = 1000
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Read the weights file of exactly this architecture into `network`.
+    """Read a weights file of exactly this architecture into `network`.
 
-    Keras checks the shapes it looks for, not that it looked at everything: a file of a
-    larger network can load without a word. Here the count of numbers must agree too.
+    Keras checks the shape of each weight it looks for, but not whether the file holds
+    more: the file of a larger network can load without a warning. So the count of
+    numbers must agree, too.
 
     Raises:
-        ValueError: the file is damaged, of another form or of another architecture.
+        ValueError: the file is damaged, of another format or of another architecture.
     """
     expected = network.count_params()
     found = _count_numbers(path)
@@ -41,7 +42,7 @@ def load_weights(network: keras.Model, path: Path) -> None:
         )
     try:
         with warnings.catch_warnings():
-            # Keras only warns where it leaves a part of the network as it was.
+            # Keras only warns where it leaves some layers without weights of the file.
             warnings.simplefilter("error", UserWarning)
             network.load_weights(path)
     except (ValueError, KeyError, OSError, UserWarning) as error:
@@ -57,6 +58,8 @@ def _count_numbers(path: Path) -> int:
 
     def add(name: str, item: object) -> None:
         nonlocal total
+        # The file of a compiled model also holds the state of its optimizer, and of its
+        # random layers.
         not_weights = {"optimizer", "optimizer_weights", "seed_generator"}
         if isinstance(item, h5py.Dataset) and not_weights.isdisjoint(name.split("/")):
             total += math.prod(item.shape)
@@ -93,7 +96,14 @@ def existing_file(weights: str | Path) -> Path:
 
 
 def fingerprint(variables: Iterable[Any]) -> str:
-    """Return the sha256 of variables by order, shape, type and bits; names are free."""
+    """Return the sha256 of variables: their order, shapes, types and bits, not names.
+
+    Example:
+        >>> import keras
+        >>> one, other = (keras.Variable([1.0, 2.0], name=name) for name in "ab")
+        >>> fingerprint([one]) == fingerprint([other])
+        True
+    """
     digest = hashlib.sha256()
     for variable in variables:
         array = keras.ops.convert_to_numpy(variable)

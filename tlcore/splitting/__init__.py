@@ -1,1 +1,1 @@
-"""Splitting: a model cut into a frozen prefix and the rest, exactly. Needs no disk."""
+"""Splitting: a model cut into a frozen prefix and a suffix with the same bits."""

@@ -1,7 +1,9 @@
 """Fingerprint: what a prefix computes, as one sha256.
 
-Owns what counts (weights, configuration, wiring, code from other packages) and what
-does not (names, flags and seeds that change no output in inference mode).
+Owns what is part of it (weights, configuration, wiring, the code of layers from other
+packages) and what is not (names, and flags and seeds that change no output in inference
+mode). Two prefixes of one fingerprint have the same outputs; the cache depends on that.
+It may differ for equal prefixes, at the price of computing features again.
 """
 
 import functools
@@ -27,16 +29,21 @@ _IGNORED_CONFIG = {
     "handle",
 }
 _IGNORED_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
-"""What of a layer's configuration says nothing about what it makes of an image."""
+"""Keys of a layer's configuration that do not change its output for an image.
+
+"handle" is the place of a SavedModel; a HubLayer also has the fingerprint of its graph.
+"""
 
 
 def prefix_fingerprint(prefix: Part, cut: Sequence[Tensor]) -> str:
     """Return the sha256 of what a prefix computes, up to a cut.
 
     Raises:
-        UnsplittableError: what one of its layers computes cannot be known.
+        UnsplittableError: one of its layers has no configuration or hides its code.
     """
     digest = hashlib.sha256()
+    # Values are numbered by their order in the prefix: their numbers in the graph also
+    # depend on the steps of the suffix that run between those of the prefix.
     numbers = {number: i for i, number in enumerate(prefix.takes)}
     code = functools.cache(_code)
     for step in prefix.steps:
@@ -58,6 +65,7 @@ def prefix_fingerprint(prefix: Part, cut: Sequence[Tensor]) -> str:
 
 
 def _argument_text(arguments: Any, symbols: Mapping[int, str]) -> str:
+    # The text of a symbolic tensor contains a running number that Keras assigned.
     def name(item: Any) -> Any:
         return symbols.get(id(item), item)
 
@@ -65,11 +73,13 @@ def _argument_text(arguments: Any, symbols: Mapping[int, str]) -> str:
 
 
 def _description(step: Step, code: Callable[[type], str]) -> Any:
-    """Return what a step's operation is known by, its names left out."""
+    """Return what identifies a step's operation, without its name."""
     layer = step.operation
     if isinstance(layer, keras.layers.Lambda):
+        # Its code may read variables of the function around it, or globals.
         raise UnsplittableError(
-            f"{layer.name!r} is a Lambda, whose code cannot be known; write a Layer"
+            f"{layer.name!r} is a Lambda, whose code cannot be identified; write a "
+            "Layer"
         )
     if isinstance(layer, Cast):
         return ["cast", layer.dtype]
@@ -80,28 +90,36 @@ def _description(step: Step, code: Callable[[type], str]) -> Any:
         )
     except (NotImplementedError, TypeError, ValueError) as error:
         raise UnsplittableError(
-            f"{layer.name!r} has no configuration to be known by; give it a get_config"
+            f"{layer.name!r} has no configuration that identifies it; give it a "
+            "get_config"
         ) from error
     within = layers_within(layer) if isinstance(layer, keras.Layer) else [layer]
     return [text, [[code(type(x)), _functions(x)] for x in within]]
 
 
 def _relevant_config(config: Any, *, own: bool) -> Any:
-    """Return what of a configuration decides what the layer computes."""
+    """Return the part of a configuration that determines what the layer computes.
+
+    Args:
+        config: of a layer, as Keras serializes it, or a part of it.
+        own: whether Keras or this package defines the layer. What "seed" means in
+            another package is not known, so all of its configuration is relevant.
+    """
     if isinstance(config, dict):
-        unheard = _IGNORED_CONFIG if own else set()
+        ignored = _IGNORED_CONFIG if own else set()
         if "class_name" in config and isinstance(config.get("config"), dict):
             named = {k: v for k, v in config["config"].items() if k != "name"}
             config = {**config, "config": named}
-            unheard = unheard | {"build_config", "shared_object_id"}
+            ignored = ignored | {"build_config", "shared_object_id"}
         if str(config.get("module")).startswith("tlcore."):
-            # By its wing: an entry of the cache outlives a move within the package.
+            # Only the wing: an entry of the cache stays valid when a class moves to
+            # another module of its wing.
             wing = ".".join(config["module"].split(".")[:2])
             config = {**config, "module": wing}
         return {
             key: _relevant_config(value, own=own)
             for key, value in config.items()
-            if key not in unheard and not (own and key.endswith(_IGNORED_SUFFIXES))
+            if key not in ignored and not (own and key.endswith(_IGNORED_SUFFIXES))
         }
     if isinstance(config, list | tuple):
         return [_relevant_config(item, own=own) for item in config]
@@ -109,7 +127,7 @@ def _relevant_config(config: Any, *, own: bool) -> Any:
 
 
 def _code(kind: type) -> str:
-    """Return the sha256 of the methods that a class has from elsewhere."""
+    """Return the sha256 of a class's methods that other packages define."""
     digest = hashlib.sha256()
     for owner in kind.__mro__:
         if not is_own(owner):
@@ -122,7 +140,7 @@ def _code(kind: type) -> str:
 
 
 def _functions(layer: Any) -> list[Any]:
-    """Return what the functions from elsewhere do that a layer was given."""
+    """Return the code of the functions from other packages that a layer holds."""
     return [
         [key, _instructions(value.__code__)]
         for key, value in sorted(vars(layer).items())
@@ -131,13 +149,15 @@ def _functions(layer: Any) -> list[Any]:
 
 
 def _instructions(code: CodeType) -> tuple[Any, ...]:
-    """Return what a function does, wherever it is written.
+    """Return what a function does, independent of its file, lines and name.
 
-    What `marshal` makes of it also hangs on who else refers to its constants.
+    Not `marshal.dumps`: its bytes depend on how many references its constants have, so
+    they differ between processes.
     """
     constants = [
         _instructions(x) if isinstance(x, CodeType) else repr(x)
         for x in (
+            # A set of strings has another order in every process.
             sorted(x, key=repr) if isinstance(x, frozenset) else x
             for x in code.co_consts
         )

@@ -1,10 +1,12 @@
-"""Graph: the flat list of steps behind a model, and the layers that run some of them.
+"""Graph: a model as a flat list of steps, in the order in which they run.
 
-Owns opening functional and sequential models, those within them included, and running
-a part of their steps exactly as the model would. It decides on no cut.
+Owns opening functional and sequential models, nested ones included, and what one step
+does with its inputs: the casts that Keras inserts, the `training` argument it receives,
+the name scopes it runs in. It knows nothing about cuts; `split` chooses those, and
+`part` runs some of the steps as a layer.
 
-Keras has no public name for the graph behind a model: what is read of it
-(`_nodes_by_depth`, `_functional`) is read here and nowhere else.
+Keras has no public interface to the graph behind a model. Its private attributes
+(`_nodes_by_depth`, `_functional`, `_layers`) are read in this module and nowhere else.
 """
 
 import functools
@@ -20,16 +22,20 @@ from tlcore.backbones.inference import Backbone
 from tlcore.splitting.tensors import Tensor
 
 _OWN = {"keras", "tlcore", "builtins"}
-"""Packages whose code is known by their versions."""
+"""Packages whose code is identified by their versions, without hashing it."""
 
 
 class UnsplittableError(ValueError):
-    """Why a model cannot be cut, to be read after its name."""
+    """A model cannot be cut. The message is a reason that ends a caller's sentence."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """One call of a model within the model, by its name."""
+    """One call of a nested model. Equal only to itself: a shared model has several.
+
+    Attributes:
+        name: of the nested model.
+    """
 
     name: str
 
@@ -38,15 +44,17 @@ class Scope:
 class Step:
     """One call of a layer or operation.
 
+    Values are numbered; a step refers to its inputs and outputs by number.
+
     Attributes:
-        operation: what is called.
-        inputs: the values it takes, by number.
-        outputs: the values it gives, by number.
-        training: its own `training` argument; None is what the model was told.
-        arguments: what it is called with, values in place.
-        bindings: which value stands for which symbolic tensor, by id.
-        flops: operations for one image, by the sizes of weights and outputs.
-        scopes: the calls it is part of, the outermost first.
+        operation: the layer or `keras.Operation` that is called.
+        inputs: numbers of the values it takes.
+        outputs: numbers of the values it returns.
+        training: its own `training` argument; None where it follows the model's.
+        arguments: Keras's record of the call, with symbolic tensors in it.
+        bindings: the value's number for the id of each symbolic tensor in `arguments`.
+        flops: estimated operations for one image.
+        scopes: the nested models it is called within, the outermost first.
     """
 
     operation: Any
@@ -60,19 +68,19 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Return the layer's name."""
+        """Return the name of the layer or operation."""
         return str(self.operation.name)
 
     def mode(self, *, training: bool) -> bool:
-        """Tell whether it acts as in training while the model is told `training`."""
+        """Return the `training` argument it receives when the model gets `training`."""
         return training if self.training is None else self.training
 
     def is_random(self, *, training: bool) -> bool:
-        """Tell whether it gives something else every time."""
+        """Return whether its output differs from call to call."""
         return self.mode(training=training) and has_random_state(self.operation)
 
     def run(self, values: dict[int, Any], *, training: bool) -> None:
-        """Add what it gives to `values`."""
+        """Call the operation on `values` and add its outputs to them."""
         bound = {key: values[number] for key, number in self.bindings.items()}
         arguments, options = self.arguments.fill_in(bound)
         if isinstance(self.operation, keras.Layer):
@@ -83,13 +91,13 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A model as steps in the order they run.
+    """A model as a list of steps.
 
     Attributes:
-        inputs: the values that go in, by number.
-        outputs: the values that come out, by number.
-        steps: what runs between them.
-        tensors: what every value is.
+        inputs: numbers of the model's inputs.
+        outputs: numbers of the model's outputs.
+        steps: every call, in the order in which Keras runs them.
+        tensors: shape and type of every value, by number.
         name: of the model.
     """
 
@@ -101,14 +109,14 @@ class Graph:
 
 
 class Cast(keras.Operation):
-    """The conversion that Keras does where a tensor enters a layer or model."""
+    """The type conversion that Keras applies to the inputs of a model or layer."""
 
     def __init__(self, dtype: str) -> None:
         super().__init__(name=f"cast_{dtype}")
         self.dtype = dtype
 
     def call(self, tensor: Any) -> Any:
-        """Return the tensor in the other type."""
+        """Return the tensor in this operation's type."""
         return keras.ops.cast(tensor, self.dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -116,8 +124,11 @@ class Cast(keras.Operation):
         return {"dtype": self.dtype}
 
 
-class _One:
-    """Arguments of a step with a single tensor, keyed by its value's own number."""
+class _SingleArgument:
+    """The arguments of a `Cast`: one tensor, bound by the number of its value.
+
+    Stands in for Keras's `SymbolicArguments`, which a cast has none of.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -129,15 +140,22 @@ class _One:
 
 
 def unroll(model: keras.Model) -> Graph:
-    """Return the steps behind a model, those of models within it included.
+    """Return a model as a flat list of steps.
 
-    `Backbone` layers and functional or sequential models are opened, once per call
-    where they are shared; every other layer is one step.
+    `Backbone` layers and nested functional or sequential models are replaced by their
+    own steps, once per call where they are shared. Every other layer is one step.
 
     Raises:
-        ValueError: the model is neither functional nor sequential, or not built.
+        UnsplittableError: the model is neither functional nor sequential, or not built.
+
+    Example:
+        >>> import keras
+        >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> outer = keras.Sequential([keras.Input((4,)), inner, keras.layers.ReLU()])
+        >>> [type(step.operation).__name__ for step in unroll(outer).steps]
+        ['Dense', 'ReLU']
     """
-    if not _opens(model):
+    if not _can_be_opened(model):
         raise UnsplittableError("it is neither functional nor sequential, or not built")
     unroller = _Unroller()
     inputs = [unroller.value(x, x.name) for x in model.inputs]
@@ -147,13 +165,14 @@ def unroll(model: keras.Model) -> Graph:
 
 
 def is_own(what: type | FunctionType) -> bool:
-    """Tell whether Keras or this package wrote a class or function."""
+    """Return whether a class or function is defined in Keras or in this package."""
     return what.__module__.partition(".")[0] in _OWN
 
 
 def has_random_state(layer: Any) -> bool:
-    """Tell whether a layer draws random numbers, in training or always."""
-    # What a layer holds beside its weights is the state of random numbers.
+    """Return whether a layer draws random numbers, in training or always."""
+    # Keras counts the state of a SeedGenerator among the variables of a layer, but not
+    # among its weights.
     is_layer = isinstance(layer, keras.Layer)
     return is_layer and len(layer.variables) > len(layer.weights)
 
@@ -166,7 +185,7 @@ def layers_within(layer: keras.Layer) -> Iterator[keras.Layer]:
 
 
 class _Unroller:
-    """Collects the steps of a model and of the models within it."""
+    """Collects the steps of a model and of the models nested in it."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
@@ -174,7 +193,7 @@ class _Unroller:
         self._scopes: tuple[Scope, ...] = ()
 
     def value(self, tensor: Any, name: str) -> int:
-        """Return the number of a new value that looks like a symbolic tensor."""
+        """Return the number of a new value of a symbolic tensor's shape and type."""
         number = len(self.tensors)
         shape = tuple(tensor.shape)[1:]
         self.tensors[number] = Tensor(name, shape, str(tensor.dtype))
@@ -183,9 +202,12 @@ class _Unroller:
     def open(
         self, model: keras.Model, inputs: Sequence[int], *, training: bool | None
     ) -> list[int]:
-        """Add the steps of a model called on `inputs`; return its outputs."""
+        """Add the steps of a model that is called on `inputs`; return its outputs."""
         functional, around = model, self._scopes
         if isinstance(model, keras.Sequential):
+            # A Sequential calls the functional model it has built from its layers. That
+            # call converts the inputs once more and opens one more name scope, which
+            # decides how Grappler sorts the gradients of a value that is used twice.
             inputs = [self.converted(x, model) for x in inputs]
             functional = model._functional  # noqa: SLF001
             self._scopes = (*around, Scope(functional.name))
@@ -202,14 +224,14 @@ class _Unroller:
         return [values[id(symbol)] for symbol in functional.outputs]
 
     def converted(self, number: int, layer: keras.Layer) -> int:
-        """Return what `Layer.__call__` makes of an input before `call`."""
+        """Return an input as `Layer.__call__` converts it before `call`."""
         kinds = (self.tensors[number].dtype, layer.input_dtype)
         if layer.autocast and all("float" in kind for kind in kinds):
             return self.cast(number, layer.input_dtype)
         return number
 
     def cast(self, number: int, dtype: str) -> int:
-        """Return the value in another type."""
+        """Return the value in type `dtype`, by a `Cast` step where it has another."""
         before = self.tensors[number]
         if before.dtype == dtype:
             return number
@@ -220,7 +242,7 @@ class _Unroller:
                 Cast(dtype),
                 (number,),
                 (after,),
-                arguments=_One(number),
+                arguments=_SingleArgument(number),
                 bindings={number: number},
                 scopes=self._scopes,
             )
@@ -231,18 +253,21 @@ class _Unroller:
         self, node: Any, values: dict[int, int], *, training: bool | None
     ) -> None:
         layer, arguments = node.operation, node.arguments
-        told = arguments.kwargs.get("training")
-        if told is not None and (training is None or calls_keep_their_training()):
-            training = told if calls_keep_their_training() else training
+        own_training = arguments.kwargs.get("training")
+        if own_training is not None and calls_keep_their_training():
+            training = own_training
         inputs = tuple(values[id(symbol)] for symbol in arguments.keras_tensors)
-        inside = _opened(layer, arguments, [self.tensors[n].shape for n in inputs])
-        if inside is not None:
+        shapes = [self.tensors[n].shape for n in inputs]
+        network = _network_to_open(layer, arguments, shapes)
+        if network is not None:
             if isinstance(layer, Backbone):
                 inputs = tuple(self.converted(x, layer) for x in inputs)
                 training = False
-            around, names = self._scopes, dict.fromkeys([layer, inside])
-            self._scopes = (*around, *(Scope(x.name) for x in names))
-            outputs = self.open(inside, inputs, training=training)
+            # A Backbone opens its own name scope, then its network another of the same
+            # name; a nested model, which is its own network, opens one.
+            around, called = self._scopes, dict.fromkeys([layer, network])
+            self._scopes = (*around, *(Scope(x.name) for x in called))
+            outputs = self.open(network, inputs, training=training)
             self._scopes = around
             values.update(zip(map(id, node.output_tensors), outputs, strict=True))
             return
@@ -262,8 +287,8 @@ class _Unroller:
         )
 
 
-def _opens(layer: Any) -> bool:
-    """Tell whether a layer is a model whose `call` is that of Keras, and built."""
+def _can_be_opened(layer: Any) -> bool:
+    """Return whether a layer is a built model that runs its layers as Keras does."""
     if not isinstance(layer, keras.Model):
         return False
     caller = next(c for c in type(layer).__mro__ if "call" in vars(c))
@@ -274,41 +299,50 @@ def _opens(layer: Any) -> bool:
     return hasattr(layer, "_nodes_by_depth")
 
 
-def _opened(
+def _network_to_open(
     layer: Any, arguments: Any, shapes: Sequence[tuple[int | None, ...]]
 ) -> keras.Model | None:
-    """Return the model to open in place of a call, None where it is one step."""
+    """Return the model whose steps replace a call, None where the call is one step."""
     network = layer.network if isinstance(layer, Backbone) else layer
-    told = {key for key, value in arguments.kwargs.items() if value is not None}
-    if not _opens(network) or told - {"training"}:
+    given = {key for key, value in arguments.kwargs.items() if value is not None}
+    # A mask, for one, would have to be passed on to steps of the model.
+    if not _can_be_opened(network) or given - {"training"}:
         return None
-    # Keras adds or drops a last axis of 1 in silence: left to the model itself.
+    # Keras silently adds or drops a last axis of 1 where the ranks differ. Such a model
+    # stays one step, which does that itself.
     ranks = [len(x.shape) - 1 for x in network.inputs]
     return network if ranks == [len(shape) for shape in shapes] else None
 
 
 @functools.cache
 def calls_keep_their_training() -> bool:
-    """Tell whether `layer(x, training=False)` in a functional model holds in `fit`.
+    """Return whether `layer(x, training=False)` in a functional model holds in `fit`.
 
-    Keras overwrites it up to 3.15 (keras-team/keras#23364).
+    Keras up to 3.15 overwrites it with the `training` of the whole model
+    (keras-team/keras#23364). The installed version is tried, because a comparison of
+    version numbers would be wrong for a patched or a later one.
     """
-    heard: list[Any] = []
+    received: list[Any] = []
 
     class Listener(keras.Layer):
         def call(self, tensor: Any, training: bool | None = None) -> Any:  # noqa: FBT001
-            heard.append(training)
+            received.append(training)
             return tensor
 
     inputs = keras.Input((1,))
     keras.Model(inputs, Listener()(inputs, training=False))(
         keras.ops.ones((1, 1)), training=True
     )
-    return heard[-1] is False
+    return received[-1] is False
 
 
 def _flops(layer: Any, shapes: Sequence[tuple[int | None, ...]]) -> int:
-    """Return about how many operations a layer takes for one image."""
+    """Return an estimate of the operations for one image.
+
+    Each weight multiplies and adds once per position of the output, and each number of
+    the output costs one operation more. That fits dense layers and convolutions; it is
+    only used to weigh the bytes of a cut against computing layers again.
+    """
     if has_random_state(layer):
         return 0  # in evaluation it does nothing, in training it is never cached
     outputs = sum(math.prod(n or 1 for n in shape) for shape in shapes)

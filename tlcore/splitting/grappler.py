@@ -1,8 +1,34 @@
-"""Rewriting: where TensorFlow calculates a part otherwise than the whole model.
+"""Grappler: where TensorFlow's graph optimizer changes the rounding of a part.
 
-Before it runs a graph TensorFlow rewrites sums and products, and what it makes of them
-hangs on what else is in the graph. Owns the values at which no model may be cut for
-that reason, and the models that may not be cut at all.
+Grappler rewrites each graph before it runs. It reorders sums and products, fuses
+operations and sorts their inputs by name, and what it does in one place depends on the
+rest of the graph. A part of a model is another graph than the model, so that a sum may
+be added in another order there and differ in its last bit. Owns the values at which no
+model may be cut for that reason (`terms`), and the models that may not be cut at all
+(`rewritten`). `split` applies both.
+
+The rules are stricter than Grappler: they go by classes of layers, not by operations.
+A rule that is too strict costs a later start of the suffix, or the cache; one that is
+missing costs the promise that cached training has the same bits. Whether one is missing
+is what `pytest -m slow tests/tlcore/splitting` tries, on random models. Sources are in
+tensorflow/core/grappler/optimizers of TensorFlow 2.18 to 2.21, by the names of passes:
+
+- AddOpsRewrite (arithmetic_optimizer.cc) replaces a tree of additions by one AddN where
+  all shapes are symbolically equal, else by a tree of its own. It absorbs an addition
+  only where that has a single consumer.
+- MinimizeBroadcasts (same file) reorders chains of additions or multiplications by the
+  sizes of their operands, under the same condition.
+- HoistCommonFactor and SimplifyAggregation (same file) turn a*x + b*x into (a + b)*x
+  and x + x into 2*x.
+- ConstantPushDown (constant_folding.cc) turns c*(x*y) into x*(c*y), and likewise with
+  sums, differences and quotients.
+- CommonSubgraphElimination (common_subgraph_elimination.cc) merges equal operations,
+  and for that sorts the inputs of every commutative operation by name. Hence names
+  decide in which order the passes above see the terms of a sum and the factors of a
+  product: on TensorFlow 2.21, (a + b) + c has three results and 0.3 * (a * b) two,
+  depending on what a, b and c are called.
+- Remapper (remapper.cc) fuses a contraction with bias, addition and activation, where
+  each of these has a single consumer.
 """
 
 from typing import Any
@@ -13,189 +39,271 @@ from tlcore.splitting.graph import Graph, Step, has_random_state, is_own
 
 _SUMS = {"Add", "Average", "Subtract"}
 _PRODUCTS = {"Multiply", "TrueDivide", "Divide"}
-"""Layers and operations that add up or multiply their inputs, by class."""
+"""Classes of layers and operations that add or multiply their inputs."""
 
-_CURVES = {"Activation", "Sigmoid", "Silu", "HardSilu", "HardSigmoid", "Gelu", "Tanh"}
-"""Layers and operations that may end with a product of their input, by class."""
+_MAY_END_WITH_PRODUCT = {
+    "Activation",
+    "Sigmoid",
+    "Silu",
+    "HardSilu",
+    "HardSigmoid",
+    "Gelu",
+    "Tanh",
+}
+"""Classes whose last operation may multiply their input: swish is x * sigmoid(x)."""
 
-_TANGLED = {"HardSilu", "HardSwish", "Gelu"}
-_HARD = {"hard_silu", "hard_swish", "gelu"}
-"""Operations, and activations, that multiply their input by what they scaled."""
+_GATED_OPERATIONS = {"HardSilu", "HardSwish", "Gelu"}
+_GATED_ACTIVATIONS = {"hard_silu", "hard_swish", "gelu"}
+"""Operations and activations that multiply x by a scaled function of x."""
 
-_SOLID = ("Conv", "Depthwise", "Separable", "Dense", "ReLU", "Flatten", "Reshape")
-_SOLID_PARTS = ("Pooling", "Padding", "Concatenate")
-"""How classes are named whose result TensorFlow takes as it is into what follows."""
+_UNMERGED = ("Conv", "Depthwise", "Separable", "Dense", "ReLU", "Flatten", "Reshape")
+_UNMERGED_PARTS = ("Pooling", "Padding", "Concatenate")
+"""Names, and parts of names, of classes without arithmetic that Grappler reorders.
+
+Their first and last operations are contractions, comparisons or moves of data. Conv2D
+ends with BiasAdd, which is none of the additions that AddOpsRewrite collects; Remapper
+fuses it with its own convolution, which is in the same part.
+"""
+
+
+_REORDERED = "which TensorFlow may reorder"
 
 
 def terms(graph: Graph, *, training: bool) -> set[int]:
-    """Return the values that TensorFlow may merge into the only step that takes them.
+    """Return the values at which no cut may be.
 
-    It may add up the terms of a sum in the order it likes best, together with the terms
-    that they are sums of themselves, and so it does with the factors of a product. A
-    cut there would have it calculate in another order. What is added to itself it
-    calculates otherwise wherever else that goes.
+    These are the inputs of sums and products, and of layers that may start with one,
+    where nothing else uses them. AddOpsRewrite and MinimizeBroadcasts may merge the
+    operation that computes such a value into its consumer: a + (b + c) becomes
+    AddN(a, b, c). In a suffix, b + c arrives as one tensor, and the last bit differs.
+
+    A value with a second consumer is not merged, in the model as in the prefix. The
+    exception is x of x + x, which SimplifyAggregation makes 2*x: there the last bit has
+    differed with other consumers, too.
     """
-    flow = _Flow(graph, training=training)
+    flow = _DataFlow(graph, training=training)
     terms: set[int] = set()
     doubled: set[int] = set()
     for step in flow.steps:
         inputs = flow.inputs(step)
-        if _adds_up(step):
+        if _is_sum(step):
             doubled.update(n for n in inputs if inputs.count(n) > 1)
-        if _adds_up(step) or _multiplies(step):
+        if _is_sum(step) or _is_product(step):
             terms.update(inputs)
-        elif not _takes_as_it_is(step, training=training):
-            terms.update(n for n in inputs if not _is_solid(flow.makers.get(n)))
-    barred = doubled | {n for n in terms if flow.is_for_one(n)}
+        elif not _keeps_inputs_unmerged(step, training=training):
+            producers = flow.producers
+            terms.update(n for n in inputs if not _is_never_merged(producers.get(n)))
+    barred = doubled | {n for n in terms if flow.has_single_consumer(n)}
+    # A value that is passed on unchanged is the same tensor under another number.
     return {n for n in graph.tensors if flow.source(n) in barred}
 
 
 def rewritten(graph: Graph, *, training: bool) -> str | None:
-    """Say which step TensorFlow may calculate otherwise in a part, None if none.
+    """Return why TensorFlow may round a part of this model differently, None if not.
 
-    Of three terms it adds up two first, and of two factors it scales one: which ones
-    hangs on how its nodes are called, and a part calls them otherwise than the model
-    does. And where it fails on a sum with a depthwise convolution, it leaves all of a
-    function as it was, so that there is no telling what it does.
+    Such a model has no cut at all, wherever the step is. Grappler orders its terms or
+    factors by the names of operations, and a part cannot have all names of the model:
+    the tensors of a cut have names of their own in the suffix, and operations of equal
+    names are numbered ("add_2") by how many of them a graph has.
     """
-    flow = _Flow(graph, training=training)
-    terms: dict[Step, int] = {}
+    flow = _DataFlow(graph, training=training)
+    counts: dict[Step, int] = {}
     for step in flow.steps:
-        inputs = [flow.maker(number) for number in step.inputs]
-        makers = [maker for maker in inputs if maker is not None]
-        alone = len(inputs) == 1
-        if _adds_up(step):
-            terms[step] = sum(terms.get(x, 1) if x else 1 for x in inputs)
-            if terms[step] > 2:
-                return f"{step.name!r} ends a sum of three terms or more"
-            if any(_is_bare_depthwise(x) for x in makers):
-                return f"{step.name!r} adds to a depthwise convolution"
-        scaled_product = _scales(step, training=training) and any(
-            _ends_with_product(x) for x in makers
-        )
-        shifted_sum = alone and _adds_up(step) and any(x in terms for x in makers)
-        product_of_scaled = _multiplies(step) and any(map(_ends_with_scale, makers))
-        if scaled_product or shifted_sum or product_of_scaled or _is_tangled(step):
-            return f"{step.name!r} calculates with a number and two tensors"
+        found = [flow.merged_producer(number) for number in step.inputs]
+        producers = [producer for producer in found if producer is not None]
+        if _is_sum(step):
+            counts[step] = sum(counts.get(x, 1) if x else 1 for x in found)
+            # AddOpsRewrite adds them in the order of their names. Two terms have the
+            # same sum in either order; three have up to three different ones.
+            if counts[step] > 2:
+                return f"{step.name!r} sums three or more terms, {_REORDERED}"
+            # Remapper takes depthwise convolution + bias + addition for a convolution
+            # and writes a fused node without an operation. TensorFlow then ignores all
+            # optimization of the function ("does not specify an operation"), so that
+            # every other step is computed as written, in this part only.
+            if any(_is_bare_depthwise(x) for x in producers):
+                return f"{step.name!r} adds a depthwise convolution"
+        if (
+            _scales_a_product(step, producers, training=training)
+            or _shifts_a_sum(step, producers, counts)
+            or _multiplies_a_scaled_value(step, producers)
+            or _is_gated(step)
+        ):
+            return f"{step.name!r} combines a number with two tensors, {_REORDERED}"
     return None
 
 
-class _Flow:
-    """What takes and what makes each value, steps left out that hand on their input.
+def _scales_a_product(step: Step, producers: list[Step], *, training: bool) -> bool:
+    """Return whether a step computes c * (x * y), which becomes (c * x) * y.
+
+    MinimizeBroadcasts multiplies the smallest operands first, here the number with the
+    first of two equally large tensors; x is the one whose name comes first. Dropout in
+    training is such a step: it scales by 1 / (1 - rate).
+    """
+    scales = _starts_with_number(step, training=training)
+    return scales and any(map(_ends_with_product, producers))
+
+
+def _shifts_a_sum(step: Step, producers: list[Step], sums: dict[Step, int]) -> bool:
+    """Return whether a step computes c + (x + y), a sum of three terms.
+
+    AddOpsRewrite groups them by shape. With x and y of one shape, the bits are the same
+    under all names; the rule is for tensors that are broadcast.
+    """
+    is_shift = len(step.inputs) == 1 and _is_sum(step)
+    return is_shift and any(x in sums for x in producers)
+
+
+def _multiplies_a_scaled_value(step: Step, producers: list[Step]) -> bool:
+    """Return whether a step computes (c * x) * y, which may become (c * y) * x.
+
+    MinimizeBroadcasts again: it collects three factors, sorts them by size and, where
+    x and y are equally large, keeps the order of their names. A division by a number
+    is a product, too: ConstantFolding replaces it by the reciprocal.
+    """
+    return _is_product(step) and any(map(_ends_with_scaling, producers))
+
+
+class _DataFlow:
+    """Producers and consumers of values, without the steps that pass their input on.
 
     Attributes:
-        steps: the others.
-        makers: the step that makes a value.
+        steps: the steps that compute something.
+        producers: the step that computes a value, by its number.
     """
 
     def __init__(self, graph: Graph, *, training: bool) -> None:
         self._sources: dict[int, int] = {}
         self.steps = []
         for step in graph.steps:
-            if _is_idle(step, training=training):
+            if _is_passed_on_unchanged(step, training=training):
                 self._sources[step.outputs[0]] = self.source(step.inputs[0])
             else:
                 self.steps.append(step)
-        self.makers = {n: step for step in self.steps for n in step.outputs}
-        # Two steps alike count as one: TensorFlow calculates them once.
-        self._uses: dict[int, set[Any]] = {}
+        self.producers = {n: step for step in self.steps for n in step.outputs}
+        # Consumers by class and inputs: CommonSubgraphElimination may merge two steps
+        # alike, such as relu(x) twice, and x then has a single consumer.
+        self._consumers: dict[int, set[Any]] = {}
         for number in graph.outputs:
-            self._uses.setdefault(self.source(number), set()).add(None)
+            self._consumers.setdefault(self.source(number), set()).add(None)
         for step in self.steps:
             inputs = self.inputs(step)
             for number in inputs:
                 key = type(step.operation).__name__, tuple(sorted(inputs))
-                self._uses.setdefault(number, set()).add(key)
+                self._consumers.setdefault(number, set()).add(key)
 
     def source(self, number: int) -> int:
-        """Return the value that was handed on to become this one."""
+        """Return the value that was passed on to become this one."""
         return self._sources.get(number, number)
 
     def inputs(self, step: Step) -> list[int]:
         """Return the values that a step takes."""
         return [self.source(number) for number in step.inputs]
 
-    def is_for_one(self, number: int) -> bool:
-        """Tell whether no more than one step takes a value."""
-        return len(self._uses.get(self.source(number), ())) < 2
+    def has_single_consumer(self, number: int) -> bool:
+        """Return whether at most one step takes a value."""
+        return len(self._consumers.get(self.source(number), ())) < 2
 
-    def maker(self, number: int) -> Step | None:
-        """Return the step that makes a value for no more than one other."""
-        return self.makers.get(self.source(number)) if self.is_for_one(number) else None
+    def merged_producer(self, number: int) -> Step | None:
+        """Return the step that computes a value, if it may be merged into the consumer.
+
+        Grappler merges no operation whose result something else uses, too.
+        """
+        if self.has_single_consumer(number):
+            return self.producers.get(self.source(number))
+        return None
 
 
-def _adds_up(step: Step) -> bool:
+def _is_sum(step: Step) -> bool:
     kind = type(step.operation)
-    # What a layer from elsewhere does with several inputs is not known.
+    # A layer from another package may add its inputs; its class does not say.
     return kind.__name__ in _SUMS if is_own(kind) else len(step.inputs) > 1
 
 
-def _multiplies(step: Step) -> bool:
+def _is_product(step: Step) -> bool:
     kind = type(step.operation)
     return kind.__name__ in _PRODUCTS and len(step.inputs) > 1
 
 
-def _scales(step: Step, *, training: bool) -> bool:
-    """Tell whether a step begins with calculating with a number."""
+def _starts_with_number(step: Step, *, training: bool) -> bool:
+    """Return whether a step first combines its input with a number."""
     name = type(step.operation).__name__
-    alone = len(step.inputs) == 1 and name in _PRODUCTS | _SUMS
-    return alone or name == "Rescaling" or step.is_random(training=training)
+    by_number = len(step.inputs) == 1 and name in _PRODUCTS | _SUMS
+    return by_number or name == "Rescaling" or step.is_random(training=training)
 
 
 def _ends_with_product(step: Step) -> bool:
+    """Return whether a step's last operation may multiply two tensors."""
     name = type(step.operation).__name__
-    return _multiplies(step) or name in _CURVES or not is_own(type(step.operation))
+    is_own_class = is_own(type(step.operation))
+    return _is_product(step) or name in _MAY_END_WITH_PRODUCT or not is_own_class
 
 
-def _ends_with_scale(step: Step) -> bool:
+def _ends_with_scaling(step: Step) -> bool:
+    """Return whether a step's last operation multiplies by a number."""
     name = type(step.operation).__name__
-    alone = len(step.inputs) == 1 and name in _PRODUCTS
-    curved = _name(step.operation) in _HARD
-    return alone or curved or name in {"Rescaling", "Average"}
+    by_number = len(step.inputs) == 1 and name in _PRODUCTS
+    gated = _activation(step.operation) in _GATED_ACTIVATIONS
+    return by_number or gated or name in {"Rescaling", "Average"}
 
 
-def _is_tangled(step: Step) -> bool:
-    """Tell whether a step multiplies its input by what it scaled."""
+def _is_gated(step: Step) -> bool:
+    """Return whether a step computes x * (c * f(x)), three factors in one layer.
+
+    The activation gelu is not one: it is computed with erf, and its bits are the same
+    under all names. `ops.gelu` is computed with tanh, and they are not.
+    """
     kind = type(step.operation).__name__
-    alone = _name(step.operation) in _HARD - {"gelu"}
-    return kind in _TANGLED or (kind == "Activation" and alone)
+    gated = _activation(step.operation) in _GATED_ACTIVATIONS - {"gelu"}
+    return kind in _GATED_OPERATIONS or (kind == "Activation" and gated)
 
 
-def _is_solid(step: Step | None) -> bool:
-    """Tell whether TensorFlow takes a step's result as it is into any other."""
-    return step is None or (_is_known(step) and _is_straight(step.operation))
+def _is_never_merged(step: Step | None) -> bool:
+    """Return whether Grappler leaves a step's last operation as it is."""
+    return step is None or (
+        _is_unmerged(step) and _has_plain_activation(step.operation)
+    )
 
 
-def _takes_as_it_is(step: Step, *, training: bool) -> bool:
-    """Tell whether TensorFlow takes any result as it is into a step."""
-    return _is_known(step) and not _scales(step, training=training)
+def _keeps_inputs_unmerged(step: Step, *, training: bool) -> bool:
+    """Return whether Grappler merges nothing into a step's first operation."""
+    return _is_unmerged(step) and not _starts_with_number(step, training=training)
 
 
-def _is_known(step: Step) -> bool:
+def _is_unmerged(step: Step) -> bool:
     name = type(step.operation).__name__
-    known = name.startswith(_SOLID) or any(part in name for part in _SOLID_PARTS)
-    return known and is_own(type(step.operation))
+    by_name = name.startswith(_UNMERGED) or any(x in name for x in _UNMERGED_PARTS)
+    return by_name and is_own(type(step.operation))
 
 
-def _is_straight(layer: Any) -> bool:
-    return _name(layer) in {"linear", "relu"}
+def _has_plain_activation(layer: Any) -> bool:
+    return _activation(layer) in {"linear", "relu"}
 
 
-def _name(layer: Any) -> str:
-    """Return the name of a layer's activation."""
+def _activation(layer: Any) -> str:
+    """Return the name of a layer's activation, "linear" where it has none."""
     return str(getattr(getattr(layer, "activation", None), "__name__", "linear"))
 
 
 def _is_bare_depthwise(step: Step) -> bool:
+    """Return whether a step ends with the bias of a depthwise convolution."""
     layer = step.operation
     kind = isinstance(layer, keras.layers.DepthwiseConv2D)
-    return kind and layer.use_bias and _is_straight(layer)
+    return kind and layer.use_bias and _has_plain_activation(layer)
 
 
-def _is_idle(step: Step, *, training: bool) -> bool:
-    """Tell whether a step hands on what it is given."""
+def _is_passed_on_unchanged(step: Step, *, training: bool) -> bool:
+    """Return whether a step returns its input, such as Dropout in evaluation.
+
+    Such a step leaves no operation in TensorFlow's graph, or an Identity that Grappler
+    removes, and so does not keep its neighbours from being merged.
+    """
     layer = step.operation
-    quiet = has_random_state(layer) and not step.mode(training=training)
-    linear = isinstance(layer, keras.layers.Activation) and _name(layer) == "linear"
-    alone = len(step.inputs) == len(step.outputs) == 1
-    return alone and (quiet or linear or isinstance(layer, keras.layers.Identity))
+    inactive = has_random_state(layer) and not step.mode(training=training)
+    linear = (
+        isinstance(layer, keras.layers.Activation) and _activation(layer) == "linear"
+    )
+    one_to_one = len(step.inputs) == len(step.outputs) == 1
+    return one_to_one and (
+        inactive or linear or isinstance(layer, keras.layers.Identity)
+    )

@@ -1,9 +1,9 @@
-"""Part: some steps of a model as a layer of its own, and compiled for batches.
+"""Part: some steps of a model as a layer, and that layer compiled for any batch size.
 
-Owns running steps exactly as the model would (the order of the nodes, their names, the
-casts) and the one place where a part is compiled for batches of any size: Keras's
-`predict` would compile again for every other batch size. Which steps make a part is
-decided in `split`.
+Owns running steps with the same bits as the model: in its order, under its name scopes,
+with its casts. Owns the only place where a part is compiled for batches of any size;
+Keras's `predict` compiles again for every other batch size. Which steps form a part is
+decided in `split`; `graph` says what a step is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,17 +17,17 @@ from tlcore.splitting.graph import Scope, Step, is_own, layers_within
 
 
 class Part(keras.Layer):
-    """Steps of a model as a layer of its own; the weights remain the model's.
+    """Steps of a model as a layer. The weights remain those of the model.
 
-    It takes a list of tensors and gives a list of tensors. The sublayers are called
-    exactly as the model calls them, each told whether it is in training.
+    Takes a list of tensors and returns a list of tensors. Sublayers are called exactly
+    as the model calls them, each with the `training` argument it would receive there.
 
     Args:
-        steps: what runs.
-        takes: the values that go in, by number.
-        gives: the values that come out, by number.
-        tied: whether the tensors that go in come from the same batch of images.
-        name: of the model, so that nodes are called as its own where they can be.
+        steps: the steps to run, in order.
+        takes: numbers of the values it takes.
+        gives: numbers of the values it returns.
+        tied: whether the tensors it takes belong to the same batch of images.
+        name: the model's name, so that operations get the names they have in the model.
     """
 
     def __init__(
@@ -39,6 +39,8 @@ class Part(keras.Layer):
         tied: bool = False,
         name: str = "part",
     ) -> None:
+        # Autocast would convert a cut in float32 to the policy of mixed precision. The
+        # casts of the model are steps of their own.
         super().__init__(name=name, dtype="float32", autocast=False)
         self.steps = tuple(steps)
         self.takes = tuple(takes)
@@ -50,13 +52,13 @@ class Part(keras.Layer):
 
     @property
     def foreign_layers(self) -> list[keras.Layer]:
-        """Return the layers whose code is neither Keras's nor this package's."""
+        """Return the layers that neither Keras nor this package defines."""
         layers = (x for part in self.parts for x in layers_within(part))
         return [layer for layer in layers if not is_own(type(layer))]
 
     def call(self, tensors: list[Any], training: bool | None = None) -> list[Any]:  # noqa: FBT001
-        """Return what the steps make of `tensors`."""
-        tensors = _tied(tensors) if self.tied and len(tensors) > 1 else tensors
+        """Return the outputs of the steps for `tensors`."""
+        tensors = _share_batch_size(tensors) if self.tied else tensors
         values = dict(zip(self.takes, tensors, strict=True))
         with _Scopes() as scopes:
             for step in self.steps:
@@ -66,9 +68,12 @@ class Part(keras.Layer):
 
 
 class _Scopes:
-    """The names that Keras would give the nodes of models within a model.
+    """The name scopes that Keras opens around the layers of nested models.
 
-    TensorFlow sorts by them what it adds up, gradients of a value too.
+    Grappler sorts the terms of a sum by the names of their operations, and the name of
+    an operation contains its scopes. Among these sums are the gradients of a value that
+    is used several times: in other scopes they are added in another order, and the
+    weights after a training step differ in their last bit.
     """
 
     def __init__(self) -> None:
@@ -81,14 +86,16 @@ class _Scopes:
         self.enter(())
 
     def enter(self, scopes: Sequence[Scope]) -> None:
-        """Leave the scopes that are none of these and enter the others."""
+        """Leave the scopes that are not in `scopes` and enter the missing ones."""
         pairs = zip(self._entered, scopes, strict=False)
         shared = sum(1 for (entered, _), scope in pairs if entered is scope)
         while len(self._entered) > shared:
             self._entered.pop()[1].__exit__(None, None, None)
         for scope in scopes[shared:]:
+            # Keras opens a layer's scope twice, first to build it. TensorFlow makes the
+            # second one unique ("inner_1"), and that is where the operations are.
             with keras.name_scope(scope.name):
-                pass  # as Keras does for `build`, so that the second one counts
+                pass
             context = keras.name_scope(scope.name)
             context.__enter__()
             self._entered.append((scope, context))
@@ -99,21 +106,30 @@ Compiled = Callable[[Any], list[NDArray[Any]]]
 
 
 def compiled(part: Part, image_shape: tuple[int, ...]) -> Compiled:
-    """Return the function that runs a part in inference mode.
+    """Return a function that runs a part in inference mode, traced once.
 
     Args:
-        part: what to run; it takes one tensor.
-        image_shape: (height, width, channels) of that, for one image.
+        part: the part to run; it takes one tensor.
+        image_shape: (height, width, channels) of one image.
 
     Returns:
-        Batches of float32, (n, *image_shape), in; one array per tensor out.
+        A function of batches of float32, (n, *image_shape), for any n. It returns one
+        array per tensor that the part returns.
 
     Raises:
         ValueError: the Keras backend is not TensorFlow.
+
+    Example:
+        >>> import numpy as np
+        >>> from tlcore.splitting.split import split
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> run = compiled(split(model).prefix, (32, 32, 3))
+        >>> [features.shape for features in run(np.zeros((5, 32, 32, 3), "float32"))]
+        [(5, 128)]
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "Compiling a part needs the TensorFlow backend. "
+            "Compiling a part requires the TensorFlow backend. "
             f"Received: backend={keras.backend.backend()!r}. Set "
             "KERAS_BACKEND=tensorflow."
         )
@@ -127,17 +143,18 @@ def compiled(part: Part, image_shape: tuple[int, ...]) -> Compiled:
         autograph=False,
         jit_compile=False,
     )
-    # It is traced once; TensorFlow warns where many parts of models are compiled.
+    # TensorFlow warns of frequent retracing where several parts of models are compiled,
+    # because it counts all functions of this line as one. Each is traced once.
     run._omit_frequent_tracing_warning = True  # noqa: SLF001
     return lambda images: [keras.ops.convert_to_numpy(x) for x in run(images)]
 
 
 class Prefix:
-    """The prefix of a split, compiled when it is first needed.
+    """The prefix of a split, compiled on first use.
 
     Args:
         part: the prefix.
-        image_shape: (height, width, channels) of what it takes.
+        image_shape: (height, width, channels) of the images it takes.
     """
 
     def __init__(self, part: Part, image_shape: tuple[int, ...]) -> None:
@@ -145,7 +162,7 @@ class Prefix:
         self._image_shape = image_shape
 
     def __call__(self, images: Any) -> list[NDArray[Any]]:
-        """Return the cut for a batch of images."""
+        """Return the tensors of the cut for a batch of images."""
         return self._run(images)
 
     @cached_property
@@ -158,33 +175,43 @@ def _layers(steps: Iterable[Step]) -> list[keras.Layer]:
     return [x for x in found.values() if isinstance(x, keras.Layer)]
 
 
-def _tied(tensors: Sequence[Any]) -> list[Any]:
-    """Return the tensors as they are, after they went through one.
+def _share_batch_size(tensors: Sequence[Any]) -> list[Any]:
+    """Return equal tensors whose batch sizes are known to be the same.
 
-    In a model the batch of all of them is that of the images, and TensorFlow adds up
-    three terms of equal shape in another order than two and one. As inputs of their
-    own their batches would not be known to be equal, and a residual sum would differ
-    in its last bit.
+    In the model, every batch size is that of the images. As inputs of a suffix each
+    tensor would have an unknown size of its own. Grappler's AddOpsRewrite compares
+    shapes symbolically: terms of equal shape become one AddN, others a tree of Adds,
+    so that a residual sum would be added in another order and differ in its last bit.
+    Hence the tensors are packed into one and sliced from it again.
     """
+    if len(tensors) < 2:
+        return list(tensors)
     rank = max(2, *(len(x.shape) for x in tensors))
     inserted = [tuple(range(1, 1 + rank - len(x.shape))) for x in tensors]
     wide = [
         keras.ops.expand_dims(x, axes) if axes else x
         for x, axes in zip(tensors, inserted, strict=True)
     ]
-    sizes = [max(x.shape[axis] for x in wide) for axis in range(1, rank - 1)]
-    dtype = keras.backend.result_type(*(x.dtype for x in tensors))
-    padded = []
-    for x in wide:
-        widths = [size - n for size, n in zip(sizes, x.shape[1:-1], strict=True)]
-        padding = [(0, 0), *((0, width) for width in widths), (0, 0)]
-        padded.append(keras.ops.pad(keras.ops.cast(x, dtype), padding))
-    packed = keras.ops.concatenate(padded, axis=-1)
-    again, at = [], 0
-    for x, axes, original in zip(wide, inserted, tensors, strict=True):
-        start, shape = [0] * (rank - 1) + [at], [-1, *x.shape[1:]]
+    packed, widths = _packed(wide), [x.shape[-1] for x in wide]
+    unpacked, offset = [], 0
+    for x, axes, original, width in zip(wide, inserted, tensors, widths, strict=True):
+        start, shape = [0] * (rank - 1) + [offset], [-1, *x.shape[1:]]
         part = keras.ops.slice(packed, start, shape)
         part = keras.ops.squeeze(part, axes) if axes else part
-        again.append(keras.ops.cast(part, original.dtype))
-        at += x.shape[-1]
-    return again
+        unpacked.append(keras.ops.cast(part, original.dtype))
+        offset += width
+    return unpacked
+
+
+def _packed(tensors: Sequence[Any]) -> Any:
+    """Return tensors of one rank, padded to one size, side by side on the last axis."""
+    rank = len(tensors[0].shape)
+    sizes = [max(x.shape[axis] for x in tensors) for axis in range(1, rank - 1)]
+    # A wider type holds every value exactly, so that casting back restores the bits.
+    dtype = keras.backend.result_type(*(x.dtype for x in tensors))
+    padded = []
+    for x in tensors:
+        missing = [size - n for size, n in zip(sizes, x.shape[1:-1], strict=True)]
+        padding = [(0, 0), *((0, width) for width in missing), (0, 0)]
+        padded.append(keras.ops.pad(keras.ops.cast(x, dtype), padding))
+    return keras.ops.concatenate(padded, axis=-1)

@@ -1,8 +1,9 @@
-"""Splitting: a model cut at its freeze boundary into prefix and suffix.
+"""Split: a model cut at its freeze boundary into prefix and suffix.
 
-Owns which steps of a model give the same output for an image in every epoch, the cut
-between those and the rest, by one of two policies, and the fingerprint of what lies
-before it. A cut is a set of tensors. It trains nothing and stores nothing.
+Owns which steps return the same for an image in every epoch, and where among them the
+cut is, by one of two policies. A cut is a set of tensors. Prefix then suffix has the
+bits of the whole model, forward and in a training step; where TensorFlow's rounding
+would differ, `grappler` rules the cut out. Nothing here trains or writes files.
 """
 
 import functools
@@ -28,30 +29,30 @@ from tlcore.splitting.tensors import Tensor
 POLICIES = ("boundary", "smallest")
 
 FLOPS_PER_BYTE = 250
-"""What leaving a byte out of the cache may cost, in operations computed again.
+"""Operations that may be computed again to save one byte per image in the cache.
 
-A byte from a disk of 200 MB/s takes as long as 250 operations at 50 GFLOP/s. For the
-last 10 layers of EfficientNetB0 that makes 37 KiB an image and six layers computed
-again better than 220 KiB and none.
+A byte from a disk of 200 MB/s takes as long as 250 operations at 50 GFLOP/s. With the
+last 10 layers of EfficientNetB0 unfrozen, this prefers 37 KiB per image and six layers
+computed again to 220 KiB and none.
 """
 
 IMAGE_FLOPS = 33_000_000
-"""What reading an image instead of features costs: 1,500 are decoded a second."""
+"""Cost of decoding an image, in operations: 1,500 images a second at 50 GFLOP/s."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A model in two parts, in the forms of `training` or of evaluation.
+    """A model in two parts.
 
     Attributes:
         cut: the tensors between them.
-        prefix: the layer from inputs to the cut; nothing of it trains.
-        suffix: the layer from the cut to the outputs.
+        prefix: a layer from the inputs to the cut, without trainable weights.
+        suffix: a layer from the cut to the outputs.
     """
 
     cut: tuple[Tensor, ...]
-    prefix: "Part" = field(repr=False)
-    suffix: "Part" = field(repr=False)
+    prefix: Part = field(repr=False)
+    suffix: Part = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -67,11 +68,10 @@ class Split:
     def fingerprint(self) -> str:
         """Return the sha256 of what the prefix computes: layers, wiring and weights.
 
-        Names do not count. Of layers that neither Keras nor this package wrote, the
-        code of their methods counts too.
+        Names are not part of it. The code of layers from other packages is.
 
         Raises:
-            ValueError: a layer has no configuration to be known by.
+            UnsplittableError: a layer has no configuration that identifies it.
         """
         return prefix_fingerprint(self.prefix, self.cut)
 
@@ -79,28 +79,38 @@ class Split:
 def split(
     model: keras.Model | Graph, *, training: bool = True, policy: str = "smallest"
 ) -> Split:
-    """Cut a model between what gives the same for an image every time and the rest.
+    """Cut a model between the steps whose output never changes and the others.
 
     Args:
         model: a functional or sequential model, or its graph.
-        training: whether the parts will run as in training or as in evaluation,
-            where augmentation and Dropout do nothing.
+        training: whether the parts are for training or for evaluation, where
+            augmentation and Dropout do nothing.
         policy: "boundary" cuts as late as possible; "smallest" weighs the bytes of
-            earlier cuts against computing the frozen layers behind them again, by
+            earlier cuts against computing the frozen layers after them again, by
             `FLOPS_PER_BYTE`.
 
     Returns:
-        The two parts; prefix then suffix is the model.
+        The two parts. Prefix then suffix computes what the model computes.
 
     Raises:
-        ValueError: the model cannot be cut; the message says why.
+        UnsplittableError: the model cannot be cut; the message says why.
+        ValueError: the policy is unknown.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> halves = split(model)
+        >>> halves.name, halves.nbytes
+        ('pool', 512)
+        >>> _ = tl.unfreeze(model, last=5)
+        >>> split(model).name
+        'block2_relu'
     """
     require_one_of("policy", policy, POLICIES)
     graph = model if isinstance(model, Graph) else unroll(model)
     steps, kept = _ordered(graph, training=training)
-    mutable = rewritten(graph, training=training)
-    if mutable is not None:
-        raise UnsplittableError(mutable)
+    reordered = rewritten(graph, training=training)
+    if reordered is not None:
+        raise UnsplittableError(reordered)
     cuts = _cuts(graph, steps, kept, terms(graph, training=training))
     if not cuts:
         raise UnsplittableError(_obstacle(graph, steps, kept, training=training))
@@ -111,14 +121,22 @@ def split(
 
 
 def split_augmentation(model: keras.Model | Graph) -> tuple[Split, Graph]:
-    """Cut a model behind the random layers that its images go through first.
+    """Cut a model after the random layers that its images go through first.
 
     Returns:
         The two parts, and the graph of the second.
 
     Raises:
-        ValueError: the model does not begin with random layers, or they give more
-            than one tensor.
+        UnsplittableError: the first layers are not random, or they return more than
+            one tensor.
+
+    Example:
+        >>> model = tl.create_model(
+        ...     "sample_net", 3, input_shape=(32, 32, 3), augmentation="tutorial"
+        ... )
+        >>> augmentation, rest = split_augmentation(model)
+        >>> augmentation.prefix.steps[0].name, rest.steps[0].name
+        ('random_flip', 'input_contract')
     """
     graph = model if isinstance(model, Graph) else unroll(model)
     lead = _leading_random_steps(graph)
@@ -126,13 +144,13 @@ def split_augmentation(model: keras.Model | Graph) -> tuple[Split, Graph]:
     steps = [step for step in graph.steps if step in lead] + rest
     cut = _open_values(graph, steps, len(lead))
     if not lead or len(cut) != 1 or set(cut) & set(graph.inputs):
-        raise UnsplittableError("it does not begin with random layers")
+        raise UnsplittableError("its first layers are not random")
     rest_graph = Graph(cut, graph.outputs, tuple(rest), graph.tensors, graph.name)
     return _parts(graph, steps, len(lead), cut), rest_graph
 
 
 def _ordered(graph: Graph, *, training: bool) -> tuple[list[Step], int]:
-    """Return the steps with those that can be cached first, and how many they are."""
+    """Return the steps, those that can be cached first, and the number of these."""
     known = set(graph.inputs)
     kept, rest = [], []
     for step in graph.steps:
@@ -148,11 +166,11 @@ def _ordered(graph: Graph, *, training: bool) -> tuple[list[Step], int]:
 
 
 def _obstacle(graph: Graph, steps: Sequence[Step], kept: int, *, training: bool) -> str:
-    """Say why a model has no cut."""
+    """Return why a model has no cut."""
     if any(_has_weights(step) for step in steps[:kept]):
         if any(None in tensor.shape for tensor in graph.tensors.values()):
             return "the size of its images is not fixed"
-        return "the images go around its frozen layers"
+        return "the images bypass its frozen layers"
     hindrances = ((s, _hindrance(s, training=training)) for s in steps[kept:])
     for step, hindrance in hindrances:
         if hindrance is not None:
@@ -161,27 +179,31 @@ def _obstacle(graph: Graph, steps: Sequence[Step], kept: int, *, training: bool)
 
 
 def _leading_random_steps(graph: Graph) -> set[Step]:
-    """Return the steps up to the last random ones, where none of them has weights."""
-    light = set(graph.inputs)
-    makers: dict[int, Step] = {}
-    random = []
+    """Return the random steps before any weights, and the steps that lead to them."""
+    weightless = set(graph.inputs)
+    producers: dict[int, Step] = {}
+    to_visit = []
     for step in graph.steps:
-        if light.issuperset(step.inputs) and not _has_weights(step):
-            light.update(step.outputs)
-            makers.update(dict.fromkeys(step.outputs, step))
+        if weightless.issuperset(step.inputs) and not _has_weights(step):
+            weightless.update(step.outputs)
+            producers.update(dict.fromkeys(step.outputs, step))
             if step.is_random(training=True):
-                random.append(step)
+                to_visit.append(step)
     lead: set[Step] = set()
-    while random:
-        step = random.pop()
+    while to_visit:
+        step = to_visit.pop()
         if step not in lead:
             lead.add(step)
-            random += [makers[n] for n in step.inputs if n in makers]
+            to_visit += [producers[n] for n in step.inputs if n in producers]
     return lead
 
 
 def _hindrance(step: Step, *, training: bool) -> str | None:
-    """Say why a step may give another output for the same input, None if it cannot."""
+    """Return why a step cannot be cached, None if it can.
+
+    It cannot where its output for one image changes between epochs, or where the model
+    needs more of it than that output.
+    """
     layer = step.operation
     if not isinstance(layer, keras.Layer):
         return None
@@ -191,19 +213,20 @@ def _hindrance(step: Step, *, training: bool) -> str | None:
         "adds to the loss": any(
             getattr(x, "activity_regularizer", None) is not None for x in within
         ),
-        "may give a mask": isinstance(
+        # Keras attaches a mask to the tensor object, where a cache would lose it.
+        "may produce a mask": isinstance(
             layer, keras.layers.Masking | keras.layers.Embedding
         ),
     }
     in_training = {
         "is random in training": has_random_state(layer),
-        "moves its statistics in training": any(
+        "updates its statistics in training": any(
             isinstance(x, keras.layers.BatchNormalization) and x.trainable
             for x in within
         ),
     }
-    told = step.mode(training=training)
-    hindrances = {**always, **in_training} if told else always
+    is_training = step.mode(training=training)
+    hindrances = {**always, **in_training} if is_training else always
     return next((why for why, holds in hindrances.items() if holds), None)
 
 
@@ -212,11 +235,13 @@ def _cuts(
 ) -> dict[int, tuple[int, ...]]:
     """Return the cut after each number of leading steps that can be the prefix."""
     cuts = {}
-    weighty = False
+    has_weights = False
     for count in range(1, kept + 1):
-        weighty = weighty or _has_weights(steps[count - 1])
-        cut = _open_values(graph, steps, count) if weighty else ()
+        has_weights = has_weights or _has_weights(steps[count - 1])
+        # A prefix without weights saves no work that is worth a cache.
+        cut = _open_values(graph, steps, count) if has_weights else ()
         fixed = not any(None in graph.tensors[n].shape for n in cut)
+        # An input in the cut would have the suffix read the images all the same.
         barred = set(cut) & (terms | set(graph.inputs))
         if cut and fixed and not barred:
             cuts[count] = cut
@@ -224,18 +249,20 @@ def _cuts(
 
 
 def _open_values(graph: Graph, steps: Sequence[Step], count: int) -> tuple[int, ...]:
-    """Return what the first steps, or the inputs, give to the rest."""
-    given = {*graph.inputs, *(n for step in steps[:count] for n in step.outputs)}
-    asked = {*graph.outputs, *(n for step in steps[count:] for n in step.inputs)}
-    return tuple(sorted(given & asked))
+    """Return the values that the first steps, or the inputs, pass on to the others."""
+    known = {*graph.inputs, *(n for step in steps[:count] for n in step.outputs)}
+    needed = {*graph.outputs, *(n for step in steps[count:] for n in step.inputs)}
+    return tuple(sorted(known & needed))
 
 
 def _parts(
     graph: Graph, steps: Sequence[Step], count: int, cut: tuple[int, ...]
 ) -> Split:
-    place = {step: i for i, step in enumerate(graph.steps)}
+    # In the model's order: TensorFlow numbers operations of equal names as they come,
+    # and Grappler sorts by these names.
+    position = {step: i for i, step in enumerate(graph.steps)}
     first, last = (
-        sorted(x, key=place.__getitem__) for x in (steps[:count], steps[count:])
+        sorted(x, key=position.__getitem__) for x in (steps[:count], steps[count:])
     )
     return Split(
         tuple(graph.tensors[number] for number in cut),
@@ -255,7 +282,7 @@ def _cheapest(
     count = min(cuts, key=cost)
     if cost(count)[0] >= IMAGE_FLOPS + sum(step.flops for step in kept):
         raise UnsplittableError(
-            "its frozen layers cost less than reading what they make"
+            "its frozen layers cost less than reading their outputs"
         )
     return count
 

@@ -1,4 +1,4 @@
-"""The catalogue: names, contracts and counts, without a framework."""
+"""Catalogue: names, contracts and counts, without a framework."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_each_family_has_its_input_contract(scheme, names):
     assert {CATALOGUE[name].contract.scheme for name in names} == {scheme}
 
 
-def test_an_unknown_name_is_answered_with_the_valid_ones():
+def test_an_unknown_name_is_refused_with_the_valid_ones():
     with pytest.raises(
         ValueError,
         match=r"vgg16.*Received: backbone='efficientnetb3'.*'efficientnet_b3'",
@@ -66,7 +66,7 @@ def test_an_unknown_name_is_answered_with_the_valid_ones():
         find_entry("efficientnetb3")
 
 
-def test_a_name_of_the_catalogue_is_no_handle_whatever_is_called_so(
+def test_a_name_of_the_catalogue_is_no_handle_even_if_a_folder_has_it(
     monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What the sample net promises: small, quick, and its weights are worth having."""
+"""Sample net: small, quick, and its weights are better than random ones."""
 
 import re
 
@@ -15,7 +15,7 @@ from tlcore.training import feature_extract
 
 KINDS = SAMPLE_KINDS[:10]
 TRAIN_PER_CLASS, TEST_PER_CLASS = 10, 20
-SEEDS = range(5)
+SEEDS = range(3)
 LABELS = np.repeat(np.arange(len(KINDS)), TEST_PER_CLASS)
 
 
@@ -26,7 +26,7 @@ def with_weights(**options):
 
 
 def draw(first, per_class, seed, kinds=KINDS):
-    """Draw under the input contract, class by class."""
+    """Return drawings under the input contract, class by class."""
     images = [
         draw_sample_image(kind, first + number, seed=seed)
         for kind in kinds
@@ -41,7 +41,7 @@ def pooled(net, images):
 
 
 def accuracy_of_head(train, test):
-    """Fit a linear head (ridge regression on standardised features) and judge it."""
+    """Return the accuracy of a linear head, by ridge regression on scaled features."""
     mean, spread = train.mean(axis=0), train.std(axis=0) + 1e-6
     x, y = (train - mean) / spread, np.repeat(np.eye(len(KINDS)), TRAIN_PER_CLASS, 0)
     kernel = x @ x.T + 10.0 * np.eye(len(x))
@@ -55,7 +55,7 @@ def random_net(images, seed):
     net = build_sample_net()
     for layer in net.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # takes the statistics of one batch over as they are
+            layer.momentum = 0.0  # so that it takes over the statistics of one batch
     net(images, training=True)
     return net
 
@@ -82,7 +82,7 @@ def test_pretrained_features_beat_random_ones_by_twenty_points():
             ("difference", difference),
         )
     )
-    print(report)  # noqa: T201 - figures to read with `pytest -s`
+    print(report)  # noqa: T201 - shown by `pytest -s`
     assert difference.mean() >= 0.20, report
     assert difference.min() >= 0.20
     assert 0.80 <= pretrained_accuracy.mean() <= 0.99
@@ -105,7 +105,7 @@ def test_they_do_through_feature_extraction_too():
         if weights is None:
             calibrated = random_net(images[0], seed=0).get_weights()
             model.get_layer("sample_net").network.set_weights(calibrated)
-        feature_extract(model, train, epochs=20, learning_rate=0.02, verbose=0)
+        feature_extract(model, train, epochs=10, learning_rate=0.04, verbose=0)
         accuracies.append(evaluate(model, test)["accuracy"].value)
     pretrained, random = accuracies
     assert pretrained >= random + 0.20, accuracies

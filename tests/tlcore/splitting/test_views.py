@@ -1,4 +1,4 @@
-"""Views: what decides one, how they cycle, and that augmentation makes them."""
+"""Views: what determines one, their order, and that they look like augmentation."""
 
 import hashlib
 
@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from tlcore.augmentation import AUGMENTATIONS
 from tlcore.models import create_model
-from tlcore.splitting.graph import UnsplittableError
 from tlcore.splitting.split import split_augmentation
 from tlcore.splitting.views import ViewBank
 
 layers = keras.layers
 
 SHAPE = (16, 16, 3)
-IMAGES, VIEWS = 12, 3
+IMAGES, VIEWS = 6, 3
 
 
 def network():
@@ -36,9 +35,9 @@ def digest(number):
 DIGESTS = tuple(digest(number) for number in range(IMAGES))
 
 
-def pictures(count=IMAGES):
+def pictures():
     rng = np.random.default_rng(0)
-    return rng.uniform(0, 255, (count, *SHAPE)).astype("float32")
+    return rng.uniform(0, 255, (IMAGES, *SHAPE)).astype("float32")
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +98,12 @@ class TestWhichView:
 class TestWhatDecidesAView:
     """The seed, the image's bytes and the number of the view, and nothing else."""
 
-    @settings(max_examples=8, deadline=None, derandomize=True)
+    @settings(max_examples=6, deadline=None, derandomize=True)
     @given(st.data())
     def test_batch_size_order_and_epoch_do_not(self, splits, data):
         bank = bank_of(splits[data.draw(st.sampled_from(sorted(AUGMENTATIONS)))])
         visits = data.draw(
-            st.lists(st.integers(0, 20 * IMAGES), min_size=1, max_size=6)
+            st.lists(st.integers(0, 20 * IMAGES), min_size=1, max_size=4)
         )
         together = seen(bank, visits)
         for at, visit in enumerate(visits):
@@ -160,7 +159,7 @@ def _made_by(name):
 
 
 class TestFingerprint:
-    def test_hears_seed_view_and_augmentation(self, splits):
+    def test_changes_with_seed_view_and_augmentation(self, splits):
         prints = [
             bank_of(splits["tutorial"]).fingerprint(0),
             bank_of(splits["tutorial"]).fingerprint(1),
@@ -169,7 +168,7 @@ class TestFingerprint:
         ]
         assert len(set(prints)) == len(prints)
 
-    def test_does_not_hear_how_many_views_there_are(self, splits):
+    def test_ignores_how_many_views_there_are(self, splits):
         few, many = (bank_of(splits["tutorial"], count=count) for count in (2, 9))
         assert few.fingerprint(1) == many.fingerprint(1)
         assert np.array_equal(
@@ -187,14 +186,14 @@ class TestViewsLookLikeAugmentation:
     def test_about_half_of_the_images_are_flipped(self):
         stack = keras.Sequential([layers.RandomFlip("horizontal")])
         augmentation, _ = split_augmentation(model_with(stack))
-        count = 200
+        count = 100
         bank = bank_of(augmentation, digests=[digest(i) for i in range(count)])
-        image = pictures(1)[0]
+        image = pictures()[0]
         views = seen(bank, range(count), np.repeat(image[None], count, axis=0))
         flipped = [np.array_equal(view, image[:, ::-1]) for view in views]
         same = [np.array_equal(view, image) for view in views]
         assert sum(flipped) + sum(same) == count
-        assert 70 <= sum(flipped) <= 130
+        assert 35 <= sum(flipped) <= 65
 
     def test_brightness_is_drawn_over_its_range(self):
         stack = layers.RandomBrightness(0.2, value_range=(0, 255))
@@ -206,44 +205,3 @@ class TestViewsLookLikeAugmentation:
         assert shifts.max() > 0.15
         assert np.abs(shifts).max() <= 0.2 + 1e-6
         assert abs(shifts.mean()) < 0.05
-
-
-class TestWhatIsRefused:
-    def around(self):
-        images = keras.Input(SHAPE)
-        x = layers.Concatenate()([images, layers.RandomFlip()(images)])
-        return keras.Model(images, layers.Conv2D(2, 3)(x))
-
-    def forked(self):
-        images = keras.Input(SHAPE)
-        u, v = layers.RandomFlip()(images), layers.RandomBrightness(0.1)(images)
-        u, v = (layers.Conv2D(2, 3)(x) for x in (u, v))
-        return keras.Model(images, layers.Add()([u, v]))
-
-    def behind(self):
-        images = keras.Input(SHAPE)
-        x = layers.RandomFlip()(layers.Conv2D(2, 3)(images))
-        return keras.Model(images, x)
-
-    @pytest.mark.parametrize("kind", ["forked", "behind"])
-    def test_random_layers_elsewhere_than_first(self, kind):
-        with pytest.raises(UnsplittableError, match="does not begin with random"):
-            split_augmentation(getattr(self, kind)())
-
-    def test_a_model_without_augmentation(self):
-        with pytest.raises(UnsplittableError, match="does not begin with random"):
-            split_augmentation(model_with(None))
-
-    def test_what_only_joins_the_images_to_the_random_layers_is_part_of_the_rest(self):
-        with pytest.raises(UnsplittableError, match="does not begin with random"):
-            split_augmentation(self.around())
-
-
-def test_the_rest_of_the_model_is_what_follows_the_augmentation(splits):
-    model = model_with("tutorial")
-    augmentation, rest = split_augmentation(model)
-    assert _kinds(augmentation) == _made_by("tutorial")
-    assert [step.name for step in rest.steps] == ["conv", "pool", "classifier"]
-    images = pictures()
-    (outputs,) = augmentation.suffix([images], training=True)
-    assert np.array_equal(outputs, model(images, training=False))
