@@ -1,8 +1,8 @@
 """Transfer learning on Keras that does what it says.
 
-Frozen means frozen and in inference mode, fine-tuning goes on where it stopped, and a
-figure comes with its n and interval. Importing this package loads no framework: a name
-loads its module on first use.
+Frozen means frozen and in inference mode, fine-tuning continues where feature
+extraction stopped, and every estimate comes with its n and its interval. Importing this
+package loads no framework: a public name loads its module on first use.
 """
 
 import importlib
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tlcore.training import fine_tune as fine_tune
     from tlcore.training import fit as fit
 
+# TensorFlow takes seconds to import; `tlcore --help` and shell completion must not wait
+# for it. `TYPE_CHECKING` above tells type checkers what `__getattr__` below returns.
 _HOMES = {
     "ARCHIVES": "data.archives",
     "HubLayer": "hub.layer",
@@ -68,7 +70,7 @@ _HOMES = {
     "write_sample_splits": "data.sample_images",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - the names above, for `import *` and help()
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - computed from the names above
 
 
 def __getattr__(name: str) -> object:
@@ -77,7 +79,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'tlcore' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"tlcore.{_HOMES[name]}"), name)
-    globals()[name] = value
+    globals()[name] = value  # the next access does not come here
     return value
 
 

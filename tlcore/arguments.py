@@ -1,7 +1,7 @@
-"""Arguments: checks of what a caller gave, with one wording.
+"""Arguments: checks of numbers and names that a caller passes, with one wording.
 
-Owns how an error names a wrong number or an unknown name, and how counts and lists of
-names read in a message. What is valid is the caller's to say.
+Owns the errors for a wrong number and an unknown name, and how counts and lists of
+names are written in a message. What is valid is decided by the calling module.
 """
 
 import math
@@ -15,7 +15,7 @@ def is_whole(
 ) -> bool:
     """Return whether `value` is a whole number from `least` to `most`.
 
-    True and False are not numbers here, although Python counts them as integers.
+    True and False are not numbers here, although `bool` is a subclass of `int`.
 
     Example:
         >>> is_whole(3, least=1), is_whole(3.0), is_whole(True)
@@ -36,11 +36,12 @@ def require_whole(
     """Refuse a value that is not a whole number from `least` to `most`.
 
     Args:
-        name: of the argument.
+        name: the name of the argument.
         value: what the caller passed.
         least: the smallest number allowed.
         most: the largest number allowed.
-        meaning: what the number is, ", the index of the first epoch".
+        meaning: follows the limits and says what the number is, such as
+            ", the index of the first epoch".
 
     Raises:
         ValueError: the value is not a whole number, or out of range.
@@ -75,16 +76,16 @@ def require_one_of(
     """Refuse a name that is not one of the valid ones.
 
     Args:
-        name: of the argument.
+        name: the name of the argument.
         value: what the caller passed.
         valid: the names that are allowed.
-        subject: what the sentence is about, "A recipe"; by default the argument.
-        also: what else is allowed, "None or ".
-        where: said behind the value, " for 'model.keras'".
+        subject: the subject of the sentence, such as "A recipe"; by default `name`.
+        also: what is allowed apart from these, such as "None or ".
+        where: follows the value, such as " for 'model.keras'".
 
     Raises:
-        ValueError: the value is none of them; the message lists them and names the
-            nearest.
+        ValueError: the value is not one of them; the message lists them and suggests
+            the nearest.
 
     Example:
         >>> require_one_of("head", "dens", ["pool", "dense"])
@@ -100,7 +101,12 @@ def require_one_of(
 
 
 def did_you_mean(name: object, valid: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the valid name nearest to `name`, or nothing."""
+    """Return " Did you mean 'x'?" for the nearest valid name, "" if none is near.
+
+    Example:
+        >>> did_you_mean("vgg61", ["vgg16", "xception"])
+        " Did you mean 'vgg16'?"
+    """
     near = get_close_matches(str(name).lower(), list(valid), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
@@ -116,7 +122,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names as a list in a sentence; there must be at least one.
+    """Return at least one name as a list in a sentence.
 
     Example:
         >>> listed(["train", "validation", "test"])

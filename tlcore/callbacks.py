@@ -1,8 +1,8 @@
-"""Callbacks: Keras's own, configured, and what Keras lacks.
+"""Callbacks: Keras's own with safe settings, and those that Keras lacks.
 
-Owns TensorBoard, checkpoints and early stopping under the names the tutorials use, the
-clock of the epochs, the guard against a loss that is no number, and the check that what
-a callback monitors exists. It never trains.
+Owns TensorBoard, checkpoints and early stopping under the names the tutorials use,
+checkpoint files that are always whole, the clock of epochs, and the guard against a
+loss that is NaN or infinite. Whether a monitored metric exists is checked in `checks`.
 """
 
 import math
@@ -31,18 +31,25 @@ def tensorboard_callback(
 
     Args:
         dir_name: the folder of all experiments.
-        experiment_name: the folder of this one.
-        histograms: whether weights are drawn every epoch (slow).
-        now: what the moment, `YYYYmmdd-HHMMSS`, is read from.
+        experiment_name: the folder of this experiment, within `dir_name`.
+        histograms: whether histograms of the weights are logged every epoch (slow).
+        now: returns the moment, which is written as `YYYYmmdd-HHMMSS`.
 
     Raises:
-        ValueError: the experiment's name is empty or leads out of `dir_name`.
+        ValueError: the name of the experiment is empty or leads out of `dir_name`.
+
+    Example:
+        >>> from datetime import datetime
+        >>> noon = datetime(2026, 1, 2, 12)
+        >>> tl.tensorboard_callback("runs", "model_1", now=lambda: noon).log_dir
+        'runs/model_1/20260102-120000'
     """
     parts = Path(experiment_name).parts
     if not parts or ".." in parts or Path(experiment_name).is_absolute():
         raise ValueError(
             "experiment_name must name a folder within dir_name. "
-            f"Received: experiment_name={experiment_name!r}."
+            f"Received: experiment_name={experiment_name!r}. Write a name without "
+            "'..', and the folder above it as dir_name."
         )
     log_dir = Path(dir_name) / experiment_name / now().strftime(STAMP_FORMAT)
     return keras.callbacks.TensorBoard(
@@ -56,13 +63,22 @@ def checkpoint_callback(
     """Return a callback that writes the model's weights after every epoch.
 
     Args:
-        path: a file ending in `.weights.h5`; `{epoch:02d}` in it keeps every epoch.
-        monitor: a metric such as "val_loss": then only the best epoch is kept.
-        mode: "min", "max" or "auto": which way `monitor` is better.
+        path: a file ending in `.weights.h5`; with `{epoch:02d}` in it the weights of
+            every epoch are kept.
+        monitor: a metric such as "val_loss"; if given, only the best epoch is kept.
+        mode: "min" if a lower `monitor` is better, "max" if a higher one is; "auto"
+            decides by its name.
 
     Raises:
-        ValueError: the path is not of Keras 3's form for weights, or the mode is
-            unknown.
+        ValueError: the path does not end in `.weights.h5`, as Keras 3 requires, or the
+            mode is unknown.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> keep = tl.checkpoint_callback("best.weights.h5", monitor="loss")
+        >>> _ = tl.feature_extract(model, train, epochs=1, callbacks=[keep], verbose=0)
+        >>> model.load_weights("best.weights.h5")
     """
     require_one_of("mode", mode, _MODES)
     name = Path(path).name
@@ -93,17 +109,23 @@ def early_stopping_callback(
 ) -> keras.callbacks.EarlyStopping:
     """Return a callback that stops after `patience` epochs without improvement.
 
-    `fit` checks before the first epoch that `monitor` exists.
+    `fit` verifies before the first epoch that `monitor` exists.
 
     Args:
         monitor: the metric to watch.
         patience: epochs to wait for an improvement, at least 1.
-        min_delta: what counts as one.
-        mode: "min", "max" or "auto".
-        restore_best_weights: whether the model ends with its best epoch's weights.
+        min_delta: the smallest change that counts as an improvement.
+        mode: "min", "max" or "auto", as in `checkpoint_callback`.
+        restore_best_weights: whether the model ends with the weights of its best epoch.
 
     Raises:
-        ValueError: patience is no whole number from 1 on, or the mode is unknown.
+        ValueError: patience is not a whole number of at least 1, or the mode is
+            unknown.
+
+    Example:
+        >>> stop = tl.early_stopping_callback("val_accuracy", patience=5)
+        >>> stop.monitor, stop.patience, stop.restore_best_weights
+        ('val_accuracy', 5, True)
     """
     require_whole("patience", patience, least=1, meaning=" epoch")
     require_one_of("mode", mode, _MODES)
@@ -117,14 +139,16 @@ def early_stopping_callback(
 
 
 class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
-    """A `ModelCheckpoint` of every epoch whose files are whole whatever happens.
+    """A `ModelCheckpoint` whose files are always whole.
 
-    Keras writes in place: a process killed meanwhile loses the checkpoint before, too.
-    Here the file is written aside and moved into place.
+    Keras overwrites the file in place: a process killed while it writes loses the
+    previous checkpoint too. Here a temporary file is written and moved into place.
     """
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Save as Keras would, to a hidden sibling, and move that into place."""
+        """Save as Keras does, but to a hidden sibling that is moved into place."""
+        # Keras decides within this method whether to save, and formats the path: only
+        # the path can be changed from outside.
         template: str = self.filepath
         path = Path(template)
         aside = path.with_name(f".{path.name}")
@@ -137,22 +161,22 @@ class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
                 written.replace(template.format(**fields))
         finally:
             self.filepath = template
-            # A disk that is full must not be left fuller.
+            # Half a file would take up the rest of a full disk.
             written.unlink(missing_ok=True)
 
 
 class BestCheckpoint(WholeCheckpoint):
-    """Keeps the epoch with the lowest monitored value of all the fits it takes part in.
+    """Keeps the best epoch of all fits it is passed to.
 
-    `EarlyStopping` begins anew with every fit. Here fine-tuning has to beat feature
-    extraction.
+    `EarlyStopping` forgets the best value when a new `fit` starts. Here fine-tuning has
+    to beat feature extraction.
 
     Args:
-        path: the checkpoint of that epoch, a file ending in `.weights.h5`.
-        monitor: the metric, the lower the better.
+        path: the checkpoint of the best epoch, a file ending in `.weights.h5`.
+        monitor: the metric; lower is better.
 
     Attributes:
-        epoch: which epoch it was, from 0.
+        epoch: the index of the best epoch, from 0.
     """
 
     def __init__(self, path: str | Path, *, monitor: str = "val_loss") -> None:
@@ -167,22 +191,22 @@ class BestCheckpoint(WholeCheckpoint):
         self._weights: list[Any] = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Save and remember the weights if they are the best so far."""
+        """Save the weights and keep a copy if they are the best so far."""
         before = self.best
         super().on_epoch_end(epoch, logs)
         if self.best != before:
             self.epoch, self._weights = epoch, self.model.get_weights()
 
     def restore(self) -> None:
-        """Give the model the weights of that epoch."""
+        """Set the model's weights to those of the best epoch."""
         self.model.set_weights(self._weights)
 
 
 class EpochClock(keras.callbacks.Callback):
-    """Seconds of each epoch, validation included; added to its logs as "seconds".
+    """Measures each epoch, validation included, and adds "seconds" to its logs.
 
     Args:
-        clock: seconds from any origin.
+        clock: returns seconds from any origin.
     """
 
     log_names = ("seconds",)
@@ -194,28 +218,31 @@ class EpochClock(keras.callbacks.Callback):
         self._start = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Start the epoch's time."""
+        """Start the clock of the epoch."""
         self._start = self._clock()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Keep the epoch's time."""
+        """Record the time of the epoch."""
         self.seconds.append(self._clock() - self._start)
         if logs is not None:
             logs["seconds"] = self.seconds[-1]
 
 
 class LossGuard(keras.callbacks.Callback):
-    """Stops training with an error as soon as a loss or a weight is no finite number.
+    """Stops training with an error as soon as a loss or a weight is NaN or infinite.
 
-    Keras's `TerminateOnNaN` ends the epoch as if all were well, and a checkpoint of the
-    broken weights replaces the last good one. Here the epoch does not end. The loss of
-    a step is that of the weights before it, so the weights are looked at as well.
+    Keras's `TerminateOnNaN` ends the epoch normally, and a checkpoint of the broken
+    weights replaces the last good one. Here no later callback sees the end of that
+    epoch. The loss of a step belongs to the weights before that step, so the weights
+    are examined as well.
 
     Raises:
-        FloatingPointError: the loss, or the weights or the validation loss at the end
-            of an epoch, are NaN or infinite.
+        FloatingPointError: a loss is NaN or infinite after a step, or a weight or the
+            validation loss at the end of an epoch.
     """
 
+    # Keras runs the callbacks of a step in a thread only if all of them allow it; else
+    # training waits for them after every step.
     async_safe = True
 
     def __init__(self) -> None:
@@ -223,20 +250,20 @@ class LossGuard(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Remember where training is."""
+        """Remember the epoch for the error message."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Check the loss so far; Keras has already brought it to the host."""
+        """Check the loss so far."""
         self._check("loss", logs, f"epoch {self._epoch + 1}, step {batch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Check what the epoch left, before any checkpoint is written."""
+        """Check loss and weights before any checkpoint is written."""
         where = f"epoch {epoch + 1}"
         self._check("loss", logs, where)
         for weight in self.model.trainable_variables:
             if not keras.ops.all(keras.ops.isfinite(weight)):
-                self._stop(f"{weight.path} with a value that is none", where)
+                self._stop(f"{weight.path} with a value NaN or infinite", where)
         self._check("val_loss", logs, where)
 
     def _check(self, name: str, logs: dict[str, float] | None, where: str) -> None:
@@ -255,10 +282,10 @@ class LossGuard(keras.callbacks.Callback):
 
 
 class AfterStep(keras.callbacks.Callback):
-    """Calls a function after every step, which may end training by an exception.
+    """Calls a function after every step; its exception ends training.
 
     Args:
-        function: what to call; it gets nothing.
+        function: takes no arguments.
     """
 
     async_safe = True
@@ -268,5 +295,5 @@ class AfterStep(keras.callbacks.Callback):
         self._function = function
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Call it."""
+        """Call the function."""
         self._function()

@@ -1,8 +1,8 @@
 """Old names: what the tutorials of 2020-2023 import, and what to write instead.
 
-Owns a table of such names. It is a signpost and emulates nothing: an old name that has
-an exact equal is that equal, any other raises an error that names the new one, also
-in `from tlcore.compat import name`. The lines around a name: `docs/migration.md`.
+Owns a table of these names and emulates none of them. An old name with an exact
+equivalent is an alias of it. Any other raises an error that says what to write, also
+in `from tlcore.compat import name`. `docs/migration.md` shows whole lines, old and new.
 """
 
 import dis
@@ -19,9 +19,9 @@ SAME: Mapping[str, str] = MappingProxyType(
         "to_categorical": "keras.utils:to_categorical",
     }
 )
-"""Old names that stand for `module:name` of today, arguments and all."""
+"""Old names whose `module:name` of today takes the same arguments."""
 
-__all__ = sorted(SAME)  # noqa: PLE0605 - the names above, for `import *`
+__all__ = sorted(SAME)  # noqa: PLE0605 - computed from the names above
 
 _GENERATORS = "takes image folders, tf.data.Dataset and keras.utils.PyDataset"
 
@@ -84,7 +84,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
-"""What to write instead of the other old names."""
+"""What to write instead of each other old name."""
 
 
 def __getattr__(name: str) -> object:
@@ -96,8 +96,8 @@ def __getattr__(name: str) -> object:
     else:
         known = did_you_mean(name, __dir__())
         message = f"module 'tlcore.compat' has no attribute {name!r}.{known}"
-    # `from tlcore.compat import name` drops the text of an AttributeError, and hasattr
-    # takes nothing else for a no.
+    # `from tlcore.compat import name` replaces the text of an AttributeError, and
+    # hasattr() returns False for an AttributeError only: each needs its own kind.
     if _is_from_import(sys._getframe(1)):  # noqa: SLF001 - no public name for it
         raise ImportError(message, name=__name__, path=__file__)
     raise AttributeError(message)
@@ -108,4 +108,5 @@ def __dir__() -> list[str]:
 
 
 def _is_from_import(frame: FrameType) -> bool:
+    # An import that fails here is compiled to IMPORT_FROM in the calling frame.
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"

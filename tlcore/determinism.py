@@ -1,7 +1,7 @@
-"""Determinism: seeds, and operations that give the same bits each time.
+"""Determinism: seeds, and operations that return the same bits every time.
 
-Owns the two switches a run can set, which nothing in the package sets by itself, and
-the list of what the bits of a result depend on beside its inputs.
+Owns the two switches that a run can set, which nothing in this package sets on its own,
+and the list of what the bits of a result depend on in addition to its inputs.
 """
 
 import hashlib
@@ -18,16 +18,25 @@ def set_seed(seed: int) -> None:
 
     Raises:
         ValueError: the seed is negative or does not fit in 32 bits.
+
+    Example:
+        >>> import keras
+        >>> set_seed(1)
+        >>> first = keras.random.uniform((1,))
+        >>> set_seed(1)
+        >>> bool(keras.random.uniform((1,)) == first)
+        True
     """
+    # NumPy's limit. Keras passes the seed on and fails within NumPy.
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be from 0 to 4294967295. Received: seed={seed}.")
     keras.utils.set_random_seed(seed)
 
 
 def make_deterministic() -> None:
-    """Make every operation give the same bits each time, at some cost in speed.
+    """Make every operation return the same bits every time, at some cost in speed.
 
-    It holds for the rest of the process.
+    The switch stays on for the rest of the process.
 
     Raises:
         ValueError: the Keras backend has no such switch.
@@ -44,19 +53,20 @@ def make_deterministic() -> None:
 
 
 def is_deterministic() -> bool:
-    """Tell whether operations give the same bits each time."""
+    """Return whether `make_deterministic` is in effect."""
     if keras.backend.backend() != "tensorflow":
         return False
+    # TensorFlow has no public function that reads the switch.
     from tensorflow.python.framework.config import is_op_determinism_enabled
 
     return bool(is_op_determinism_enabled())
 
 
 def versions() -> dict[str, str]:
-    """Return the version of every library that decides what comes out, by name.
+    """Return the version of each library that results depend on, by name.
 
-    They are those that the modules give: a nightly build, or TensorFlow for another
-    kind of machine, is installed under another name.
+    The modules are asked, not the installed distributions: nightly builds and
+    TensorFlow for other machines are installed under other names.
     """
     modules = {"tlcore": "tlcore", "keras": "keras", "numpy": "numpy", "pillow": "PIL"}
     backend = keras.backend.backend()
@@ -67,14 +77,15 @@ def versions() -> dict[str, str]:
 
 
 def arithmetic() -> dict[str, object]:
-    """Return what the bits of a forward pass depend on beside weights and images.
+    """Return what the bits of a forward pass depend on besides weights and images.
 
-    That is the versions of the libraries, the processor and other devices, the number
+    These are the versions of the libraries, the processor and other devices, the number
     of threads, and the switches of the Keras backend.
     """
     facts: dict[str, object] = {
         "versions": versions(),
         "processor": _processor(),
+        # How a sum is divided among threads decides in which order it is rounded.
         "cores": os.cpu_count(),
         "devices": keras.distribution.list_devices(),
     }
@@ -84,13 +95,14 @@ def arithmetic() -> dict[str, object]:
 
 
 def _processor() -> str:
-    """Return a checksum of model and features, of which kernels are chosen."""
+    """Return a checksum of the processor's model and features."""
+    # Eigen and oneDNN choose their kernels by these features (AVX-512, AMX and so on).
     text = platform.machine() + platform.processor()
-    lines = Path("/proc/cpuinfo")
-    if lines.is_file():
-        told = ("model name", "flags", "Features")
-        kept = {x for x in lines.read_text().splitlines() if x.startswith(told)}
-        text += "".join(sorted(kept))
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        fields = ("model name", "flags", "Features")  # "Features" on ARM
+        lines = cpuinfo.read_text().splitlines()
+        text += "".join(sorted({x for x in lines if x.startswith(fields)}))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -102,6 +114,7 @@ def _tensorflow_switches() -> dict[str, object]:
     return {
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
         "deterministic": is_deterministic(),
+        # A GPU since Ampere rounds the factors of a product to 10 bits if this is on.
         "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "gpus": [detail.get("device_name") for detail in details],

@@ -1,6 +1,7 @@
 """Evaluation: loss and accuracy with their n and 95 % interval.
 
-Owns `evaluate`, and the interval of a proportion and of a mean. Nothing trains.
+Owns `evaluate`, and the intervals of a proportion and of a mean. Nothing trains here;
+what `evaluate` refuses is in `checks`.
 """
 
 import math
@@ -25,7 +26,7 @@ _Z_95 = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value from `n` examples, with its 95 % interval [low, high]."""
+    """A value estimated from `n` examples, with its 95 % interval [low, high]."""
 
     value: float
     n: int
@@ -36,24 +37,29 @@ class Estimate:
         return f"{self.value:.4f} (n={self.n}, 95 % {self.low:.4f} to {self.high:.4f})"
 
     def as_dict(self) -> dict[str, float | int]:
-        """Return the fields as a mapping, for a JSON file."""
+        """Return the fields by name, for a JSON file."""
         return asdict(self)
 
 
 def proportion(correct: int, n: int) -> Estimate:
     """Return correct / n with the 95 % interval of Wilson (1927).
 
-    Unlike the normal interval it stays within [0, 1] and holds near both ends.
+    Unlike the normal interval it stays within [0, 1], and it keeps its coverage near
+    both ends.
 
     Raises:
-        ValueError: there is no example, or `correct` is not among 0 to n.
+        ValueError: n is below 1, or `correct` is not from 0 to n.
+
+    Example:
+        >>> print(proportion(141, 150))
+        0.9400 (n=150, 95 % 0.8899 to 0.9681)
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(
-            "A proportion must be of 0 to n out of at least one example. "
+            "correct must be from 0 to n, and n at least 1. "
             f"Received: correct={correct}, n={n}."
         )
-    from scipy.stats import binomtest  # late: it takes a second to import
+    from scipy.stats import binomtest  # here, because it takes a second to import
 
     interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
     p = correct / n
@@ -62,14 +68,18 @@ def proportion(correct: int, n: int) -> Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Return the mean of values with its normal 95 % interval, endless for one value.
+    """Return the mean with its normal 95 % interval, unbounded for one value.
 
     Raises:
         ValueError: there is no value.
+
+    Example:
+        >>> print(mean([1.0, 2.0, 3.0]))
+        2.0000 (n=3, 95 % 0.8684 to 3.1316)
     """
     n = len(values)
     if not n:
-        raise ValueError("A mean must be of at least one value. Received: none.")
+        raise ValueError("A mean needs at least one value. Received: values=[].")
     value = math.fsum(values) / n
     if n == 1:
         return Estimate(value, n, -math.inf, math.inf)
@@ -91,18 +101,25 @@ def evaluate(
     Args:
         model: outputs probabilities, (n, classes) or (n, 1).
         data: an image folder or dataset of (images in [0, 255], labels). Sample
-            weights behind them are left aside: every image counts once.
+            weights in its batches are ignored: every image counts once.
         cache: as in `fit`.
         workers: as in `fit`.
         progress: as in `fit`, called with "data"; None shows nothing.
 
     Returns:
-        "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy",
-        with Wilson's.
+        "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy"
+        with Wilson's interval.
 
     Raises:
         ValueError: data and model disagree, or there is no data.
-        FloatingPointError: the loss of an image is no finite number.
+        FloatingPointError: the loss of an image is NaN or infinite.
+
+    Example:
+        >>> test = tl.image_folder("photos/test", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> scores = tl.evaluate(model, test)
+        >>> sorted(scores), scores["accuracy"].n
+        (['accuracy', 'loss'], 30)
     """
     spec = DataSpec.of(data, "data")
     check_data(model, spec)
@@ -113,7 +130,7 @@ def evaluate(
     scorer = Scorer(model, feed.part)
     losses: list[float] = []
     correct = 0
-    for inputs, labels, *_ in feed.data:
+    for inputs, labels, *_ in feed.data:  # *_ are sample weights
         probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
         truth = keras.ops.convert_to_numpy(labels)
         losses += batch_losses.tolist()
@@ -124,8 +141,8 @@ def evaluate(
         )
     if not np.isfinite(losses).all():
         raise FloatingPointError(
-            "A model must give finite numbers to be evaluated. Received: "
-            f"model={model.name!r}, whose loss is none on "
+            "A model must return finite numbers to be evaluated. Received: "
+            f"model={model.name!r}, whose loss is NaN or infinite on "
             f"{np.count_nonzero(~np.isfinite(losses))} of {len(losses)} images. "
             "Train it again with a lower learning rate."
         )
@@ -133,10 +150,11 @@ def evaluate(
 
 
 class Scorer(CutModel):
-    """Gives probabilities and the loss of each example, (n,).
+    """Computes the probabilities and the loss (n,) of a batch in one graph.
 
-    Keras takes a loss from the logits behind the probabilities, as `fit` does, where
-    both are in one graph. From probabilities alone it is cut off at 16.
+    Given both in one graph, Keras computes the loss from the logits that the
+    probabilities were computed from, as in `fit`. Given only probabilities, it clips
+    them at 1e-7, and no loss exceeds 16.2.
     """
 
     def call(self, batch: Any, training: bool = False) -> tuple[Any, Any]:  # noqa: FBT001, FBT002

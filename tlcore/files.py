@@ -1,9 +1,9 @@
-"""Files that are whole or absent.
+"""Files: written whole or not at all.
 
-Owns the one way this package writes a file: aside, then moved into place, so that a
-reader or a killed process never meets half of one, and how a moment is written in the
-name of a folder, how a size
-reads, and whether a process that may be writing is still there.
+Owns the only way this package writes a file: to a temporary sibling that is moved into
+place, so that neither a reader nor a killed process leaves or sees half of one. Also
+owns how a moment is written in a folder's name, how a size is printed, and whether the
+process that a file names is still running.
 """
 
 import os
@@ -15,25 +15,32 @@ from pathlib import Path
 from rich.filesize import pick_unit_and_suffix
 
 STAMP_FORMAT = "%Y%m%d-%H%M%S"
-"""How a moment is written in a folder's name."""
+"""How a moment is written in the name of a folder; sorts by time."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path` that takes its place when the block ends well.
+    """Replace `path` by the file that the block writes, if it ends without an error.
 
     Args:
         path: the file to write; its folder must exist.
 
     Yields:
-        The path to write a new file to. It has the suffix of `path`, so that writers
-        which look at the suffix (`keras.Model.save`, `Figure.savefig`) do as they
-        would with it.
+        The path to write the new file to. It has the suffix of `path`, because writers
+        such as `keras.Model.save` and `Figure.savefig` choose the format by it.
 
     Raises:
         OSError: the folder is missing or cannot be written to.
+
+    Example:
+        >>> with replacing("notes.txt") as aside:
+        ...     _ = aside.write_text("whole")
+        >>> Path("notes.txt").read_text()
+        'whole'
     """
     path = Path(path)
+    # Two parts, for Keras's `.weights.h5`. The sibling is on the same file system,
+    # where a rename is atomic.
     suffix = "".join(path.suffixes[-2:])
     stem = path.name.removesuffix(suffix)
     aside = path.with_name(f".{stem}-{secrets.token_hex(4)}{suffix}")
@@ -57,7 +64,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def readable(nbytes: float) -> str:
-    """Return a size for people, in three digits.
+    """Return a size with three digits and a binary unit.
 
     Example:
         >>> readable(37_683)
@@ -66,15 +73,16 @@ def readable(nbytes: float) -> str:
     units = ["B", "KiB", "MiB", "GiB", "TiB"]
     unit, suffix = pick_unit_and_suffix(int(nbytes), units, 1024)
     size = nbytes / unit
+    # From 999.5 on `.3g` would print 1e+03.
     return f"{size:.3g} {suffix}" if size < 999.5 else f"{size:.0f} {suffix}"
 
 
 def is_alive(process: int) -> bool:
-    """Return whether a process of this machine is there, by its number."""
+    """Return whether a process with this number runs on this machine."""
     try:
-        os.kill(process, 0)
+        os.kill(process, 0)  # signal 0 only checks
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it is there, and belongs to another user
+        pass  # it runs and belongs to another user
     return True

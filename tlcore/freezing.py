@@ -1,8 +1,8 @@
 """Freezing: which layers of a backbone train, and the proof that the others did not.
 
-Owns `freeze` and `unfreeze`, the plan they return, the counts of a model, the
-fingerprint of what must not change, and the checks that refuse a model whose
-`trainable` flags do not mean what they seem to. It never compiles and never trains.
+Owns `freeze` and `unfreeze`, the plan they return, the counts of a model and the
+fingerprint of the weights that must not change. Models whose `trainable` flags
+contradict each other are refused in `checks`. Nothing is compiled or trained here.
 """
 
 import math
@@ -20,14 +20,14 @@ from tlcore.hub.layer import HubLayer
 
 @dataclass(frozen=True)
 class TrainableSummary:
-    """The counts of a model.
+    """The parameter and tensor counts of a model.
 
     Attributes:
-        total_params: numbers in all weights.
-        trainable_params: numbers in the weights that training changes.
-        non_trainable_params: numbers in the weights that it does not.
-        trainable_tensors: weight tensors that training changes.
-        non_trainable_tensors: weight tensors that it does not.
+        total_params: parameters in all weights.
+        trainable_params: parameters in the weights that training changes.
+        non_trainable_params: parameters in the weights that training does not change.
+        trainable_tensors: number of weight tensors that training changes.
+        non_trainable_tensors: number of weight tensors that it does not.
     """
 
     total_params: int
@@ -39,7 +39,14 @@ class TrainableSummary:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer of the backbone that trains: its name, class and trainable weights."""
+    """One backbone layer that trains.
+
+    Attributes:
+        name: the layer's name.
+        kind: the name of its class.
+        params: trainable parameters.
+        tensors: trainable weight tensors.
+    """
 
     name: str
     kind: str
@@ -49,15 +56,15 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """What `freeze` or `unfreeze` did, in counts to check an expectation against.
+    """What `freeze` or `unfreeze` did, in counts to compare with an expectation.
 
     Attributes:
-        backbone: the network's name.
-        layers: how many layers the network has.
-        last: how many of them, from the end, were unfrozen.
+        backbone: the name of the backbone.
+        layers: how many layers it has.
+        last: how many of them, counted from the end, are unfrozen.
         batch_norm: whether gamma and beta of the unfrozen BatchNorm layers train.
-        unfrozen: the unfrozen layers that hold trainable weights.
-        counts: the counts of the whole model that was handed in, head included.
+        unfrozen: the unfrozen layers that have trainable weights.
+        counts: the counts of the whole model that was passed, head included.
     """
 
     backbone: str
@@ -83,13 +90,21 @@ class FreezePlan:
 def freeze(model: keras.Model) -> FreezePlan:
     """Freeze the backbone inside `model`, or `model` itself if it is a bare backbone.
 
-    A model that was compiled before must be compiled again.
+    A model that is already compiled must be compiled again.
+
+    Args:
+        model: a model of `create_model`, or a backbone without a head.
 
     Returns:
-        The plan, in which nothing of the backbone trains.
+        The plan: no layer of the backbone trains.
 
     Raises:
-        ValueError: the model holds more than one backbone.
+        ValueError: the model contains more than one backbone.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> tl.freeze(model).counts.trainable_tensors
+        2
     """
     return _apply(model, last=0, batch_norm=True)
 
@@ -99,38 +114,47 @@ def unfreeze(
 ) -> FreezePlan:
     """Unfreeze the last layers of the backbone inside `model`, or of a bare backbone.
 
-    A SavedModel of TF Hub is one layer: any `last` above 0 unfreezes all of it. Layers
-    count as `Model.layers` lists them, with and without weights, as the
-    tutorials count. BatchNorm statistics never move: the backbone runs in inference
-    mode either way. A model that was compiled before must be compiled again.
+    Layers are counted as `Model.layers` lists them, with and without weights, as the
+    tutorials do. A SavedModel from TF Hub is one layer: any `last` above 0 unfreezes
+    all of it. BatchNorm statistics never move, because the backbone runs in inference
+    mode in any case. A model that is already compiled must be compiled again.
 
     Args:
         model: a model of `create_model`, or a backbone without a head.
-        last: how many layers train, from the end; 0 freezes all.
-        batch_norm: False leaves gamma and beta of the unfrozen layers frozen.
+        last: how many layers train, counted from the end; 0 freezes all of them.
+        batch_norm: False keeps gamma and beta of the unfrozen layers frozen.
 
     Returns:
         The plan, with the unfrozen layers and the counts of the model.
 
     Raises:
-        ValueError: `last` is negative or larger than the number of layers, the model
-            holds more than one backbone, or a SavedModel has nothing that trains or
-            layers that cannot be told apart.
+        ValueError: `last` is negative or larger than the number of layers; the model
+            contains more than one backbone; a SavedModel has no trainable variables,
+            or is unfrozen with batch_norm=False.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> print(tl.unfreeze(model, last=4))
+        sample_net: 4 of 31 layers unfrozen; 899 of 110,515 parameters in ...
+          block3_b_bn (BatchNormalization): 256 in 2
+          block3_shortcut_bn (BatchNormalization): 256 in 2
     """
     return _apply(model, last=last, batch_norm=batch_norm)
 
 
 def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
     holder, network = find_backbone(model)
-    layers = _layers(network)
+    is_network = isinstance(network, keras.Model)
+    layers = list(network.layers) if is_network else [network]
     if isinstance(network, HubLayer):
         require_whole("last", last, least=0)
-        last = _last_of_one(network, last, batch_norm=batch_norm)
+        last = _last_of_saved_model(network, last, batch_norm=batch_norm)
     layers_of = f", the layers of {network.name}"
     require_whole("last", last, least=0, most=len(layers), meaning=layers_of)
-    # Layer by layer, parents first: setting a parent sets its children too, but on
-    # TensorFlow only if that changes the parent's own flag.
     frozen, unfrozen = layers[: len(layers) - last], layers[len(layers) - last :]
+    # Every layer is set on its own, parents first. Setting a parent also sets its
+    # children, but on TensorFlow only if the parent's own flag changes:
+    # KerasAutoTrackable.__setattr__ skips an assignment of the value already there.
     for layer in layer_tree([holder]):
         layer.trainable = last > 0
     for layer in layer_tree(frozen):
@@ -139,31 +163,24 @@ def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
         for layer in layer_tree(unfrozen):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-    plans = tuple(
-        LayerPlan(
-            layer.name,
-            type(layer).__name__,
-            _numbers(layer.trainable_variables),
-            len(layer.trainable_variables),
-        )
-        for layer in unfrozen
-        if layer.trainable_variables
-    )
+    plans = tuple(_layer_plan(x) for x in unfrozen if x.trainable_variables)
     counts = trainable_summary(model)
     return FreezePlan(network.name, len(layers), last, batch_norm, plans, counts)
 
 
-def _layers(network: keras.Layer) -> list[keras.Layer]:
-    return list(network.layers) if isinstance(network, keras.Model) else [network]
+def _layer_plan(layer: keras.Layer) -> LayerPlan:
+    variables = layer.trainable_variables
+    kind = type(layer).__name__
+    return LayerPlan(layer.name, kind, _num_params(variables), len(variables))
 
 
-def _last_of_one(network: HubLayer, last: int, *, batch_norm: bool) -> int:
-    """Return how many layers of a SavedModel to unfreeze: it is one."""
+def _last_of_saved_model(network: HubLayer, last: int, *, batch_norm: bool) -> int:
+    """Return 1 if any layer is to be unfrozen: Keras sees a SavedModel as one layer."""
     if last > 0 and not batch_norm:
         raise ValueError(
             "The layers of a SavedModel cannot be told apart. Received: "
-            f"batch_norm=False for {network.name!r}. Leave batch_norm out; the "
-            "statistics never move, either way."
+            f"batch_norm=False for {network.name!r}. Leave batch_norm out; "
+            "BatchNorm statistics never move in any case."
         )
     if last > 0 and not network.can_train:
         raise ValueError(
@@ -175,13 +192,13 @@ def _last_of_one(network: HubLayer, last: int, *, batch_norm: bool) -> int:
 
 
 def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
-    """Return the layer that holds the backbone of `model`, and the backbone.
+    """Return the layer that contains the backbone of `model`, and the backbone.
 
-    The backbone is a network, or the `HubLayer` of a SavedModel. A bare backbone is
-    its own holder.
+    The backbone is a network, or the `HubLayer` of a SavedModel. For a bare backbone
+    both are the model itself.
 
     Raises:
-        ValueError: the model holds more than one backbone.
+        ValueError: the model contains more than one backbone.
     """
     found = [layer for layer in layer_tree([model]) if isinstance(layer, Backbone)]
     if not found:
@@ -196,37 +213,52 @@ def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
 
 
 def trainable_summary(model: keras.Layer) -> TrainableSummary:
-    """Return the counts of a model, backbone or layer.
+    """Return the parameter and tensor counts of a model, backbone or layer.
 
-    Random-number and metric states are no weights and are not counted.
+    Seeds of random layers and states of metrics are not weights and are not counted.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> counts = tl.trainable_summary(model)
+        >>> counts.trainable_params, counts.total_params
+        (387, 110515)
     """
-    moving, still = model.trainable_weights, model.non_trainable_weights
+    trainable, frozen = model.trainable_weights, model.non_trainable_weights
     return TrainableSummary(
-        total_params=_numbers(moving) + _numbers(still),
-        trainable_params=_numbers(moving),
-        non_trainable_params=_numbers(still),
-        trainable_tensors=len(moving),
-        non_trainable_tensors=len(still),
+        total_params=_num_params(trainable) + _num_params(frozen),
+        trainable_params=_num_params(trainable),
+        non_trainable_params=_num_params(frozen),
+        trainable_tensors=len(trainable),
+        non_trainable_tensors=len(frozen),
     )
 
 
 def frozen_fingerprint(model: keras.Layer) -> str:
-    """Return the sha256 of every weight of `model` that training must not change.
+    """Return the sha256 of all weights of `model` that training must not change.
 
-    Frozen weights and non-trainable state count, BatchNorm statistics included, by
-    order, shape, type and bits; random-number states, which training does move, do
-    not. Equal before and after a `fit` means that frozen was frozen.
+    It covers the order, shapes, dtypes and bits of frozen weights and of BatchNorm
+    statistics. It leaves out the seeds of random layers, which training advances. The
+    same value before and after `fit` proves that frozen layers stayed frozen.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> before = tl.frozen_fingerprint(model)
+        >>> _ = tl.feature_extract(model, train, epochs=1, verbose=0)
+        >>> tl.frozen_fingerprint(model) == before
+        True
     """
     return fingerprint(model.non_trainable_weights)
 
 
 def child_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """Return the layers directly within a layer."""
+    """Return the layers directly inside a layer."""
     return list(layer._layers)  # noqa: SLF001 - Keras has no public name for them
 
 
 def layer_tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
-    """Yield the layers and all layers within them, each once, parents first."""
+    """Yield the layers and all layers inside them, each once, parents first."""
+    # A layer shared by two parents is in the tree twice.
     seen: set[int] = set()
     stack = list(layers)[::-1]
     while stack:
@@ -237,11 +269,11 @@ def layer_tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
             stack += child_layers(layer)[::-1]
 
 
-def _numbers(variables: Iterable[Any]) -> int:
+def _num_params(variables: Iterable[Any]) -> int:
     return sum(math.prod(variable.shape) for variable in variables)
 
 
 def few(names: list[str]) -> str:
-    """Return the first three names, and how many more there are."""
+    """Return the first three names and the number of the others."""
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,8 +1,8 @@
-"""Models: input contract, augmentation, backbone and head put together.
+"""Models: input contract, augmentation, backbone and head, put together.
 
-Owns `create_model`. Images enter every model as [0, 255] RGB; the backbone is frozen
-and in inference mode. What to unfreeze is decided in `freezing`, what to optimise in
-`training`.
+Owns `create_model` and `load_model`. Images enter every model as [0, 255] RGB; the
+backbone is frozen and runs in inference mode. Which layers train is decided in
+`freezing`; what is optimized, in `training`.
 """
 
 from pathlib import Path
@@ -45,37 +45,46 @@ def create_model(
     """Return a model with a frozen backbone in inference mode and a new head.
 
     Args:
-        backbone: a name of the catalogue; a handle of TF Hub or the folder of a
-            SavedModel, as `HubLayer` takes it, or such a layer; or a network of your
-            own whose output is (n, h, w, channels) or (n, features).
-        num_classes: outputs; 1 is binary (one sigmoid), else softmax over them.
-        weights: for a name: "imagenet", None or a file, as `load_backbone` takes it.
-            A SavedModel brings its own.
-        input_shape: (height, width, 3) of the images; a network of your own brings
-            its own where that is fixed.
+        backbone: a name from the catalogue; a TF Hub handle, the folder of a SavedModel
+            or a `HubLayer`; or a network of your own whose output is
+            (n, h, w, channels) or (n, features).
+        num_classes: number of outputs; 1 is binary (one sigmoid), more is a softmax.
+        weights: for a name from the catalogue: "imagenet", None or a file, as in
+            `load_backbone`. A SavedModel brings its own.
+        input_shape: (height, width, 3) of the images. A network of your own with a
+            fixed input size keeps that size.
         augmentation: None, "tutorial", "photometric", "generator" or a layer; active
             in training only.
         head: "pool" (global average pooling, Dense) or "dense" (Flatten, Dense(256),
             Dense).
         dropout: rate of the Dropout before the last Dense, in [0, 1); 0 leaves it out.
-        style: "functional" or "sequential"; the same layers either way.
+        style: "functional" or "sequential"; the layers are the same in both.
         input_contract: what a network of your own expects: "raw", "signed", "unit",
-            "caffe" or "torch", as `InputContract` explains them. None goes by its
-            name, as this package and `keras.applications` give it; under any other
-            name it sees [0, 255] RGB. A SavedModel sees [0, 1], as TF Hub's image
+            "caffe" or "torch"; see `InputContract`. None looks the network's name up
+            among those of this package and of `keras.applications`; a network with any
+            other name gets [0, 255] RGB. A SavedModel gets [0, 1], as TF Hub's image
             models expect.
 
     Returns:
-        The model, (n, height, width, 3) in [0, 255] in, float32 probabilities
-        (n, num_classes) out, not compiled.
+        A model that is not compiled. It takes images (n, height, width, 3) in [0, 255]
+        and returns float32 probabilities (n, num_classes).
 
     Raises:
-        ValueError: a name, number or shape that is none of the above.
-        FileNotFoundError: there is no such weights file or SavedModel.
-        ConnectionError: weights or a SavedModel could not be downloaded.
+        ValueError: a name, number or shape is not one of the above.
+        FileNotFoundError: the weights file or the SavedModel does not exist.
+        ConnectionError: the weights or the SavedModel could not be downloaded.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> [layer.name for layer in model.layers]
+        ['image', 'input_contract', 'sample_net', 'pool', 'classifier']
+        >>> model.output_shape
+        (None, 3)
     """
-    _check(num_classes, head, dropout, style)
-    stack = _augmentation(augmentation)  # first, as in the model: seeds count on it
+    _check_options(num_classes, head, dropout, style)
+    # Random layers draw their seeds when they are created: the stack comes before the
+    # backbone, so that one global seed gives the same augmentation with any backbone.
+    stack = _augmentation_layer(augmentation)
     network = resolve_backbone(backbone, weights, input_shape, input_contract)
     shape = image_shape(network, input_shape)
 
@@ -83,7 +92,7 @@ def create_model(
         stack,
         contract_layer(input_contract or input_scheme(network)),
         frozen_backbone(network),
-        *_head(feature_shape(network, shape), num_classes, head, dropout),
+        *_head_layers(feature_shape(network, shape), num_classes, head, dropout),
     ]
     stages = [layer for layer in layers if layer is not None]
 
@@ -97,18 +106,24 @@ def create_model(
 
 
 def load_model(path: str | Path) -> keras.Model:
-    """Return a model that was saved as a `.keras` file, compiled as it was.
+    """Return a model saved as a `.keras` file, compiled as it was.
 
-    `keras.saving.load_model` alone does not know the layers of this package before
-    they were imported.
+    `keras.saving.load_model` finds the layers of this package only after they have
+    been imported; this function imports them.
 
     Args:
-        path: what `model.save(path)` or a run wrote.
+        path: a file written by `model.save(path)` or by a run.
 
     Raises:
-        ValueError: the file is none of Keras 3's, or is damaged.
-        FileNotFoundError: there is no such file, or the SavedModel of its backbone is
-            not where it was.
+        ValueError: the file is not a `.keras` file, or it is damaged.
+        FileNotFoundError: the file does not exist, or the SavedModel that its backbone
+            refers to was moved.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> model.save("model.keras")
+        >>> tl.load_model("model.keras").output_shape
+        (None, 3)
     """
     path = Path(path)
     if not path.is_file():
@@ -119,13 +134,15 @@ def load_model(path: str | Path) -> keras.Model:
     if not is_zipfile(path):
         raise ValueError(
             "path must be a whole .keras file. "
-            f"Received: path={str(path)!r}, which is none, or damaged."
+            f"Received: path={str(path)!r}, which is damaged or of another format. "
+            "Save the model again with model.save('model.keras')."
         )
     try:
         return keras.saving.load_model(path)
     except FileNotFoundError:
-        raise  # of the SavedModel within: it says where it must be
+        raise  # HubLayer's own error, which names the SavedModel and the remedy
     except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
+        # Keras reports a damaged file with any of these, depending on what is missing.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             "path must be a whole .keras file of this version of Keras. "
@@ -133,7 +150,7 @@ def load_model(path: str | Path) -> keras.Model:
         ) from error
 
 
-def _check(num_classes: int, head: str, dropout: float, style: str) -> None:
+def _check_options(num_classes: int, head: str, dropout: float, style: str) -> None:
     require_whole("num_classes", num_classes, least=1, meaning=" (binary)")
     require_one_of("head", head, HEADS)
     require_one_of("style", style, STYLES)
@@ -143,13 +160,13 @@ def _check(num_classes: int, head: str, dropout: float, style: str) -> None:
         )
 
 
-def _augmentation(augmentation: str | keras.Layer | None) -> keras.Layer | None:
+def _augmentation_layer(augmentation: str | keras.Layer | None) -> keras.Layer | None:
     if augmentation is None or isinstance(augmentation, keras.Layer):
         return augmentation
     return create_augmentation(augmentation)
 
 
-def _head(
+def _head_layers(
     features: tuple[Any, ...], num_classes: int, head: str, dropout: float
 ) -> list[keras.Layer]:
     layers = keras.layers
@@ -163,7 +180,8 @@ def _head(
     if dropout:
         stages.append(layers.Dropout(dropout, name="dropout"))
     activation = "sigmoid" if num_classes == 1 else "softmax"
-    # Probabilities stay float32 under mixed precision, as Keras's guide asks for.
+    # A float16 softmax underflows, and the loss with it: Keras's guide to mixed
+    # precision keeps the last layer in float32.
     stages.append(
         layers.Dense(
             num_classes, activation=activation, dtype="float32", name="classifier"

@@ -1,8 +1,8 @@
-"""Progress: how far long work is, as bars on the terminal behind standard error.
+"""Progress: bars for long work, on standard error.
 
-Owns the one form that a bar has in this package: title, bar, how much of how much, time
-remaining. Where standard error is no terminal nothing is drawn. rich is imported only
-where a bar is made.
+Owns the form of every bar in this package: title, bar, amount done of the total, time
+remaining. If standard error is not a terminal, nothing is drawn. rich is imported only
+when a bar is created.
 """
 
 import time
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 Advance = Callable[[int], object]
-"""Called with each further count of what is done."""
+"""Called with the amount done since the last call."""
 PassProgress = Callable[[str, int, int], None]
-"""Called with the name of the data, how many images are done, and of how many."""
+"""Called with the name of the data, the number of images done and that of all."""
 
 
 def new_bars(console: "Console", *, in_bytes: bool = False) -> "Progress":
-    """Return rich's display of bars, in the form that all of this package have.
+    """Return a rich display of bars in the form that this package uses.
 
     Args:
-        console: where they are drawn; nothing is where it is no terminal.
-        in_bytes: whether counts are bytes, and read as "3.1/4.0 MiB".
+        console: where they are drawn; nothing is drawn if it is not a terminal.
+        in_bytes: whether amounts are bytes, printed as "3.1/4.0 MiB".
     """
     from rich.progress import (
         BarColumn,
@@ -37,7 +37,7 @@ def new_bars(console: "Console", *, in_bytes: bool = False) -> "Progress":
     )
 
     return Progress(
-        # A title may hold a file's name: brackets in it are no markup.
+        # A title may contain a file name: rich would take [brackets] for markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True) if in_bytes else MofNCompleteColumn(),
@@ -58,15 +58,18 @@ def bar(
     console: "Console | None" = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Advance]:
-    """Give what to call with each further count; show a bar once the work takes long.
+    """Show a bar while the block runs, as soon as it takes longer than a given time.
 
     Args:
-        title: what is done.
-        total: how much there is to do; None where that is not known.
-        in_bytes: whether that is a count of bytes.
-        patience_seconds: how long work may take without a bar.
+        title: what is being done.
+        total: the whole amount; None if it is unknown.
+        in_bytes: whether amounts are bytes.
+        patience_seconds: how long the work may take without a bar.
         console: where to draw; standard error by default.
-        clock: gives seconds.
+        clock: returns seconds from any origin.
+
+    Yields:
+        A function to call with the amount done since the last call.
     """
     if console is None:
         from rich.console import Console
@@ -81,6 +84,7 @@ def bar(
 
     def advance(count: int) -> None:
         bars.advance(task, count)
+        # rich cannot delay a bar: it is started once the work has taken long enough.
         if not bars.live.is_started and clock() - started > patience_seconds:
             bars.start()
 
@@ -93,10 +97,10 @@ def bar(
 
 
 class PassBar:
-    """Shows how far the pass over the images of one data is, then of the next.
+    """Shows the progress of a pass over the images of one dataset after another.
 
     Args:
-        bars: the display that it is drawn in.
+        bars: the display to draw in.
     """
 
     def __init__(self, bars: "Progress") -> None:
@@ -104,7 +108,7 @@ class PassBar:
         self._task: Any = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Show that `done` of `total` images are done; the last one removes the bar."""
+        """Show that `done` of `total` images are done; the last removes the bar."""
         if self._task is None:
             self._task = self._bars.add_task("", total=total)
         title = f"features of {name}"
@@ -118,7 +122,7 @@ class PassBar:
 def pass_progress(
     given: PassProgress | None, *, show: bool
 ) -> Iterator[PassProgress | None]:
-    """Give what a pass reports to: `given`, else a bar where `show`, else nothing."""
+    """Yield what a pass reports to: `given`, else a bar if `show`, else None."""
     if given is not None or not show:
         yield given
         return

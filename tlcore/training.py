@@ -1,8 +1,8 @@
-"""Training: the only place that compiles and trains.
+"""Training: the only module that compiles and trains.
 
 Owns `fit` and the two phases of transfer learning, `feature_extract` and `fine_tune`.
-What would silently make a run mean something else is refused by `checks` before the
-first step.
+What `fit` refuses before the first step is in `checks`; what training reads, images or
+cached features, is decided in `caching.feeds`.
 """
 
 import math
@@ -27,16 +27,15 @@ from tlcore.callbacks import LossGuard
 from tlcore.checks import (
     Data,
     DataSpec,
+    check_callback_list,
     check_class_weight,
-    check_compiled,
     check_data,
-    check_flags,
-    check_monitors,
+    check_epochs,
+    check_logs,
+    check_model,
     check_same_labels,
     check_sample_weight,
     check_selection,
-    log_names,
-    monitored,
     require_backbone,
 )
 from tlcore.freezing import freeze, unfreeze
@@ -45,6 +44,7 @@ from tlcore.progress import pass_progress
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
 _NO_FEED = Feed(None, None, "")
+_NOT_A_FOLDER = "end to end, features are cached for image folders only"
 
 
 def feature_extract(
@@ -59,25 +59,32 @@ def feature_extract(
 ) -> keras.callbacks.History:
     """Train the head of a model on its frozen backbone.
 
-    Freezes the backbone, compiles (cross-entropy by the labels' form, accuracy) and
-    fits.
+    Freezes the backbone, compiles the model (the cross-entropy that matches the labels,
+    and accuracy) and calls `fit`.
 
     Args:
         model: a model of `create_model`.
         train: an image folder or dataset of (images in [0, 255], labels).
         validation: the same; all of it is evaluated after every epoch.
-        epochs: how many.
+        epochs: number of epochs.
         learning_rate: of the optimizer.
         optimizer: "adam", "rmsprop" or "sgd".
-        fit_options: what `fit` takes beside these.
+        fit_options: further arguments of `fit`.
 
     Returns:
-        The history, its epochs counted from 0.
+        The history; its epochs count from 0.
 
     Raises:
-        ValueError: the model has no backbone, an option is out of range, or what
-            `fit` refuses.
+        ValueError: the model has no backbone, an option is out of range, or `fit`
+            refuses an argument.
         FloatingPointError: the loss became NaN or infinite.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> history = tl.feature_extract(model, train, epochs=1, verbose=0)
+        >>> history.epoch
+        [0]
     """
     require_backbone(model)
     spec = DataSpec.of(train, "train")
@@ -99,31 +106,40 @@ def fine_tune(
     optimizer: str = "adam",
     **fit_options: Any,
 ) -> keras.callbacks.History:
-    """Unfreeze the last layers of the backbone and train on, more slowly.
+    """Unfreeze the last layers of the backbone and continue training, more slowly.
 
-    Unfreezes, compiles anew and fits; the epochs go on where `history` ended, so that
-    5 after 5 are 10.
+    Unfreezes the layers, compiles the model again and calls `fit`. Epochs are counted
+    from the end of `history`: 5 epochs after 5 epochs make 10.
 
     Args:
         model: a model of `create_model`, usually after `feature_extract`.
         train: an image folder or dataset of (images in [0, 255], labels).
         validation: the same; all of it is evaluated after every epoch.
-        history: what the phase before returned; None starts at epoch 0.
-        last: how many layers of the backbone train, from the end.
-        batch_norm: False leaves gamma and beta of those layers frozen.
-        epochs: how many more.
-        learning_rate: of the optimizer; a tenth of feature extraction's.
+        history: what the previous phase returned; None starts at epoch 0.
+        last: how many layers of the backbone train, counted from the end.
+        batch_norm: False keeps gamma and beta of those layers frozen.
+        epochs: number of further epochs.
+        learning_rate: of the optimizer; by default a tenth of that of
+            `feature_extract`.
         optimizer: "adam", "rmsprop" or "sgd".
-        fit_options: what `fit` takes beside these.
+        fit_options: further arguments of `fit`.
 
     Returns:
-        The history of this phase alone; its `epoch` is contiguous with the phase
-        before.
+        The history of this phase alone; its epochs continue those of `history`.
 
     Raises:
-        ValueError: the model has no backbone, an option is out of range, or what
-            `fit` refuses.
+        ValueError: the model has no backbone, an option is out of range, or `fit`
+            refuses an argument.
         FloatingPointError: the loss became NaN or infinite.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> short = {"epochs": 1, "verbose": 0}
+        >>> first = tl.feature_extract(model, train, **short)
+        >>> second = tl.fine_tune(model, train, history=first, last=2, **short)
+        >>> first.epoch + second.epoch
+        [0, 1]
     """
     require_backbone(model)
     require_whole("epochs", epochs, least=1)
@@ -160,7 +176,7 @@ def fit(
     progress: Callable[[str, int, int], None] | None = None,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Train a compiled model, after the checks that Keras leaves out.
+    """Train a compiled model, after checks that Keras does not make.
 
     Args:
         model: a compiled model; `feature_extract` and `fine_tune` compile it.
@@ -169,57 +185,51 @@ def fit(
         validation: the same; all of it is evaluated after every epoch.
         epochs: the index after the last epoch.
         initial_epoch: the index of the first epoch.
-        callbacks: Keras callbacks, in the order they act. What they monitor must
-            exist, and nothing may be selected on an image folder named "test". One
-            that adds to the logs names what it adds in an attribute `log_names`.
-        steps_per_epoch: batches per epoch; by default all of `train` once. An image
-            folder goes on in the next epoch where this one ended.
-        class_weight: factors of the loss, by class index, one for every class.
+        callbacks: Keras callbacks, in the order in which they act. What they monitor
+            must exist, and none may select a model on an image folder named "test". A
+            callback that adds to the logs lists the names in an attribute `log_names`.
+        steps_per_epoch: batches per epoch; by default all of `train` once. With an
+            image folder the next epoch continues where this one ended.
+        class_weight: factors of the loss by class index, one for every class.
         sample_weight: factors of the loss, one for each image of the folder `train`,
-            in the order of its paths. A dataset brings its own.
+            in the order of its paths. A dataset has its own in its batches.
         validation_freq: epochs from one validation to the next.
-        cache: "auto" runs the frozen layers at the bottom once per image, keeps what
-            they make of it and trains the rest on that, wherever the weights become
-            the same to the bit; "off" does not; a folder keeps it there.
-        views: turns augmentation into a bank of so many views of each image, a
-            function of the folder's seed, the image and the view, shown one per
-            epoch in turn; they can be cached.
-        workers: processes that share the one pass through the frozen layers.
-        say: what to do with the line that says what is cached and why; None prints
-            it unless `verbose` is 0.
-        progress: called with "train" or "validation", images done and images in all
-            while features are computed; None shows a bar unless `verbose` is 0.
+        cache: "auto" runs the frozen layers at the bottom once per image, stores their
+            outputs and trains the other layers on those, wherever the weights become
+            the same to the bit; "off" trains on images; a folder stores them there.
+        views: turns augmentation into a bank of this many views of each image, of
+            which each epoch shows one in turn. A view is a function of the folder's
+            seed, the image and the view's number, so views can be cached.
+        workers: number of processes that share the one pass through the frozen layers.
+        say: receives the line that says what is cached and why; None prints it unless
+            `verbose` is 0.
+        progress: called with "train" or "validation", the number of images done and
+            the number of all images while features are computed; None shows a bar
+            unless `verbose` is 0.
         verbose: as in Keras.
 
     Returns:
         The history of epochs `initial_epoch` to `epochs - 1`.
 
     Raises:
-        ValueError: the model is not compiled, its `trainable` flags changed since or
-            contradict each other, nothing of it trains, data and model disagree, a
-            callback monitors what does not exist, or selects on test data.
+        ValueError: the model is not compiled, its `trainable` flags contradict each
+            other or have changed since, or none of its weights trains; data and model
+            disagree; a callback monitors a log that does not exist, or selects a model
+            on test data.
         FloatingPointError: the loss became NaN or infinite; checkpoints of the epochs
             before are untouched.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+        >>> history = tl.fit(model, train, epochs=1, verbose=0)
+        >>> sorted(history.history)
+        ['accuracy', 'loss']
     """
-    first = ", the index of the first epoch"
-    require_whole("initial_epoch", initial_epoch, least=0, meaning=first)
-    end = ", the index after the last epoch"
-    require_whole("epochs", epochs, least=initial_epoch + 1, meaning=end)
-    if steps_per_epoch is not None:
-        require_whole("steps_per_epoch", steps_per_epoch, least=1)
-    require_whole("validation_freq", validation_freq, least=1)
-    if isinstance(callbacks, keras.callbacks.Callback):
-        raise ValueError(
-            "callbacks must be a list of Keras callbacks. "
-            f"Received: callbacks={type(callbacks).__name__}(...). Write [callback]."
-        )
-    check_flags(model)
-    check_compiled(model)
-    if not model.trainable_variables:
-        raise ValueError(
-            "A model must have a weight that trains. Received: "
-            f"model={model.name!r}, frozen throughout. Unfreeze a layer or add a head."
-        )
+    check_epochs(epochs, initial_epoch, steps_per_epoch, validation_freq)
+    check_callback_list(callbacks)
+    check_model(model)
     train_spec = DataSpec.of(train, "train")
     check_data(model, train_spec, may_repeat=steps_per_epoch is not None)
     validation_spec = None
@@ -229,13 +239,13 @@ def fit(
         check_same_labels(train_spec, validation_spec)
     check_class_weight(class_weight, model.output_shape[-1])
     check_sample_weight(sample_weight, train_spec, class_weight)
-    if any(monitored(callback) is not None for callback in callbacks):
-        names = log_names(model, train_spec, validation_spec, callbacks)
-        check_monitors(callbacks, names)
+    check_logs(callbacks, model, train_spec, validation_spec)
     check_selection(callbacks, validation_spec)
 
     if train_spec.folder is not None and steps_per_epoch is None:
         steps_per_epoch = train_spec.batches
+    # A folder is read as one unbounded stream, which starts at the step reached so far;
+    # Keras learns only from steps_per_epoch where an epoch of it ends.
     steps = range(0)
     if steps_per_epoch is not None:
         steps = range(initial_epoch * steps_per_epoch, epochs * steps_per_epoch)
@@ -246,7 +256,7 @@ def fit(
         )
     _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
-    # BackupAndRestore leaves its epoch behind, and Keras would start there again.
+    # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
     with redirected(model, train=train_feed.part, test=validation_feed.part):
         return model.fit(
@@ -257,8 +267,10 @@ def fit(
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             class_weight=class_weight,
-            # A tf.data.Dataset has its own order, and Keras warns where it is told one.
+            # Keras 3.15 warns when it is asked to shuffle a tf.data.Dataset, which
+            # has an order of its own, and asks by default.
             shuffle=not hasattr(train_feed.data, "element_spec"),
+            # First: a broken epoch must not reach the checkpoint of a later callback.
             callbacks=[LossGuard(), *callbacks],
             verbose=verbose,
         )
@@ -269,9 +281,11 @@ def _first_epoch_after(history: keras.callbacks.History | None) -> int:
         return 0
     if not isinstance(history, keras.callbacks.History):
         raise ValueError(
-            "history must be what the phase before returned, a keras History. "
+            "history must be what the previous phase returned, a keras History. "
             f"Received: history of type {type(history).__name__}."
         )
+    # The index of the last epoch is one less than the number of epochs: the tutorials'
+    # initial_epoch=history.epoch[-1] trained that epoch twice.
     return int(history.epoch[-1]) + 1 if history.epoch else 0
 
 
@@ -297,7 +311,8 @@ def _compile(
         optimizer=keras.optimizers.get(config),
         loss=loss,
         metrics=["accuracy"],
-        # XLA rounds otherwise in a part of a model than in the whole.
+        # XLA may round differently in a part of a model than in the whole, and cached
+        # training promises the same bits.
         jit_compile=False,
     )
 
@@ -306,7 +321,7 @@ def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> No
     if say is not None:
         say(line)
     elif verbose:
-        print(line)  # noqa: T201 - as Keras prints its epochs
+        print(line)  # noqa: T201 - to standard output, as Keras prints its epochs
 
 
 def _feeds(
@@ -318,19 +333,18 @@ def _feeds(
     *,
     weights: Sequence[float] | None,
 ) -> dict[str, Feed]:
-    """Return what is read for training and for validation."""
-    unknown = "end to end, its images are known to an image folder alone"
-    feeds = {"train": Feed(train.data, None, unknown)}
+    """Return what training and validation read, by name."""
+    feeds = {"train": Feed(train.data, None, _NOT_A_FOLDER)}
     if train.folder is not None:
         feeds["train"] = training_feed(model, train.folder, options, steps, weights)
     elif options.views is not None:
         raise ValueError(
-            "views needs images that are known one by one. Received: train of type "
-            f"{type(train.data).__name__}. Load them with image_folder."
+            "views needs images that can be identified one by one. Received: train of "
+            f"type {type(train.data).__name__}. Load them with image_folder."
         )
     if validation is None:
         return feeds
     if validation.folder is not None:
         feed = evaluation_feed(model, validation.folder, options, "validation")
         return feeds | {"validation": feed}
-    return feeds | {"validation": Feed(validation.data, None, unknown)}
+    return feeds | {"validation": Feed(validation.data, None, _NOT_A_FOLDER)}

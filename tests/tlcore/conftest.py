@@ -1,13 +1,16 @@
-"""What the tests share: caches of their own, modes of Keras, and SavedModels."""
+"""What the tests share: their own caches, modes of Keras, small models and images."""
 
 import threading
 import time
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from tlcore.caching.store import FOLDER_VARIABLE
+from tlcore.data.image_folder import image_folder
+from tlcore.data.sample_images import write_sample_images
 from tlcore.hub import handles
 from tlcore.runs.run import start_run
 
@@ -37,6 +40,81 @@ def mixed_float16():
     keras.config.set_dtype_policy("mixed_float16")
     yield
     keras.config.set_dtype_policy("float32")
+
+
+def five_layers():
+    """Return a network of five layers on 32 pixels, two of them convolutions."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(6, 3, strides=2, activation="relu", name="first"),
+            layers.BatchNormalization(name="bn"),
+            layers.Dropout(0.3, name="drop"),
+            layers.Conv2D(8, 3, strides=2, activation="relu", name="second"),
+        ],
+        name="tiny",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_network():
+    """Return the function that builds a network of five layers, named "tiny"."""
+    return five_layers
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Return the function that puts a head on that network."""
+    from tlcore.models import create_model  # late: it loads TensorFlow
+
+    def build(num_classes=3, **options):
+        return create_model(
+            five_layers(), num_classes, input_shape=(32, 32, 3), **options
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """Return a folder with 18 images of three classes in `train` and in `test`."""
+    directory = tmp_path_factory.mktemp("images")
+    for name in ("train", "test"):
+        write_sample_images(
+            directory / name, classes=3, per_class=6, size=32, seed=len(name)
+        )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def train(images):
+    """Return the training images, in five batches."""
+    return image_folder(images / "train", image_size=32, batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def held_out(images):
+    """Return half of the training images, in one batch."""
+    return image_folder(images / "train", image_size=32).split_off(50)[1]
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """Return the function that gives a dataset of noise with one-hot labels."""
+    import tensorflow as tf
+
+    def build(batches=3):
+        rng = np.random.default_rng(0)
+        pixels = rng.uniform(0, 255, (4 * batches, 32, 32, 3)).astype("float32")
+        labels = np.eye(3, dtype="float32")[rng.integers(0, 3, 4 * batches)]
+        return tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(4)
+
+    return build
 
 
 def export_reusable(folder, network, *, modes=(False, True), penalty=0.0):

@@ -15,9 +15,6 @@ from tlcore.callbacks import (
     early_stopping_callback,
     tensorboard_callback,
 )
-from tlcore.checks import check_monitors, monitored
-
-NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
 def tiny():
@@ -51,7 +48,7 @@ class TestTensorBoard:
 
     @pytest.mark.parametrize("name", ["", "../elsewhere", "/elsewhere"])
     def test_an_experiment_outside_the_folder_is_refused(self, tmp_path, name):
-        with pytest.raises(ValueError, match="must name a folder within dir_name"):
+        with pytest.raises(ValueError, match="dir_name. Received: exp.*Write a name"):
             tensorboard_callback(tmp_path, name)
 
 
@@ -148,47 +145,16 @@ class TestEarlyStopping:
 
     @pytest.mark.parametrize("patience", [0, 1.5])
     def test_patience_below_one_epoch_is_refused(self, patience):
-        message = f"at least 1 epoch. Received: patience={patience}"
+        message = f"patience must .* at least 1 epoch. Received: patience={patience}"
         with pytest.raises(ValueError, match=message):
             early_stopping_callback(patience=patience)
 
     def test_an_unknown_mode_is_refused(self, tmp_path):
-        message = "auto, min or max. Received: mode='maximum'"
+        message = "mode must be one of: auto, min, max. Received: mode='maximum'"
         with pytest.raises(ValueError, match=message):
             early_stopping_callback(mode="maximum")
         with pytest.raises(ValueError, match=message):
             checkpoint_callback(tmp_path / "a.weights.h5", mode="maximum")
-
-
-class TestMonitors:
-    def test_a_name_that_exists_is_accepted(self):
-        check_monitors([early_stopping_callback(m) for m in NAMES], NAMES)
-
-    @pytest.mark.parametrize("name", ["val_acc", "acc", "val_los"])
-    def test_a_name_that_does_not_is_answered_with_those_that_do(self, name):
-        with pytest.raises(
-            ValueError, match=rf"val_accuracy.*Received: monitor='{name}'. Did you mean"
-        ):
-            check_monitors([early_stopping_callback(name)], NAMES)
-
-    def test_a_checkpoint_of_every_epoch_monitors_nothing(self):
-        every = checkpoint_callback("a.weights.h5")
-        best = checkpoint_callback("a.weights.h5", monitor="val_acc")
-        assert monitored(every) is None
-        check_monitors([every, EpochClock()], NAMES)
-        with pytest.raises(ValueError, match="WholeCheckpoint must monitor"):
-            check_monitors([best], NAMES)
-
-    def test_a_callback_that_has_a_monitor_of_its_own_kind_is_left_alone(self):
-        callback = keras.callbacks.Callback()
-        callback.monitor = object()
-        assert monitored(callback) is None
-        check_monitors([callback], NAMES)
-
-    def test_other_callbacks_of_keras_are_checked_too(self):
-        callback = keras.callbacks.ReduceLROnPlateau(monitor="val_acc")
-        with pytest.raises(ValueError, match="ReduceLROnPlateau must monitor one of"):
-            check_monitors([callback], NAMES)
 
 
 class TestBestCheckpoint:
@@ -259,7 +225,7 @@ class TestLossGuard:
         fit(model, LossGuard(), checkpoint_callback(path), epochs=1)
         good = path.read_bytes()
         model.optimizer.learning_rate = float("inf")
-        with pytest.raises(FloatingPointError, match=r"with a value that is none"):
+        with pytest.raises(FloatingPointError, match="with a value NaN or infinite at"):
             fit(model, LossGuard(), checkpoint_callback(path), epochs=1)
         assert path.read_bytes() == good
 

@@ -1,13 +1,18 @@
-"""Estimates: intervals that hold."""
+"""Evaluation: intervals that hold, and figures that agree with those of Keras."""
 
 import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcore.evaluation import mean, proportion
+from tlcore.data.image_folder import image_folder
+from tlcore.evaluation import evaluate, mean, proportion
+from tlcore.training import feature_extract
+
+SIZE = (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +44,9 @@ def test_a_proportion_lies_within_its_interval(case):
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     for p in (0.5, 0.85, 0.95):
-        drawn = [proportion(int(c), 150) for c in rng.binomial(150, p, 4000)]
-        covered = np.mean([e.low <= p <= e.high for e in drawn])
+        drawn, times = np.unique(rng.binomial(150, p, 4000), return_counts=True)
+        estimates = [proportion(int(correct), 150) for correct in drawn]
+        covered = np.average([e.low <= p <= e.high for e in estimates], weights=times)
         assert 0.93 <= covered <= 0.97
 
 
@@ -58,6 +64,78 @@ def test_a_mean_has_its_normal_interval():
     assert estimate.as_dict()["n"] == 3
 
 
+def test_the_interval_of_one_value_is_unbounded():
+    estimate = mean([2.0])
+    assert (estimate.low, estimate.high) == (-math.inf, math.inf)
+
+
 def test_the_mean_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one value"):
+    with pytest.raises(ValueError, match=r"at least one value. Received: values=\[\]"):
         mean([])
+
+
+class TestEvaluate:
+    def test_it_agrees_with_keras_on_the_whole_set(self, tiny, images, train):
+        model = tiny()
+        feature_extract(model, train, epochs=2, verbose=0)
+        test = image_folder(images / "test", image_size=SIZE, batch_size=7)
+        ours = evaluate(model, test)
+        keras_says = model.evaluate(
+            test.unshuffled().dataset(), return_dict=True, verbose=0
+        )
+        assert ours["accuracy"].n == ours["loss"].n == 18
+        assert ours["accuracy"].value == pytest.approx(keras_says["accuracy"])
+        assert ours["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
+        assert ours["accuracy"].low < ours["accuracy"].value < ours["accuracy"].high
+
+    @pytest.mark.parametrize("num_classes", [1, 3])
+    def test_it_agrees_with_keras_where_the_model_is_sure_and_wrong(
+        self, tiny, images, num_classes
+    ):
+        # Taken from probabilities alone, the loss of an image ends at 16.
+        mode = "categorical" if num_classes == 3 else "int"
+        data = image_folder(images / "test", image_size=SIZE, label_mode=mode).dataset()
+        if num_classes == 1:
+            data = data.map(lambda x, y: (x, tf.cast(y[:, None] > 0, tf.float32)))
+        model = tiny(num_classes)
+        feature_extract(model, data, epochs=1, verbose=0)
+        model.get_layer("classifier").bias.assign([300.0, *[0.0] * (num_classes - 1)])
+        keras_says = model.evaluate(data, return_dict=True, verbose=0)
+        assert keras_says["loss"] > 50
+        assert evaluate(model, data)["loss"].value == pytest.approx(keras_says["loss"])
+
+    def test_a_model_that_gives_no_numbers_is_not_scored(self, tiny, noise):
+        model = tiny()
+        head = model.get_layer("classifier")
+        head.bias.assign(np.full(head.bias.shape, np.nan))
+        with pytest.raises(FloatingPointError, match="infinite on 12 of 12 images. Tr"):
+            evaluate(model, noise())
+
+    def test_integer_labels_give_the_same_figures(self, tiny, images):
+        model = tiny()
+        scores = [
+            evaluate(
+                model,
+                image_folder(images / "test", image_size=SIZE, label_mode=mode),
+            )
+            for mode in ("categorical", "int")
+        ]
+        assert scores[0]["accuracy"] == scores[1]["accuracy"]
+        assert scores[0]["loss"].value == pytest.approx(scores[1]["loss"].value)
+
+    def test_sample_weights_train_and_are_ignored_here(self, tiny, noise):
+        def weighted(images, labels):
+            return images, labels, labels[:, 0] * 3
+
+        model, plain = tiny(), noise()
+        feature_extract(model, plain.map(weighted), epochs=1, verbose=0)
+        assert evaluate(model, plain.map(weighted)) == evaluate(model, plain)
+
+    def test_no_data_is_refused(self, tiny, noise):
+        with pytest.raises(ValueError, match="Received: data, a dataset without a bat"):
+            evaluate(tiny(), noise().take(0))
+
+    def test_a_dataset_that_turns_out_empty_is_refused(self, tiny, noise):
+        nothing = noise().filter(lambda *_: False)
+        with pytest.raises(ValueError, match="a dataset without a batch"):
+            evaluate(tiny(), nothing)

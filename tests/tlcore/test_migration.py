@@ -71,7 +71,7 @@ class Row:
         return scope
 
     def says(self, start):
-        """Tell whether what happens today begins so: it is no error."""
+        """Return whether what happens today starts like this and is not an error."""
         return self.today.startswith(start)
 
 
@@ -86,7 +86,7 @@ def plain(text):
 
 
 def quotes(quoted, message):
-    """Tell whether a message begins as quoted, "…" being anything, line ends none."""
+    """Return whether a message starts as quoted; "…" stands for anything."""
     parts = [re.escape(plain(part)) for part in quoted.split("…")]
     return re.match(r"\s?.*?\s?".join(parts), plain(message)) is not None
 
@@ -179,11 +179,20 @@ def base():
     return tl.load_backbone("sample_net", weights=None, input_shape=(96, 96, 3))
 
 
-@pytest.fixture
-def efficientnet():
+@pytest.fixture(scope="module")
+def _efficientnet():
     return keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_shape=(32, 32, 3)
     )
+
+
+@pytest.fixture
+def efficientnet(_efficientnet):
+    """Return one network for all tests, of which all layers train."""
+    _efficientnet.trainable = True
+    for layer in _efficientnet.layers:
+        layer.trainable = True
+    return _efficientnet
 
 
 @pytest.fixture

@@ -92,8 +92,8 @@ def test_images_enter_as_0_to_255_and_meet_the_input_contract(name):
     bare = model.get_layer(name).network
     features = keras.Model(model.input, model.get_layer(name).output)
     np.testing.assert_allclose(
-        features.predict(IMAGES, verbose=0),
-        bare.predict(preprocess(IMAGES.copy()), verbose=0),
+        features(IMAGES),  # not `predict`: tracing takes seconds
+        bare(preprocess(IMAGES.copy()), training=False),
         rtol=1e-4,
         atol=1e-6,
     )
@@ -152,11 +152,7 @@ def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = create_model(
-            "mobilenet_v2_035",
-            3,
-            weights=None,
-            input_shape=SHAPE,
-            augmentation="tutorial",
+            "sample_net", 3, weights=None, input_shape=SHAPE, augmentation="tutorial"
         )
     finally:
         keras.config.set_dtype_policy("float32")
@@ -166,7 +162,7 @@ def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():
     assert dtypes["pool"] == "bfloat16"
     layers = model.get_layer("augmentation").layers
     assert {x.compute_dtype for x in layers} == {"float32"}
-    assert model.predict(IMAGES, verbose=0).dtype == np.float32
+    assert model(IMAGES).dtype == "float32"
 
 
 def test_a_saved_model_is_loaded_where_nothing_else_was_imported(tmp_path):
@@ -189,7 +185,7 @@ def test_a_saved_model_is_loaded_where_nothing_else_was_imported(tmp_path):
 def test_a_damaged_model_is_refused(tmp_path, content):
     path = tmp_path / "model.keras"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a whole \.keras file. Received: path="):
+    with pytest.raises(ValueError, match=r"a whole \.keras file. Received: .*Save"):
         load_model(path)
 
 
@@ -224,7 +220,7 @@ def test_a_network_of_ones_own_is_given_the_contract_it_asks_for(scheme, low, hi
 @pytest.mark.parametrize("style", ["functional", "sequential"])
 def test_a_model_survives_saving(tmp_path, style):
     model = create_model(
-        "mobilenet_v2_035",
+        "sample_net",
         3,
         weights=None,
         input_shape=SHAPE,

@@ -21,9 +21,9 @@ def test_its_python_runs(tmp_path, monkeypatch, capsys):
         "epochs=5", "epochs=1"
     )
     monkeypatch.chdir(tmp_path)
-    for split, seed in (("train", 1), ("test", 2)):
+    for seed, (split, count) in enumerate([("train", 10), ("test", 2)]):
         write_sample_images(
-            tmp_path / "photos" / split, classes=3, per_class=10, size=48, seed=seed
+            tmp_path / "photos" / split, classes=3, per_class=count, size=48, seed=seed
         )
     exec(compile(code, str(README), "exec"), {})
     assert "10 of 31 layers unfrozen" in capsys.readouterr().out
