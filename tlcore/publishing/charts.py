@@ -1,8 +1,9 @@
-"""Curves: figures of runs by epoch, and their intervals, as SVG.
+"""Charts: metrics of runs by epoch, and intervals of their final figures, as SVG.
 
-Pure functions from numbers to text; the same numbers give the same bytes. Colours are
-those of the page's style sheet, by class; every run has a dash, a shape and a letter as
-well, so that colour is never needed.
+Pure functions from numbers to text: the same numbers give the same bytes. A chart names
+classes; the colours of those classes are in the style sheet of `page.html.j2`. Every
+run also has a dash, a shape and a letter, so that no reader needs to tell colours
+apart. Which metrics are drawn is up to `page`.
 """
 
 import math
@@ -22,24 +23,28 @@ _SHAPES = (
     "m0 3.6l3.4-6h-6.8z",
 )
 COLOURS = 8
-"""Classes c0 to c7 that the style sheet gives a colour each."""
+"""Number of colours in the style sheet, by the classes c0 to c7."""
 MARKED = 40
-"""Epochs up to which every value has a marker; beyond, only lone ones and the last."""
+"""Number of epochs up to which every value has a marker.
+
+In longer curves only the last value and values between two gaps have one: markers
+would cover the line.
+"""
 LETTERED = 12
-"""Runs up to which a curve has its letter at its end."""
+"""Number of runs up to which a curve has its letter at its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A figure of one run by epoch.
+    """A metric of one run by epoch.
 
     Attributes:
         key: the letter of the run.
         name: of the run.
-        place: of the run among the others, from 0; its style.
+        place: index of the run among the others, which determines its style.
         epochs: from 1.
-        values: one per epoch, None where there is no number.
-        fine_tuning: the first epoch of fine-tuning, if there is one.
+        values: one per epoch; None for one that is not a finite number.
+        fine_tuning: the first epoch of fine-tuning; None without fine-tuning.
     """
 
     key: str
@@ -52,7 +57,16 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Whisker:
-    """A figure of one run with its interval."""
+    """A final figure of one run with its interval.
+
+    Attributes:
+        key: the letter of the run.
+        name: of the run.
+        place: index of the run among the others, which determines its style.
+        value: the figure.
+        low: the lower end of its interval.
+        high: the upper end.
+    """
 
     key: str
     name: str
@@ -64,7 +78,7 @@ class Whisker:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where numbers are drawn."""
+    """The epochs and values at the edges of a chart."""
 
     left: float
     right: float
@@ -72,18 +86,23 @@ class _Axes:
     high: float
 
     def x(self, epoch: float) -> float:
-        """Return the place of an epoch."""
+        """Return the horizontal coordinate of an epoch."""
         width = WIDTH - _LEFT - _RIGHT
         return _LEFT + width * (epoch - self.left) / (self.right - self.left)
 
     def y(self, value: float) -> float:
-        """Return the place of a value."""
+        """Return the vertical coordinate of a value; in SVG it grows downwards."""
         height = HEIGHT - _TOP - _BOTTOM
         return _TOP + height * (self.high - value) / (self.high - self.low)
 
 
 def letter(place: int) -> str:
-    """Return the letter of a run: A to Z, then AA and so on."""
+    """Return the letter of a run: A to Z, then AA and so on.
+
+    Example:
+        >>> [letter(place) for place in (0, 25, 26)]
+        ['A', 'Z', 'AA']
+    """
     place, last = divmod(place, 26)
     return (letter(place - 1) if place else "") + chr(ord("A") + last)
 
@@ -95,31 +114,48 @@ def chart(
     name: str,
     span: tuple[float, float] | None = None,
 ) -> str:
-    """Return the curves of some runs, laid over one another.
+    """Return a chart with the curves of one or more runs.
 
     Args:
-        curves: at least one value among them is a number.
+        curves: at least one of their values must be a number.
         title: of the chart.
-        name: of the chart in the page, one word.
-        span: the least and the greatest value to make room for; those of the curves
-            by default.
+        name: id of the chart in the page, one word.
+        span: the smallest and the greatest value on the axis; by default those of the
+            curves.
+
+    Example:
+        >>> loss = Curve(key="A", name="a", place=0, epochs=[1, 2], values=[2.0, 0.5])
+        >>> svg = chart([loss], title="loss", name="chart-loss")
+        >>> svg.startswith('<svg id="chart-loss"'), "ends at 0.5" in svg
+        (True, True)
     """
     low, high = span or extremes(curves)
     last = max((epoch for curve in curves for epoch in curve.epochs), default=1)
     ticks = nice(low, high)
     axes = _Axes(0.5, last + 0.5, min(low, ticks[0]), max(high, ticks[-1]))
-    drawn = [*_grid(axes, ticks, last), *_starts(curves, axes)]
+    drawn = [*_grid(axes, ticks, last), *_fine_tuning_starts(curves, axes)]
     for curve in curves:
-        drawn += _drawn(curve, axes)
+        drawn += _curve(curve, axes)
     if len(curves) <= LETTERED:
         drawn += _letters(curves, axes)
     ends = [(c.key, c.name, _last(c)) for c in curves]
-    told = "; ".join(f"{k} {n} ends at {v[1]:.4g}" for k, n, v in ends if v)
-    return _svg(drawn, title, f"By epoch, to {last}. {told}.", name)
+    summary = "; ".join(f"{k} {n} ends at {v[1]:.4g}" for k, n, v in ends if v)
+    return _svg(drawn, title, f"By epoch, to {last}. {summary}.", name)
 
 
 def whiskers(rows: Sequence[Whisker], *, title: str, name: str) -> str:
-    """Return a figure of each run as a point on the line of its interval."""
+    """Return a chart with the figure of each run as a point on its interval.
+
+    Args:
+        rows: at least one.
+        title: of the chart.
+        name: id of the chart in the page, one word.
+
+    Example:
+        >>> row = Whisker(key="A", name="a", place=0, value=0.9, low=0.8, high=0.95)
+        >>> "0.9000 (0.8000 to 0.9500)" in whiskers([row], title="Final", name="final")
+        True
+    """
     height = 8 + _ROW * len(rows) + 26
     ticks = nice(min(r.low for r in rows), max(r.high for r in rows))
     low, high = ticks[0], ticks[-1]
@@ -146,12 +182,12 @@ def whiskers(rows: Sequence[Whisker], *, title: str, name: str) -> str:
             f'{_SHAPES[row.place % len(_SHAPES)]}"/>'
             f'<text x="{WIDTH - right + 12}" y="{_n(y + 4)}">{row.value:.4f}</text></g>'
         )
-    told = "; ".join(f"{r.key} {r.name} {r.value:.4f}" for r in rows)
-    return _svg(drawn, title, f"With 95 % intervals. {told}.", name, height=height)
+    summary = "; ".join(f"{r.key} {r.name} {r.value:.4f}" for r in rows)
+    return _svg(drawn, title, f"With 95 % intervals. {summary}.", name, height=height)
 
 
 def sample(place: int) -> str:
-    """Return a short piece of a run's curve, for a legend."""
+    """Return a short piece of a run's line with its marker, for a legend."""
     return (
         f'<svg class="sample" viewBox="0 0 36 12" aria-hidden="true">'
         f'<g class="run c{place % COLOURS}"><path class="line" d="M1 6H35"'
@@ -161,18 +197,25 @@ def sample(place: int) -> str:
 
 
 def extremes(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Return the least and the greatest value."""
+    """Return the smallest and the greatest value of all curves."""
     values = [v for curve in curves for v in curve.values if v is not None]
     return min(values), max(values)
 
 
 def nice(low: float, high: float) -> list[float]:
-    """Return three to seven round numbers, the least and the greatest around a span."""
+    """Return round numbers at equal distances that cover a span, for an axis.
+
+    Example:
+        >>> [round(tick, 1) for tick in nice(0.13, 0.87)]
+        [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    # A flat curve has no span: 10 % around its value, or 1 around zero.
     if high - low <= abs(high) * 1e-9:
         margin = abs(high) * 0.1 or 1.0
         low, high = low - margin, high + margin
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
+    # The slack keeps rounding from adding a tick: 0.3 / 0.1 is 2.9999999999999996.
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [i * step for i in range(first, last + 1)]
@@ -185,7 +228,7 @@ def _grid(axes: _Axes, ticks: Sequence[float], last: int) -> Iterator[str]:
         yield f'<path class="grid" d="M{_LEFT} {y}H{right}"/>'
         yield f'<text class="end" x="{_LEFT - 7}" y="{y}" dy="4">{tick:.4g}</text>'
     step = next(s for s in _steps() if last / s <= 10)
-    first = () if step == 2 else (1,)
+    first = () if step == 2 else (1,)  # at step 2 a 1 would touch the 2
     for epoch in dict.fromkeys((*first, *range(step, last + 1, step))):
         place = f'x="{_n(axes.x(epoch))}" y="{HEIGHT - _BOTTOM + 15}"'
         yield f'<text class="mid" {place}>{epoch}</text>'
@@ -199,26 +242,28 @@ def _steps() -> Iterator[int]:
         power *= 10
 
 
-def _starts(curves: Sequence[Curve], axes: _Axes) -> Iterator[str]:
-    """Yield a line where fine-tuning starts, and whose, where that is not the same."""
+def _fine_tuning_starts(curves: Sequence[Curve], axes: _Axes) -> Iterator[str]:
+    """Yield a line where fine-tuning starts, with the runs if not all start there."""
     starts: dict[int, list[Curve]] = {}
     for curve in curves:
         if curve.fine_tuning is not None:
             starts.setdefault(curve.fine_tuning, []).append(curve)
-    for row, (epoch, whose) in enumerate(sorted(starts.items())):
-        keys = " ".join(curve.key for curve in whose)
-        words = "fine-tuning" if len(whose) == len(curves) else f"fine-tuning {keys}"
+    for row, (epoch, starting) in enumerate(sorted(starts.items())):
+        keys = " ".join(curve.key for curve in starting)
+        everyone = len(starting) == len(curves)
+        words = "fine-tuning" if everyone else f"fine-tuning {keys}"
         x = axes.x(epoch - 0.5)
         side, gap = ("end", -4) if x > WIDTH * 0.6 else ("", 4)
         yield (
             f'<path class="start" d="M{_n(x)} {_TOP - 9}V{HEIGHT - _BOTTOM}"/>'
+            # Every other text one line higher: starts one epoch apart overlap.
             f'<text class="{side}" x="{_n(x + gap)}" y="{_TOP - 12 - 12 * (row % 2)}">'
             f"{escape(words)}</text>"
         )
 
 
-def _drawn(curve: Curve, axes: _Axes) -> Iterator[str]:
-    """Yield one run: a line, with gaps where there is no number, and its markers."""
+def _curve(curve: Curve, axes: _Axes) -> Iterator[str]:
+    """Yield the line of one run, with a gap for each missing value, and its markers."""
     steps, marked, pen = [], [], "M"
     shape = _SHAPES[curve.place % len(_SHAPES)]
     last, every = _last(curve), len(curve.epochs) <= MARKED
@@ -228,8 +273,9 @@ def _drawn(curve: Curve, axes: _Axes) -> Iterator[str]:
             continue
         x, y = _n(axes.x(epoch)), _n(axes.y(value))
         steps.append(f"{pen}{x} {y}")
-        ahead = curve.values[i + 1] if i + 1 < len(curve.values) else None
-        if every or (epoch, value) == last or (pen == "M" and ahead is None):
+        following = curve.values[i + 1] if i + 1 < len(curve.values) else None
+        # Between two gaps there is no line, only the marker shows the value.
+        if every or (epoch, value) == last or (pen == "M" and following is None):
             words = f"{curve.name}, epoch {epoch}: {value:.4g}"
             marked.append(
                 f'<path class="dot" d="M{x} {y}{shape}">'
@@ -244,18 +290,18 @@ def _drawn(curve: Curve, axes: _Axes) -> Iterator[str]:
 
 
 def _letters(curves: Sequence[Curve], axes: _Axes) -> Iterator[str]:
-    """Yield the letter of each run at its end, moved where two would overlap."""
+    """Yield the letter of each run at the end of its line, moved if two overlap."""
     ends = [(axes.x(end[0]), axes.y(end[1]), c) for c in curves if (end := _last(c))]
     placed: list[tuple[float, float]] = []
-    for x, at, curve in sorted(ends, key=lambda end: -end[1]):
+    for x, wanted, curve in sorted(ends, key=lambda end: -end[1]):
         free = (
             y
             for step in range(4 * len(ends))
-            for y in (at - 4 * step, at + 4 * step)
+            for y in (wanted - 4 * step, wanted + 4 * step)
             if _TOP - 4 <= y <= HEIGHT - _BOTTOM
             and not any(abs(x - a) < 12 and abs(y - b) < 12 for a, b in placed)
         )
-        y = next(free, at)
+        y = next(free, wanted)
         placed.append((x, y))
         yield (
             f'<text class="key r{curve.place} c{curve.place % COLOURS}" '
@@ -275,15 +321,16 @@ def _dash(place: int) -> str:
 
 
 def _svg(
-    drawn: Sequence[str], title: str, told: str, name: str, *, height: int = HEIGHT
+    drawn: Sequence[str], title: str, summary: str, name: str, *, height: int = HEIGHT
 ) -> str:
+    # Screen readers read the title and the description instead of the paths.
     return (
         f'<svg id="{escape(name)}" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-labelledby="{escape(name)}-title {escape(name)}-desc">'
         f'<title id="{escape(name)}-title">{escape(title)}</title>'
-        f'<desc id="{escape(name)}-desc">{escape(told)}</desc>{"".join(drawn)}</svg>'
+        f'<desc id="{escape(name)}-desc">{escape(summary)}</desc>{"".join(drawn)}</svg>'
     )
 
 
 def _n(value: float) -> str:
-    return f"{value:.1f}"
+    return f"{value:.1f}"  # a tenth of a pixel; more digits only make the page larger

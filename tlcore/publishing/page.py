@@ -1,8 +1,9 @@
-"""The page of a publication: curves, tables and pictures of runs as one file of HTML.
+"""Page: curves, tables and pictures of runs as one HTML file for any reader.
 
-Owns what stands on it, by the template `page.html.j2`. It needs nothing from
-elsewhere and no script. It is for anyone, and says nothing of who ran what where:
-`overview` leaves that out. It writes no file (that is `publication`).
+Owns the contents of the page, with the template `page.html.j2`. The page loads nothing
+from elsewhere and contains no script. It does not reveal who ran a run, or where: all
+text about a run comes from `runs.overview`, which leaves that out. It writes no file
+(that is `publication`).
 """
 
 import base64
@@ -25,23 +26,23 @@ PICTURE_PIXELS = 1200
 """The longest side of a picture in the page."""
 
 _PICTURES = {
-    "curves.png": "The curves of {}, as the run drew them",
+    "curves.png": "The curves of {}, as drawn by the run",
     "images.png": "Some of the images that {} was trained on",
 }
-_READ_AGAIN_SECONDS = 10
-"""How often a browser loads a page anew while its runs go on."""
+_RELOAD_SECONDS = 10
+"""Seconds after which a browser reloads a page whose runs are still training."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shown:
-    """One run as the page shows it."""
+class _RunView:
+    """Everything that the page shows of one run."""
 
     run: Run
     key: str
     place: int
     status: str
     row: Mapping[str, Any]
-    asked: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
     fine_tuning: int | None
     history: Mapping[str, Sequence[float | None]]
     epochs: Sequence[int]
@@ -54,48 +55,59 @@ class _Shown:
 
     @cached_property
     def pictures(self) -> list[tuple[str, str]]:
-        """Return what each picture shows, and an address that holds it."""
+        """Return the caption and the data URL of each picture."""
         return list(_pictures(self.run))
 
 
 def render(
     publication: Mapping[str, str], runs: Sequence[Run], *, moment: str, live: bool
 ) -> str:
-    """Return the page of some runs, as HTML.
+    """Return the HTML page of one or more runs.
 
     Args:
         publication: its "name" and "description".
         runs: in the order of the page.
-        moment: as of when, UTC.
-        live: whether a browser is to load it anew, as its runs go on.
+        moment: when the runs were read, UTC.
+        live: whether browsers reload the page because runs are still training.
 
     Raises:
-        ValueError: a `run.json` is not of the form that a run writes.
-    """
-    import jinja2  # late: nothing else here needs templates
+        ValueError: a `run.json` does not have the structure that a run writes.
 
-    shown = [_shown(place, run) for place, run in enumerate(runs)]
+    Example:
+        >>> run = Run(Path("runs/model_3/20260102-030405"), {
+        ...     "recipe": {"name": "model_3", "backbone": "sample_net"},
+        ...     "status": "done",
+        ...     "process": {"pid": 1, "host": "a"},
+        ... })
+        >>> about = {"name": "Food", "description": ""}
+        >>> page = render(about, [run], moment="2026-01-02T03:04:05", live=False)
+        >>> "<title>Food</title>" in page, "<script" in page
+        (True, False)
+    """
+    import jinja2  # late: the commands that publish nothing need no templates
+
+    views = [_view(place, run) for place, run in enumerate(runs)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tlcore.publishing", ""),
-        autoescape=True,
+        autoescape=True,  # class names and descriptions are anyone's text
         trim_blocks=True,
         lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.StrictUndefined,  # a misspelt name is an error, not a gap
     )
     environment.filters |= {"cell": _cell, "numbers": numbers}
-    names = sorted({n for one in shown for n in one.row["final"]}, key=_order)
-    same, differing = _compared(shown)
+    names = sorted({n for one in views for n in one.row["final"]}, key=_metric_order)
+    same, differing = _split_hyperparameters(views)
     return environment.get_template("page.html.j2").render(
         publication=publication,
-        runs=shown,
+        runs=views,
         moment=moment,
         version=metadata.version("tlcore"),
-        refresh=_READ_AGAIN_SECONDS if live else None,
-        going=[one.name for one in shown if one.status == "running"],
+        refresh=_RELOAD_SECONDS if live else None,
+        training=[one.name for one in views if one.status == "running"],
         final_names=names,
-        samples=[charts.sample(one.place) for one in shown],
-        charts=list(_charts(shown)),
-        intervals=list(_intervals(shown, names)),
+        samples=[charts.sample(one.place) for one in views],
+        charts=list(_charts(views)),
+        intervals=list(_intervals(views, names)),
         same=same,
         differing=differing,
     )
@@ -105,27 +117,32 @@ def check_run(run: Run) -> None:
     """Refuse a run that a page cannot show.
 
     Raises:
-        ValueError: its `run.json` is not of the form that a run writes.
+        ValueError: its `run.json` does not have the structure that a run writes.
     """
-    _shown(0, run)
+    _view(0, run)
 
 
 def slug(name: str) -> str:
-    """Return a name as a part of an address: lower case, dashes between words."""
+    """Return a name as part of a URL: lower case, with dashes between words.
+
+    Example:
+        >>> slug("Food: 10 %, three ways!")
+        'food-10-three-ways'
+    """
     return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")[:80]
 
 
-def _shown(place: int, run: Run) -> _Shown:
+def _view(place: int, run: Run) -> _RunView:
     with reading(run):
         document = run.document
         history = document.get("history", {})
-        return _Shown(
+        return _RunView(
             run=run,
             key=charts.letter(place),
             place=place,
             status=run.status,
             row=summary(run),
-            asked=hyperparameters(document),
+            hyperparameters=hyperparameters(document),
             fine_tuning=_fine_tuning(document),
             history={
                 name: [_number(value) for value in column]
@@ -146,65 +163,70 @@ def _fine_tuning(document: Mapping[str, Any]) -> int | None:
 
 
 def _epoch(index: Any) -> int:
-    """Return an epoch as people count, from 1."""
+    """Return the number of an epoch, from 1."""
+    # A damaged history may hold a number too large for a float. It is refused here,
+    # where the error names the run, and not while its chart is drawn.
     if not 0 <= int(index) < 10**9:
-        raise ValueError(f"epoch {index} is none")
+        raise ValueError(f"{index} is not the index of an epoch")
     return int(index) + 1
 
 
 def _number(value: Any) -> float | None:
-    """Return a value that can be drawn; a loss of 1e100 is none."""
+    """Return a value that can be drawn, else None.
+
+    Values near the largest float overflow while the axis is computed.
+    """
     if value is None or not math.isfinite(value) or abs(value) > 1e100:
         return None
     return float(value)
 
 
-def _compared(
-    shown: Sequence[_Shown],
+def _split_hyperparameters(
+    views: Sequence[_RunView],
 ) -> tuple[list[tuple[str, Any]], list[tuple[str, list[Any]]]]:
-    """Divide the hyperparameters: one value for all runs, or one for each."""
-    names = dict.fromkeys(name for one in shown for name in one.asked)
-    rows = [(name, [one.asked.get(name) for one in shown]) for name in names]
+    """Return the hyperparameters that all runs share, and those that differ."""
+    names = dict.fromkeys(name for one in views for name in one.hyperparameters)
+    rows = [(name, [one.hyperparameters.get(name) for one in views]) for name in names]
     return (
-        [(name, values[0]) for name, values in rows if _equal(values)],
-        [(name, values) for name, values in rows if not _equal(values)],
+        [(name, values[0]) for name, values in rows if _all_equal(values)],
+        [(name, values) for name, values in rows if not _all_equal(values)],
     )
 
 
-def _equal(values: Sequence[Any]) -> bool:
+def _all_equal(values: Sequence[Any]) -> bool:
     return all(value == values[0] for value in values)
 
 
-def _charts(shown: Sequence[_Shown]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yield each metric with its charts: training and validation on the same scale."""
-    columns = dict.fromkeys(name for one in shown for name in one.history)
+def _charts(views: Sequence[_RunView]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield each metric with its charts, training and validation on the same axis."""
+    columns = dict.fromkeys(name for one in views for name in one.history)
     metrics = dict.fromkeys(name.removeprefix("val_") for name in columns)
-    for metric in sorted(metrics, key=_order):
+    for metric in sorted(metrics, key=_metric_order):
         sides = {"training": metric, "validation": f"val_{metric}"}
         if metric == "seconds":
             sides = {"seconds of an epoch": metric}
         curves = {
             side: [
                 _curve(one, name)
-                for one in shown
+                for one in views
                 if any(value is not None for value in one.history.get(name, ()))
             ]
             for side, name in sides.items()
         }
-        together = [curve for side in curves.values() for curve in side]
-        if not together:
+        all_curves = [curve for side in curves.values() for curve in side]
+        if not all_curves:
             continue
-        span = charts.extremes(together)
+        span = charts.extremes(all_curves)
         drawn = []
-        for side, some in curves.items():
+        for side, lines in curves.items():
             title, name = f"{metric}, {side}", f"chart-{slug(sides[side])}"
-            if some:
-                chart = charts.chart(some, title=title, name=name, span=span)
+            if lines:
+                chart = charts.chart(lines, title=title, name=name, span=span)
                 drawn.append((side, chart))
         yield metric, drawn
 
 
-def _curve(one: _Shown, name: str) -> charts.Curve:
+def _curve(one: _RunView, name: str) -> charts.Curve:
     return charts.Curve(
         key=one.key,
         name=one.name,
@@ -216,10 +238,10 @@ def _curve(one: _Shown, name: str) -> charts.Curve:
 
 
 def _intervals(
-    shown: Sequence[_Shown], names: Sequence[str]
+    views: Sequence[_RunView], names: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     for name in names:
-        found = [(one, one.row["final"].get(name)) for one in shown]
+        found = [(one, one.row["final"].get(name)) for one in views]
         rows = [
             charts.Whisker(
                 key=one.key,
@@ -237,13 +259,13 @@ def _intervals(
             yield name, drawn
 
 
-def _order(name: str) -> tuple[int, str]:
-    """Sort what people look at first before the rest."""
-    first = ("test_accuracy", "val_accuracy", "accuracy", "test_loss", "val_loss")
-    wanted = (*first, "loss")
+def _metric_order(name: str) -> tuple[int, str]:
+    """Sort accuracies first, then losses, then other metrics, and seconds last."""
+    accuracies = ("test_accuracy", "val_accuracy", "accuracy")
+    first = (*accuracies, "test_loss", "val_loss", "loss")
     if name == "seconds":
-        return len(wanted) + 1, name
-    return wanted.index(name) if name in wanted else len(wanted), name
+        return len(first) + 1, name
+    return first.index(name) if name in first else len(first), name
 
 
 def _cell(value: Any) -> str:
@@ -251,34 +273,42 @@ def _cell(value: Any) -> str:
 
 
 def _pictures(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield what each picture of a run shows, and an address that holds it."""
-    for name, words in _PICTURES.items():
+    """Yield the caption and the data URL of each picture of a run."""
+    for name, caption in _PICTURES.items():
         path = run.path / name
         try:
-            about = path.stat()
-            yield words.format(run.name), _picture(path, about.st_mtime_ns)
+            written = path.stat().st_mtime_ns
+            yield caption.format(run.name), _picture(path, written)
         except FileNotFoundError:
-            continue  # the run has not got there, or never did
-        except (OSError, SyntaxError, ValueError):  # as Pillow has it
+            continue  # not drawn yet, or the run ended before
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+        ):  # SyntaxError: a broken PNG in Pillow
             yield f"{name} of {run.name} cannot be read", ""
 
 
 @lru_cache(maxsize=256)
-def _picture(path: Path, _: int) -> str:
-    """Return a picture, no larger than a page needs, without what it says of itself."""
+def _picture(path: Path, _written: int) -> str:
+    """Return a picture as a data URL, scaled down and without metadata."""
+    # A followed page is written many times, and its pictures hardly change; the time
+    # of writing is part of the key of the cache.
     from PIL import Image
 
     with Image.open(path) as image:
         image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
         pixels = image.convert("RGBA")
+    # Pasting copies pixels only: names of programs and cameras stay behind. JPEG has
+    # no transparency.
     plain = Image.new("RGB", pixels.size, "white")
     plain.paste(pixels, mask=pixels.getchannel("A"))
     drawing, photograph = io.BytesIO(), io.BytesIO()
     plain.quantize(128).save(drawing, "PNG", optimize=True)
     plain.save(photograph, "JPEG", quality=82, optimize=True)
-    name, written = min(
+    kind, encoded = min(
         ("png", drawing.getvalue()),
         ("jpeg", photograph.getvalue()),
-        key=lambda kind: len(kind[1]),
+        key=lambda candidate: len(candidate[1]),
     )
-    return f"data:image/{name};base64,{base64.b64encode(written).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"

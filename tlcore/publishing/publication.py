@@ -1,8 +1,9 @@
-"""Publications: chosen runs as one page, and as a folder for TensorBoard.
+"""Publication: chosen runs as one page, and as a folder for TensorBoard.
 
-Owns the folder of a publication: `index.html`, which `page` makes, the folder
-`tensorboard/` beside it, and `published.json`, which says what was published and by
-which name; and following runs that still train.
+Owns the folder of a publication: `index.html`, whose text comes from `page`, the folder
+`tensorboard/` next to it, and `published.json`, which records what was published under
+which name. It also follows runs that are still training, and notes in each run folder
+where the run was published.
 """
 
 import json
@@ -23,11 +24,11 @@ from tlcore.runs.run import Run, read_run, reading
 
 PAGE, LOG_DIR = "index.html", "tensorboard"
 FOLDER = Path("published")
-"""Where publications go, each in a folder of its own."""
+"""The folder of publications; each has its own folder in it."""
 DEFAULT_NAME = "Experiments"
 POLL_SECONDS = 5.0
 REMOVED, DAMAGED = "removed", "damaged"
-"""The status of a run that was deleted, or cannot be read, while it was followed."""
+"""The status of a run that was deleted, or became unreadable, while followed."""
 SCHEMA = 1
 # History of the format of published.json:
 # 1  the first.
@@ -35,14 +36,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """What is published under which name.
+    """A publication, without its runs.
 
     Attributes:
-        folder: where.
-        id: stays the same however often it is published again.
-        name: of the publication.
-        description: in words.
-        created: when it was published first, UTC.
+        folder: where it is written.
+        id: stays the same each time it is published again.
+        name: of the publication, the title of the page.
+        description: text below the title.
+        created: when it was first published, UTC.
     """
 
     folder: Path
@@ -59,17 +60,22 @@ def prepare(
     description: str | None,
     now: Callable[[], datetime],
 ) -> Publication:
-    """Return the publication that a folder holds or is to hold; nothing is written.
+    """Return the publication in a folder, or a new one for it; nothing is written.
 
     Args:
-        to: the folder; by default one of that name in `published`.
-        name: of the publication; by default the one it has.
-        description: of the publication; by default the one it has.
-        now: the moment of the first publication.
+        to: the folder; by default `published/<name>`.
+        name: of the publication; by default the present one.
+        description: of the publication; by default the present one.
+        now: returns the time, which a new publication keeps as its creation.
 
     Raises:
-        ValueError: the name says nothing, the folder holds something else, or a
-            publication that is damaged or of a newer version.
+        ValueError: the name has no letter or digit, the folder holds something else,
+            or its publication is damaged or of a newer version.
+
+    Example:
+        >>> made = prepare(None, name="Food, 10 %", description=None, now=datetime.now)
+        >>> made.name, str(made.folder)
+        ('Food, 10 %', 'published/food-10')
     """
     if name is not None and not page.slug(name):
         raise ValueError(
@@ -79,13 +85,12 @@ def prepare(
     folder = to or FOLDER / page.slug(name or DEFAULT_NAME)
     kept = _read(folder)
     if kept is None:
-        moment = _said(now())
         kept = Publication(
             folder=folder,
             id=secrets.token_hex(8),
             name=DEFAULT_NAME,
             description="",
-            created=moment,
+            created=_iso_utc(now()),
         )
     return replace(
         kept,
@@ -103,52 +108,54 @@ def publish(
     sleep: Callable[[float], None],
     say: Callable[[str], None],
 ) -> Path:
-    """Write the page, and again whenever a run of it has changed until all have ended.
+    """Write the page, and write it again after each change until all runs have ended.
 
     Args:
-        publication: where, and under which name.
+        publication: the folder and the name.
         paths: the folders of the runs, in the order of the page.
-        one_shot: whether to write once, and wait for no run.
-        now: the moment that the page tells.
-        sleep: waits some seconds.
-        say: what to do with a line for the user.
+        one_shot: whether to write once, without waiting for running runs.
+        now: returns the time, which the page shows.
+        sleep: waits for a number of seconds.
+        say: called with each line for the user.
 
     Returns:
         The path of the page.
 
     Raises:
         ValueError: a run cannot be read, or two have the same name.
-        OSError: something cannot be written.
-        KeyboardInterrupt, SystemExit: while it waited; the page is whole, and says
-            what it knew.
+        OSError: a file cannot be written.
+        KeyboardInterrupt, SystemExit: raised while waiting; the page was written once
+            more, with all that is known.
     """
     runs = [read_run(path) for path in dict.fromkeys(p.resolve() for p in paths)]
-    _require_names_of_their_own(runs)
+    _require_unique_names(runs)
     written: list[Any] = []
     try:
         while True:
-            going = [run.name for run in runs if run.status == "running"]
-            live = bool(going) and not one_shot
+            running = [run.name for run in runs if run.status == "running"]
+            live = bool(running) and not one_shot
+            # The status as well: a killed run does not change its run.json.
             states = [(run.document, run.status) for run in runs]
             if states != written:
                 _write(publication, runs, now(), live=live)
             if live and not written:
-                say(f"waiting for {', '.join(going)}; Ctrl-C ends the updates")
+                say(f"waiting for {', '.join(running)}; Ctrl-C ends the updates")
             written = states
             if not live:
                 break
             sleep(POLL_SECONDS)
-            runs = [_again(run, say) for run in runs]
+            runs = [_reread(run, say) for run in runs]
     except (KeyboardInterrupt, SystemExit):
-        _write(publication, [_again(run, say) for run in runs], now(), live=False)
+        # The last page told browsers to reload it; this one does not.
+        _write(publication, [_reread(run, say) for run in runs], now(), live=False)
         raise
     finally:
-        _note(publication, runs, now(), say)
+        _note_in_runs(publication, runs, now(), say)
     return publication.folder / PAGE
 
 
 def _read(folder: Path) -> Publication | None:
-    """Return the publication in a folder, None where there is nothing yet."""
+    """Return the publication in a folder; None if the folder is missing or empty."""
     file = folder / PUBLICATION_FILE
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
@@ -167,18 +174,18 @@ def _read(folder: Path) -> Publication | None:
     return read_document(file, parse, newest=SCHEMA, remedy=remedy)
 
 
-def _require_names_of_their_own(runs: Sequence[Run]) -> None:
+def _require_unique_names(runs: Sequence[Run]) -> None:
     names = [run.name for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            "The runs of a publication must have names of their own. "
-            f"Received: {', '.join(twice)} more than once. Publish them apart."
+            "The runs of a publication must have different names. "
+            f"Received: {', '.join(twice)} more than once. Publish them separately."
         )
 
 
-def _again(run: Run, say: Callable[[str], None]) -> Run:
-    """Return the run as it is now, or as it was if nothing can be read any more."""
+def _reread(run: Run, say: Callable[[str], None]) -> Run:
+    """Return the run as it is now, or as it was if it can no longer be read."""
     status = REMOVED
     if run.path.is_dir():
         try:
@@ -198,19 +205,20 @@ def _write(
 ) -> None:
     about = {"id": publication.id, "name": publication.name}
     about |= {"description": publication.description, "created": publication.created}
-    text = page.render(about, runs, moment=_said(moment), live=live)
+    text = page.render(about, runs, moment=_iso_utc(moment), live=live)
     folder = publication.folder
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"schema": SCHEMA, **about, "updated": _said(moment)}
+    document = {"schema": SCHEMA, **about, "updated": _iso_utc(moment)}
     document |= {"runs": [run.name for run in runs]}
-    # First, so that what a killed process leaves is known as a publication.
+    # First: if the process is killed now, the folder is recognized as a publication
+    # and can be published to again.
     write_text(folder / PUBLICATION_FILE, json.dumps(document, indent=2) + "\n")
     _write_log_dir(folder / LOG_DIR, runs)
     write_bytes(folder / PAGE, text.encode("utf-8", "replace"))
 
 
 def _write_log_dir(folder: Path, runs: Sequence[Run]) -> None:
-    """Write a logdir with one folder per run, and remove those of other runs."""
+    """Write a log directory with one folder per run, and remove those of others."""
     wanted = {folder / run.name for run in runs}
     for path in folder.glob("*/*"):
         if path not in wanted:
@@ -229,24 +237,24 @@ def _write_log_dir(folder: Path, runs: Sequence[Run]) -> None:
             )
 
 
-def _note(
+def _note_in_runs(
     publication: Publication,
     runs: Sequence[Run],
     moment: datetime,
     say: Callable[[str], None],
 ) -> None:
-    """Write beside every run that it was published, if it was."""
+    """Note in every run folder that the run was published, if a page was written."""
     if not (publication.folder / PAGE).exists():
         return
     note = {key: str(value) for key, value in asdict(publication).items()}
-    note |= {"folder": str(publication.folder.resolve()), "updated": _said(moment)}
+    note |= {"folder": str(publication.folder.resolve()), "updated": _iso_utc(moment)}
     for run in runs:
         if run.path.is_dir():
             try:
                 note_publication(run.path, note)
             except (OSError, ValueError) as error:
-                say(f"note: {run.name} does not know that it was published: {error}")
+                say(f"warning: {run.name} has no note of its publication: {error}")
 
 
-def _said(moment: datetime) -> str:
+def _iso_utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")

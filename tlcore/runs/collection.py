@@ -1,8 +1,9 @@
 """Collection: all runs in a folder, listed, found, compared and deleted.
 
-Owns which folders are runs, how one is found by its name, and what may be deleted and
-how: renamed first, so that a run is there as a whole or not at all, whatever kills the
-process. One run is `run`.
+Owns which folders are runs, how a run is found by its name, and which folders may be
+deleted. A deletion starts with a rename, so that a run is there as a whole or not at
+all, even if the process is killed halfway. It reads runs through `run`, which owns
+their format, and writes nothing into them.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.arguments import did_you_mean
-from tlcore.runs import publications as notes
+from tlcore.runs.publications import publications
 from tlcore.runs.run import (
     MOMENT,
     NO_SCALARS,
@@ -38,82 +39,122 @@ def find_run(name: str, out: str | Path) -> Path:
 
     Raises:
         ValueError: there is no such run.
+
+    Example:
+        >>> from tlcore.runs.run import start_run
+        >>> moment = datetime(2026, 1, 2, 3, 4, 5)
+        >>> path = start_run("found", "model_3", {}, now=moment).path
+        >>> find_run("model_3/20260102-030405", "found") == path
+        True
     """
     given = Path(name)
     given = given.parent if given.name == RUN_FILE else given
     for path in (Path(out) / given, given):
-        if path.is_dir() and _is_listed(path):
+        if path.is_dir() and _is_run_folder(path):
             return path
     known = [path.relative_to(out).as_posix() for path in _run_folders(Path(out))]
     raise ValueError(
         "A run is named by <recipe>/<moment>, or by the path of its folder. "
-        f"Received: run={name!r}, and {str(out)!r} holds none of that name."
+        f"Received: run={name!r}, and {str(out)!r} holds no run of that name."
         f"{did_you_mean(name, known)} `tlcore experiments list` lists them."
     )
 
 
 def find_runs(out: str | Path) -> list[Path]:
-    """Return the folders of all runs, the oldest first, damaged ones among them.
+    """Return the folders of all runs, damaged ones included, the oldest first.
 
     Raises:
-        ValueError: `out` is no folder.
+        ValueError: `out` is not a folder.
     """
     out = Path(out)
     if not out.is_dir():
         raise ValueError(
-            f"Runs must be in a folder. Received: out={str(out)!r}, which is none. "
+            "Runs must be in a folder. "
+            f"Received: out={str(out)!r}, which is not a folder. "
             "Choose another with --out; `tlcore run RECIPE --data DIR` makes a run."
         )
     return _run_folders(out)
 
 
 def list_runs(out: str | Path) -> list[dict[str, Any]]:
-    """Return a row for each run of a folder, the oldest first.
+    """Return a row for each run in a folder, the oldest first.
 
-    Columns: "id", "status" (as in `compare_runs`, and "damaged"), "created" and
-    "updated" (UTC), "epochs", "tags" (metrics), "scalars" (values of all epochs),
-    "bytes" (of its files), "final" (as in `run.json`), "publications" that are still
-    there, and "reason": why it cannot be read, "" where it can.
+    Columns: "id", "status" (as in `compare_runs`, or "damaged"), "created" and
+    "updated" (UTC), "epochs", "tags" (number of metrics), "scalars" (number of values
+    in all epochs), "bytes" (of its files), "final" (as in `run.json`), "publications"
+    (those that still exist) and "reason" (why the run cannot be read, else "").
 
     Raises:
-        ValueError: `out` is no folder.
+        ValueError: `out` is not a folder.
+
+    Example:
+        >>> from tlcore.runs.run import start_run
+        >>> document = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
+        >>> run = start_run("listed", "model_3", document, now=datetime(2026, 1, 2))
+        >>> run.write_history({"epoch": [0, 1], "loss": [2.0, 1.0]})
+        >>> (row,) = list_runs("listed")
+        >>> row["id"], row["status"], row["epochs"]
+        ('model_3/20260102-000000', 'running', 2)
     """
-    return [_listed(path) for path in find_runs(out)]
+    return [_list_row(path) for path in find_runs(out)]
 
 
 def compare_runs(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     """Return the summary table of the tutorials, one row per run, in the given order.
 
-    Columns: "run", "recipe", "backbone", "status" ("killed" for a run of this machine
-    that says "running" and whose process is gone), "total_params",
-    "trainable_params" (of the last phase), "epochs", "epoch_seconds" (median, the
-    first epoch of each phase left out where there are others) and "final" (as in
-    run.json).
+    Columns: "run", "recipe", "backbone", "status" ("killed" for a run that says
+    "running" but whose process on this machine is gone), "total_params",
+    "trainable_params" (of the last phase), "epochs", "epoch_seconds" (median; the
+    first epoch of each phase counts only if there is no other) and "final" (as in
+    `run.json`).
 
     Raises:
         ValueError: a path holds no run that can be read.
+
+    Example:
+        >>> from tlcore.runs.run import start_run
+        >>> document = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
+        >>> run = start_run("compared", "model_3", document, now=datetime(2026, 1, 2))
+        >>> run.write_history({"epoch": [0, 1, 2], "seconds": [9.0, 2.0, 4.0]})
+        >>> run.finish("done", phases=[{"first_epoch": 0, "counts": {}}])
+        >>> (row,) = compare_runs([run.path])
+        >>> row["status"], row["epochs"], row["epoch_seconds"]
+        ('done', 3, 3.0)
     """
     return [summary(read_run(path)) for path in paths]
 
 
 def file_sizes(path: str | Path) -> dict[str, int]:
-    """Return the bytes of every file in a folder, by its path there; links are ours."""
+    """Return the size in bytes of every file in a folder, by its path in the folder.
+
+    A link counts as itself; what it points to does not.
+
+    Example:
+        >>> Path("notes").mkdir()
+        >>> Path("notes/today.txt").write_text("four")
+        4
+        >>> file_sizes("notes")
+        {'today.txt': 4}
+    """
     path = Path(path)
     sizes = {}
     for folder, names, files in os.walk(path):
         links = [name for name in names if (Path(folder) / name).is_symlink()]
         for name in (*links, *files):
             file = Path(folder) / name
-            with suppress(FileNotFoundError):  # a run that goes on replaces files
+            with suppress(FileNotFoundError):  # a run in progress replaces its files
                 sizes[file.relative_to(path).as_posix()] = file.lstat().st_size
     return dict(sorted(sizes.items()))
 
 
 def _run_folders(out: Path) -> list[Path]:
     found = [
-        run for recipe in _folders(out) for run in _folders(recipe) if _is_listed(run)
+        run
+        for recipe in _folders(out)
+        for run in _folders(recipe)
+        if _is_run_folder(run)
     ]
-    return sorted(found, key=_age)
+    return sorted(found, key=_start_order)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -122,39 +163,42 @@ def _folders(path: Path) -> list[Path]:
     return [x for x in path.iterdir() if x.is_dir() and not x.name.startswith(".")]
 
 
-def _age(path: Path) -> tuple[str, int, str]:
-    """Sort by the moment; the second run of a second is before the tenth."""
+def _start_order(path: Path) -> tuple[str, int, str]:
+    # As text, "-10" would stand before "-2": the count is compared as a number.
     moment = MOMENT.fullmatch(path.name)
     if moment is None:
         return path.name, 0, path.parent.name
     return moment[1], int(moment[2] or 1), path.parent.name
 
 
-def _is_listed(path: Path) -> bool:
+def _is_run_folder(path: Path) -> bool:
     try:
+        # A run that was killed before it wrote run.json is known by its name.
         return (path / RUN_FILE).exists() or is_only_a_run(path)
     except PermissionError:
+        # A run of another user is listed as damaged rather than passed over.
         return MOMENT.fullmatch(path.name) is not None
 
 
-def _listed(path: Path) -> dict[str, Any]:
+def _list_row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"id": f"{path.parent.name}/{path.name}", "status": "damaged"}
-    row |= {"created": "", "updated": _written(path), "epochs": None, "tags": None}
+    row |= {"created": "", "updated": _last_written(path), "epochs": None, "tags": None}
     row |= {"scalars": None, "bytes": sum(file_sizes(path).values())}
     row |= {"final": {}, "publications": [], "reason": ""}
     try:
         run = read_run(path)
         compared = summary(run)
         with reading(run):
-            row |= {"created": str(run.document["started"]), **_counted(run)}
+            row |= {"created": str(run.document["started"]), **_history_size(run)}
         row |= {name: compared[name] for name in ("status", "epochs", "final")}
-        row["publications"] = notes.publications(path)
+        # Last: with a damaged note the other columns still hold what is known.
+        row["publications"] = publications(path)
     except (ValueError, OSError) as error:
         row["reason"] = str(error)
     return row
 
 
-def _written(path: Path) -> str:
+def _last_written(path: Path) -> str:
     file = path / RUN_FILE
     with suppress(OSError):
         path = file if file.exists() else path
@@ -163,24 +207,24 @@ def _written(path: Path) -> str:
     return ""
 
 
-def _counted(run: Run) -> dict[str, int]:
+def _history_size(run: Run) -> dict[str, int]:
     history = run.document.get("history", {})
     columns = [column for name, column in history.items() if name not in NO_SCALARS]
     return {"tags": len(columns), "scalars": sum(map(len, columns))}
 
 
-_ASIDE = ".deleted-"
-"""What the name of a run folder begins with while it is deleted."""
+_DELETED_PREFIX = ".deleted-"
+"""The prefix of a run folder's name while the folder is deleted."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What deleting a run takes away.
+    """What the deletion of a run removes.
 
     Attributes:
         path: the folder of the run.
-        files: how many are in it.
-        nbytes: their size.
+        files: the number of its files.
+        nbytes: their size in bytes.
     """
 
     path: Path
@@ -189,16 +233,31 @@ class Removal:
 
 
 def check_removal(path: str | Path) -> Removal:
-    """Return what deleting the run in a folder would take away; nothing is changed.
+    """Return what deleting the run in a folder would remove; nothing is changed.
 
     Raises:
-        ValueError: the folder is a link, or holds something else than a run, or the
+        ValueError: the folder is a link, it holds something other than a run, or the
             run is still running.
+
+    Example:
+        >>> from tlcore.runs.run import start_run
+        >>> document = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
+        >>> run = start_run("old", "model_3", document, now=datetime(2026, 1, 2))
+        >>> check_removal(run.path)
+        Traceback (most recent call last):
+        ValueError: A run must have ended to be deleted. Received: ...
+        >>> run.finish("done")
+        >>> removal = check_removal(run.path)
+        >>> removal.files
+        1
+        >>> remove_run(removal)
+        >>> find_runs("old")
+        []
     """
     path = Path(path)
     if path.is_symlink():
         raise ValueError(
-            "Deleting follows no link. "
+            "A run to be deleted must be a folder, not a link. "
             f"Received: run={str(path)!r}, a link to {str(path.resolve())!r}. "
             "Remove the link by hand, and delete the run where it is."
         )
@@ -221,27 +280,30 @@ def check_removal(path: str | Path) -> Removal:
 
 
 def remove_run(removal: Removal) -> None:
-    """Delete a run folder, and what an earlier deletion that was killed left beside it.
+    """Delete a run folder.
 
-    The folder is renamed first: a run is there as a whole or not at all. Links in it
-    are removed, what they lead to is not.
+    Links in it are removed; what they point to is not. What a killed deletion left in
+    the recipe's folder is removed as well.
 
     Raises:
-        OSError: something of it cannot be removed.
+        OSError: a file of the run cannot be removed.
     """
     path = removal.path
-    path.rename(path.with_name(f"{_ASIDE}{path.name}-{secrets.token_hex(4)}"))
-    for aside in path.parent.glob(f"{_ASIDE}*"):
-        while aside.exists():
-            # Another process that deletes may have been faster with some.
+    # Removing a tree takes many steps and can be killed between any two; a rename is
+    # one step, and a folder whose name starts with "." is not a run for any reader.
+    path.rename(path.with_name(f"{_DELETED_PREFIX}{path.name}-{secrets.token_hex(4)}"))
+    for renamed in path.parent.glob(f"{_DELETED_PREFIX}*"):
+        # rmtree stops at a file that another deletion removed just before; the rest
+        # of the folder still has to go.
+        while renamed.exists():
             with suppress(FileNotFoundError):
-                shutil.rmtree(aside)
+                shutil.rmtree(renamed)
 
 
 def _require_only_a_run(path: Path) -> None:
     if not path.is_dir() or not is_only_a_run(path):
         raise ValueError(
-            "Only the folder of a run is deleted: one whose run.json can be read, or "
-            "one that is named by a moment and holds nothing else than a run leaves. "
+            "Only the folder of a run can be deleted: one whose run.json can be read, "
+            "or one named by a moment that holds only what a run writes. "
             f"Received: run={str(path)!r}. Remove it by hand."
         )

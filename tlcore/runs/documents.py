@@ -1,7 +1,8 @@
-"""Documents: JSON files of this package, read whole or refused in a sentence.
+"""Documents: versioned JSON files, read whole or refused with one error.
 
-Owns what is said of one that is damaged, of another form or of a newer version. What
-stands in a document, and which version is the newest, is its reader's.
+Owns the error for a file that is damaged, has another structure or comes from a newer
+version of tlcore. What a document holds, and which schema is the newest, is known to
+the module that reads it.
 """
 
 import json
@@ -14,13 +15,16 @@ MALFORMED = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError),
     RecursionError,
 )
-"""What reading a document of another form raises."""
+"""What code that reads a document raises if its structure is not the expected one.
+
+RecursionError is among them: `json` raises it for deeply nested brackets.
+"""
 
 Parsed = TypeVar("Parsed")
 
 
 def damaged(file: Path, error: Exception, remedy: str) -> ValueError:
-    """Return the error that says why a document cannot be read, and what to do."""
+    """Return the error that says why a document cannot be read, and the remedy."""
     return ValueError(
         f"A {file.name} must be whole. Received: {str(file)!r}, which cannot be read "
         f"({type(error).__name__}: {error}). {remedy}"
@@ -29,10 +33,20 @@ def damaged(file: Path, error: Exception, remedy: str) -> ValueError:
 
 @contextmanager
 def reading(file: Path, remedy: str) -> Iterator[None]:
-    """Have what a document of another form raises be a sentence.
+    """Turn errors in a block that reads a document into one that names the file.
+
+    Args:
+        file: where the document came from.
+        remedy: what to do with a damaged one.
 
     Raises:
         ValueError: the block did not find in the document what it looked for.
+
+    Example:
+        >>> with reading(Path("run.json"), "Run it again."):
+        ...     {"schema": 1}["status"]
+        Traceback (most recent call last):
+        ValueError: A run.json must be whole. Received: 'run.json', which cannot be ...
     """
     try:
         yield
@@ -43,22 +57,29 @@ def reading(file: Path, remedy: str) -> Iterator[None]:
 def read_document(
     file: Path, parse: Callable[[Any], Parsed], *, newest: int, remedy: str
 ) -> Parsed:
-    """Return what `parse` makes of the document in a file.
+    """Return the document in a file, parsed.
 
     Args:
-        file: UTF-8, with a "schema".
-        parse: takes the document.
-        newest: the schema that is known.
-        remedy: what to do with a damaged one.
+        file: a JSON file in UTF-8 with an entry "schema".
+        parse: returns the parsed form of the document.
+        newest: the newest schema that this version reads.
+        remedy: what to do with a damaged file.
 
     Raises:
-        ValueError: it is damaged, or of a newer version.
-        OSError: it cannot be read.
+        ValueError: the file is damaged, or its schema is newer than `newest`.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> file = Path("colour.json")
+        >>> _ = file.write_text('{"schema": 1, "name": "blue"}')
+        >>> read_document(file, lambda d: d["name"], newest=1, remedy="Write it again.")
+        'blue'
     """
     with reading(file, remedy):
         document = json.loads(file.read_text(encoding="utf-8"))
         schema = int(document["schema"])
         parsed = parse(document)
+    # Not in the block above, which would report this ValueError as damage.
     if schema > newest:
         raise ValueError(
             f"This version reads {file.name} up to schema {newest}. "

@@ -1,8 +1,9 @@
-"""The ceiling: what a head in closed form reaches on the features of a frozen backbone.
+"""Linear probe: the accuracy of a closed-form head on the features of a backbone.
 
-Owns a ridge classifier, its strength chosen by leaving one image out, and its accuracy
-on data it has not seen. A trained head that stays far below it was trained badly; one
-that is near it gains more from another backbone, or from fine-tuning, than from epochs.
+Owns a ridge classifier, the choice of its strength by leave-one-out errors, and its
+accuracy on images that it was not fitted to. A trained head far below this accuracy
+was trained badly. One close to it gains more from another backbone, or from
+fine-tuning, than from more epochs. Features are computed and stored by `caching.feeds`.
 """
 
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from tlcore.data.image_folder import ImageFolder
 from tlcore.evaluation import Estimate, proportion
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 5))
-"""Candidates of the ridge, in units of the mean squared singular value."""
+"""Candidates for the ridge strength, in units of the mean squared singular value."""
 
 MAX_BYTES = 2 << 30
-"""Features of the training images beyond this are not worth a sanity check."""
+"""Size of the features up to which a probe is made: it holds all of them in memory."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,27 @@ def linear_probe_accuracy(
 ) -> Estimate | None:
     """Return the accuracy on `validation` of a ridge head on the model's features.
 
-    Args:
-        model: a model whose backbone is frozen.
-        train: what the head is fitted to, without augmentation.
-        validation: what it is judged on.
-        options: where the features are kept.
-
-    Returns:
-        The accuracy with its interval; None where features cannot be cached, or those
-        of `train` are larger than `MAX_BYTES`.
-
     Source: ridge regression on class indicators with the closed form of
     leave-one-out residuals; Hastie, Tibshirani and Friedman, The Elements of
     Statistical Learning, sections 4.2 and 7.10.
+
+    Args:
+        model: a model whose backbone is frozen.
+        train: the images that the head is fitted to, without augmentation.
+        validation: the images that it is evaluated on.
+        options: where the features are stored.
+
+    Returns:
+        The accuracy with its interval; None if features cannot be cached, or those of
+        a folder are larger than `MAX_BYTES`.
+
+    Example:
+        >>> train = tl.image_folder("photos/train", image_size=32)
+        >>> test = tl.image_folder("photos/test", image_size=32, shuffle=False)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> _ = tl.freeze(model)
+        >>> linear_probe_accuracy(model, train, test, CacheOptions("features")).n
+        30
     """
     tables = []
     for folder in (train, validation):
@@ -84,7 +93,8 @@ def _fit(
     features: NDArray[np.float64], labels: NDArray[np.int64], classes: int
 ) -> _Ridge:
     centre, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1
+    scale[scale == 0] = 1  # a feature that is the same for all images
+    # One decomposition serves every strength: only the factors of `s` change.
     u, s, vt = np.linalg.svd((features - centre) / scale, full_matrices=False)
     targets = np.eye(classes)[labels]
     bias = targets.mean(axis=0)
@@ -93,8 +103,12 @@ def _fit(
     def score(strength: float) -> tuple[int, float]:
         shrunk = s**2 / (s**2 + strength * np.mean(s**2))
         fitted = u @ (shrunk[:, None] * projected) + bias
+        # The residual of an image left out of the fit is its residual in the fit over
+        # 1 - leverage. 1 / n is the share of the bias. Where features outnumber
+        # images the leverage rounds to 1.
         leverage = (u**2 @ shrunk + 1 / len(labels)).clip(max=1 - 1e-9)
         left_out = targets - (targets - fitted) / (1 - leverage)[:, None]
+        # With few images several strengths make the same number of errors.
         wrong = int(np.sum(left_out.argmax(axis=1) != labels))
         return wrong, float(np.sum((targets - left_out) ** 2))
 

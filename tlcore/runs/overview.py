@@ -1,7 +1,8 @@
-"""The overview of one run: all that its `run.json` tells, as titled tables.
+"""Overview: everything that the `run.json` of a run says, as titled tables.
 
-Owns what is told of a run, in which order, and what of it leaves this machine: the
-public overview says nothing of who ran it and where. It draws and prints nothing.
+Owns what is shown of a run, in which order, and what may leave this machine: the public
+overview does not reveal who ran it, or where. It prints and draws nothing; tables are
+laid out by `cli` and `publishing`.
 """
 
 import re
@@ -15,7 +16,7 @@ from tlcore.runs.recipes import RECIPES
 from tlcore.runs.run import Run, reading
 
 _FOLDERS = re.compile(r"[/\\]")
-"""What separates the parts of a path, here or where the run was."""
+"""Separates the parts of a path; a run may come from a machine with Windows."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Section:
 
     Attributes:
         title: of the table.
-        rows: the cells by the name of their column, the same names in each.
+        rows: cells by column name; every row has the same names.
     """
 
     title: str
@@ -32,16 +33,27 @@ class Section:
 
 
 def overview(run: Run, *, public: bool) -> list[Section]:
-    """Return the tables that tell a run; empty ones are left out.
+    """Return the tables that describe a run; empty ones are left out.
 
     Args:
         run: the run.
-        public: whether it is for anyone. Then host, process, folders, the words of an
-            error, the notes on caching and the exact system are left out, and of a
-            weights file there is the name alone.
+        public: whether anyone may read them. If so, host, process, folders, error
+            messages, notes on caching and the exact operating system are left out, and
+            a weights file is given by its name only.
 
     Raises:
-        ValueError: its `run.json` is not of the form that a run writes.
+        ValueError: its `run.json` does not have the structure that a run writes.
+
+    Example:
+        >>> run = Run(Path("runs/model_3/20260102-030405"), {
+        ...     "recipe": {"name": "model_3"},
+        ...     "status": "done",
+        ...     "process": {"pid": 1, "host": "a"},
+        ... })
+        >>> for section in overview(run, public=True):
+        ...     print(section.title, section.rows[0])
+        Run {'name': 'id', 'value': 'model_3/20260102-030405'}
+        Recipe {'name': 'name', 'value': 'model_3', 'changed from': ''}
     """
     with reading(run):
         document = run.document
@@ -60,18 +72,27 @@ def overview(run: Run, *, public: bool) -> list[Section]:
 
 
 def hyperparameters(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run was asked to do, by name, without a path of its machine."""
+    """Return the hyperparameters of a run by name, without paths of its machine.
+
+    Args:
+        document: what `run.json` says.
+
+    Example:
+        >>> recipe = {"name": "model_3", "weights": "/home/ada/best.weights.h5"}
+        >>> hyperparameters({"recipe": recipe, "seed": 42})
+        {'recipe': 'model_3', 'weights': 'best.weights.h5', 'seed': 42}
+    """
     recipe = dict(document["recipe"])
     recipe.pop("title", None)
     if "backbone" in recipe:
         recipe["backbone"] = _public_handle(str(recipe["backbone"]))
     if "weights" in recipe:
         recipe["weights"] = _last_part(recipe["weights"])
-    asked = ("seed", "deterministic", "early_stopping")
+    options = ("seed", "deterministic", "early_stopping")
     return {
         "recipe": recipe.pop("name"),
         **recipe,
-        **{name: document[name] for name in asked if name in document},
+        **{name: document[name] for name in options if name in document},
     }
 
 
@@ -86,28 +107,30 @@ def _named(values: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _run(run: Run, *, public: bool) -> dict[str, Any]:
     document = run.document
     process, error = document["process"], str(document.get("error", ""))
-    told = {
+    shown = {
         "id": run.name,
         "status": run.status,
         "started": document.get("started"),
         "finished": document.get("finished"),
+        # Messages of errors name paths; the type of the error does not.
         "error": error.partition(":")[0] if public else error,
         "seed": document.get("seed"),
         "deterministic": document.get("deterministic"),
         "early stopping": document.get("early_stopping"),
     }
     if "selected_epoch" in document:
-        told["selected epoch"] = document["selected_epoch"] + 1
+        shown["selected epoch"] = document["selected_epoch"] + 1
     if not public:
-        told["process"] = f"{process['pid']} on {process['host']}"
-        told["folder"] = str(run.path)
-    return told
+        shown["process"] = f"{process['pid']} on {process['host']}"
+        shown["folder"] = str(run.path)
+    return shown
 
 
 def _recipe(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what was trained and, where it was changed, what the recipe says."""
+    """Return the values of the recipe, each changed one with its original."""
     given = dict(document["recipe"])
     name = given.pop("name")
+    # A recipe of another version of tlcore has no originals here.
     known = RECIPES[name].as_dict() if name in RECIPES else given
     shown = hyperparameters(document)
     rows = [{"name": "name", "value": name, "changed from": ""}]
@@ -117,13 +140,13 @@ def _recipe(document: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 "name": key,
                 "value": shown.get(key, value),
-                "changed from": "" if before == value else _said(before),
+                "changed from": "" if before == value else _text(before),
             }
         )
     return rows
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "none" if value is None else f"{value}"
 
 
@@ -175,8 +198,8 @@ def _phases(document: Mapping[str, Any], *, public: bool) -> list[dict[str, Any]
 def _final(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = ("value", "low", "high", "n")
     figures = dict(document.get("final", {}))
-    if "ceiling" in document:
-        figures["ceiling of a closed-form head"] = document["ceiling"]
+    if "ceiling" in document:  # the name of the linear probe in the format
+        figures["linear probe"] = document["ceiling"]
     return [
         {
             "figure": figure,
@@ -202,6 +225,7 @@ def _machine(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     if "devices" in machine:
         machine["devices"] = ", ".join(machine["devices"])
     if public and "system" in machine:
+        # "Linux-6.1.0-custom-x86_64": the kernel may be named after its owner.
         machine["system"] = machine["system"].partition("-")[0]
     return machine
 
@@ -211,11 +235,12 @@ def _last_part(path: Any) -> str:
 
 
 def _public_handle(handle: str) -> str:
-    """Return a handle without folders of this machine and without secrets."""
+    """Return a handle without folders of this machine and without credentials."""
     if is_kaggle_handle(handle):
         return handle
     if re.match(r"(https?|gs)://", handle):
         parts = urlsplit(handle)
+        # user:password@ in front of the host, and signed queries behind the path.
         host = parts.netloc.rpartition("@")[2]
         return parts._replace(netloc=host, query="", fragment="").geturl()
     return _last_part(handle)

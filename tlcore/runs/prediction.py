@@ -1,7 +1,8 @@
-"""Prediction: what given images show.
+"""Prediction: the most probable labels of given images.
 
-Owns the predictor, a classifier with its labels: a backbone of the catalogue as it is,
-or the model that a run left. It trains nothing.
+Owns the predictor, a classifier with the labels of its outputs: either a backbone of
+the catalogue with its own classifier, or the model that a run trained. It trains
+nothing and prints nothing.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import load_classifier
@@ -20,12 +22,17 @@ from tlcore.models import load_model
 from tlcore.runs.run import read_run
 
 BATCH_IMAGES = 32
-"""How many images are in memory at once."""
+"""Images in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model from [0, 255] RGB to probabilities, and the name of each output."""
+    """A classifier with its labels.
+
+    Attributes:
+        model: from RGB images in [0, 255] to probabilities.
+        labels: the name of each class, in the order of the outputs.
+    """
 
     model: keras.Model
     labels: tuple[str, ...]
@@ -33,16 +40,27 @@ class Predictor:
     def predict(
         self, images: Sequence[str | Path], *, top: int = 5
     ) -> dict[str, list[dict[str, Any]]]:
-        """Return the `top` labels of each image file, the likeliest first.
+        """Return the `top` labels of each image file, the most probable first.
+
+        Args:
+            images: paths of image files.
+            top: the number of labels for each.
 
         Returns:
-            By path: a list of {"label", "probability"}.
+            For each path a list of {"label", "probability"}.
 
         Raises:
             ValueError: `top` is below 1, or images cannot be read; all are named.
+
+        Example:
+            >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+            >>> predictor = Predictor(model, ("a", "b", "c"))
+            >>> image = next(Path("photos/test").rglob("*.png"))
+            >>> guesses = predictor.predict([image], top=2)
+            >>> [sorted(guess) for guess in guesses[str(image)]]
+            [['label', 'probability'], ['label', 'probability']]
         """
-        if top < 1:
-            raise ValueError(f"top must be at least 1. Received: top={top}.")
+        require_whole("top", top, least=1)
         size = self.model.input_shape[1:3]
         _check_images(images, size)
         guesses: dict[str, list[dict[str, Any]]] = {}
@@ -50,9 +68,8 @@ class Predictor:
             paths = images[start : start + BATCH_IMAGES]
             batch = np.stack([read_image(path, size) for path in paths])
             outputs = self.model.predict_on_batch(batch.astype("float32"))
-            for path, row in zip(
-                paths, _both_classes(np.asarray(outputs)), strict=True
-            ):
+            rows = _class_probabilities(np.asarray(outputs))
+            for path, row in zip(paths, rows, strict=True):
                 best = np.argsort(-row, kind="stable")[:top]
                 guesses[str(path)] = [
                     {"label": self.labels[i], "probability": float(row[i])}
@@ -67,20 +84,20 @@ def load_predictor(
     weights: str | Path = "imagenet",
     labels: str | Path | None = None,
 ) -> Predictor:
-    """Return the predictor that a backbone with its top is.
+    """Return a predictor from a backbone with its own classifier.
 
     Args:
         backbone: a name of the catalogue.
-        weights: of the backbone with its top: "imagenet" or a file.
-        labels: a file with one label per line; "class 0", "class 1", ... without it.
+        weights: of the backbone and its classifier: "imagenet" or a file.
+        labels: a file with one label per line; by default "class 0", "class 1", ...
 
     Raises:
-        ValueError: no such backbone, its weights do not fit, or there are not as many
-            labels as outputs.
+        ValueError: there is no such backbone, its weights do not fit, or the number of
+            labels is not the number of outputs.
         FileNotFoundError: there is no such weights file.
         ConnectionError: "imagenet" could not be downloaded.
     """
-    model = _with_contract(backbone, weights)
+    model = _classifier_with_contract(backbone, weights)
     own = tuple(f"class {i}" for i in range(model.output_shape[-1]))
     return _labelled(model, own, labels)
 
@@ -88,15 +105,15 @@ def load_predictor(
 def load_run_predictor(
     run: str | Path, *, labels: str | Path | None = None
 ) -> Predictor:
-    """Return the predictor that a run left.
+    """Return a predictor from the model that a run trained.
 
     Args:
         run: the run's folder.
         labels: a file with one label per line; by default the run's class names.
 
     Raises:
-        ValueError: there is no such run or it is not done, or there are not as many
-            labels as classes.
+        ValueError: there is no such run, it is not done, or the number of labels is
+            not the number of classes.
     """
     return _labelled(*_load_run(Path(run)), labels)
 
@@ -105,7 +122,7 @@ def _labelled(
     model: keras.Model, own: tuple[str, ...], labels: str | Path | None
 ) -> Predictor:
     names = own if labels is None else _read_labels(Path(labels))
-    outputs = max(model.output_shape[-1], 2)
+    outputs = max(model.output_shape[-1], 2)  # one sigmoid stands for two classes
     if len(names) != outputs:
         raise ValueError(
             f"There must be one label per class, {outputs}. "
@@ -126,7 +143,7 @@ def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
     return load_model(file), run.class_names
 
 
-def _with_contract(backbone: str, weights: str | Path) -> keras.Model:
+def _classifier_with_contract(backbone: str, weights: str | Path) -> keras.Model:
     entry = find_entry(backbone)
     network = load_classifier(backbone, weights=weights)
     inputs = keras.Input(network.input_shape[1:], name="image", dtype="float32")
@@ -137,6 +154,7 @@ def _with_contract(backbone: str, weights: str | Path) -> keras.Model:
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
+        # Editors on Windows put a byte order mark first: "utf-8-sig" drops it.
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
@@ -156,8 +174,8 @@ def _check_images(images: Sequence[str | Path], size: tuple[int, int]) -> None:
         )
 
 
-def _both_classes(outputs: Any) -> Any:
-    """Return one column per class, for a single sigmoid too."""
+def _class_probabilities(outputs: Any) -> Any:
+    """Return one column per class, also if the model has a single sigmoid."""
     if outputs.shape[1] == 1:
         return np.concatenate([1 - outputs, outputs], axis=1)
     return outputs

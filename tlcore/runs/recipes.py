@@ -1,7 +1,7 @@
-"""The named recipes: what to train, as frozen values.
+"""Recipes: what to train, as named immutable values.
 
-Owns the ten recipes of the tutorials and the check of what a user changes in one. It
-loads no framework and runs nothing (that is `runner`).
+Owns the ten recipes of the tutorials and the checks of the values that a user changes
+in one. It imports no framework and runs nothing (that is `runner`).
 """
 
 import math
@@ -14,10 +14,10 @@ from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.hub.handles import KAGGLE
 
 IMAGENET, OWN = "imagenet", "own"
-"""Weights: of the catalogue, by default; of a SavedModel, always."""
+"""Weights: the default for a backbone of the catalogue; always for a SavedModel."""
 
 TENTH = 0.1
-"""The learning rate of fine-tuning over that of feature extraction."""
+"""The learning rate of fine-tuning, as a fraction of that of feature extraction."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,26 @@ class Recipe:
     """What to train, and how long.
 
     Attributes:
-        name: what to ask for it by.
-        title: one line on what it shows.
+        name: of the recipe.
+        title: what it shows, in one line.
         backbone: a name of the catalogue, or the handle of a SavedModel.
-        weights: "imagenet", "none" or the path of a weights file; "own" of a
+        weights: "imagenet", "none" or the path of a weights file; "own" for a
             SavedModel.
         image_size: height and width of the images, in pixels.
         style: "functional" or "sequential".
-        augmentation: the name of a stack, or None.
+        augmentation: the name of an augmentation stack, or None.
         head: "pool" or "dense".
-        dropout: rate before the last layer.
+        dropout: rate of the dropout before the last layer.
         binary: whether two classes get one sigmoid instead of two softmax outputs.
-        percent: how much of the training images is used.
+        percent: how many percent of the training images are used.
         batch_size: images per step.
         steps_per_epoch: steps; None is every image once.
         optimizer: its name.
-        learning_rate: of feature extraction; fine-tuning takes a tenth.
+        learning_rate: of feature extraction; fine-tuning uses a tenth of it.
         epochs: epochs of feature extraction.
-        fine_tune_epochs: epochs of fine-tuning after them; 0 is none.
-        last: layers of the backbone that fine-tuning unfreezes; of a SavedModel all.
+        fine_tune_epochs: epochs of fine-tuning after them; 0 is no fine-tuning.
+        last: layers of the backbone that fine-tuning unfreezes; for a SavedModel, all
+            of it.
     """
 
     name: str
@@ -75,13 +76,22 @@ class Recipe:
         return asdict(self)
 
     def changed(self, **changes: object) -> "Recipe":
-        """Return this recipe with some values changed; None leaves one as it is.
+        """Return this recipe with some values changed; None keeps a value.
 
         Raises:
             ValueError: a value is out of range, or no backbone has that name.
+
+        Example:
+            >>> recipe = tl.RECIPES["model_3"].changed(backbone="vgg16", epochs=None)
+            >>> recipe.backbone, recipe.epochs
+            ('vgg16', 5)
+            >>> tl.RECIPES["model_3"].changed(epochs=0)
+            Traceback (most recent call last):
+            ValueError: epochs must be a whole number of at least 1. Received: epochs=0.
         """
         given = {name: value for name, value in changes.items() if value is not None}
         recipe = replace(self, **given)  # type: ignore[arg-type]
+        # "imagenet" of a SavedModel, or "own" of VGG16, would mean nothing.
         if recipe.from_hub != self.from_hub and "weights" not in given:
             recipe = replace(recipe, weights=OWN if recipe.from_hub else IMAGENET)
         _check(recipe)
@@ -92,7 +102,14 @@ def find_recipe(name: str) -> Recipe:
     """Return the recipe of this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such recipe.
+
+    Example:
+        >>> find_recipe("model_0").title
+        'EfficientNetB0 frozen, 10 % of the images'
+        >>> find_recipe("model0")
+        Traceback (most recent call last):
+        ValueError: A recipe must be one of: ... Did you mean 'model_0'?
     """
     require_one_of("recipe", name, RECIPES, subject="A recipe")
     return RECIPES[name]
@@ -226,4 +243,4 @@ _ALL = (
 )
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in _ALL})
-"""Every recipe by name."""
+"""All recipes by name, in the order of the tutorials."""

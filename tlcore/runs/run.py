@@ -1,7 +1,8 @@
 """Run: one execution of a recipe, as a folder on disk.
 
-Owns `run.json` and its schema: starting a run, reading one whole or refusing it with a
-remedy, its status, and the row that a table shows. Many runs are in `collection`.
+Owns `run.json` and its schema: how a run is started, updated and finished, how it is
+read or refused with a remedy, what its status is, and the row that stands for it in a
+table. Training is in `runner`; all runs of a folder are in `collection`.
 """
 
 import csv
@@ -21,7 +22,7 @@ from typing import Any
 
 from tlcore.files import STAMP_FORMAT, is_alive, write_text
 from tlcore.runs import documents
-from tlcore.runs import publications as notes
+from tlcore.runs.publications import NOTE_FILE
 
 RUN_SCHEMA = 1
 # History of the format of run.json:
@@ -29,16 +30,17 @@ RUN_SCHEMA = 1
 
 RUN_FILE = "run.json"
 LEFT_BY_A_RUN = {
-    *(RUN_FILE, notes.NOTE_FILE, "history.csv", "curves.png", "images.png"),
+    *(RUN_FILE, NOTE_FILE, "history.csv", "curves.png", "images.png"),
     *("checkpoints", "tensorboard", "model.keras"),
 }
-"""The names in a run folder."""
+"""The names of everything that tlcore writes into a run folder."""
 NO_SCALARS = ("epoch", "phase")
-"""Columns of a history that were not measured."""
+"""Columns of a history that are not metrics."""
 
 MOMENT = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+"""The name of a run folder: a moment and, for a second run in it, a count."""
 _REMEDY = "Delete the run's folder and run the recipe again."
-"""What to do with a damaged run.json."""
+"""Remedy for a damaged run.json."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Run:
     Attributes:
         path: its folder.
         document: what its `run.json` says.
+
+    Example:
+        >>> document = {"recipe": {"name": "model_3"}}
+        >>> run = start_run("begun", "model_3", document, now=datetime(2026, 1, 2))
+        >>> run.write_history({"epoch": [0], "loss": [float("nan")]})
+        >>> run.document["history"]["loss"], run.status
+        ([None], 'running')
+        >>> run.finish("done")
+        >>> run.status
+        'done'
     """
 
     path: Path
@@ -61,17 +73,18 @@ class Run:
 
     @property
     def status(self) -> str:
-        """Return how it stands; "killed" if it says "running" and its process is gone.
+        """Return the status in `run.json`, or "killed" if its process is gone.
 
-        Whether a process of another machine is there cannot be seen from here.
-        ValueError if `run.json` does not say.
+        A run says "running" until it ends in an orderly way. Whether its process still
+        exists can be checked on the same machine only. ValueError if `run.json` has no
+        status.
         """
         with reading(self):
             return _status(self.document)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Return the classes that it was trained on; ValueError if it does not say."""
+        """Return the classes it was trained on; ValueError if `run.json` has none."""
         with reading(self):
             names = self.document["data"]["classes"]
             if isinstance(names, list) and all(isinstance(n, str) for n in names):
@@ -79,13 +92,13 @@ class Run:
             raise TypeError("classes must be names")
 
     def update(self, **values: Any) -> None:
-        """Change entries of `run.json` and write it, whole."""
+        """Change entries of `run.json` and write the file."""
         self.document.update(_finite(values))
         text = json.dumps(self.document, indent=2, allow_nan=False) + "\n"
         write_text(self.path / RUN_FILE, text)
 
     def finish(self, status: str, **values: Any) -> None:
-        """Write how the run ended, and when."""
+        """Record how and when the run ended."""
         self.update(status=status, finished=_now(), **values)
 
     def write_history(self, history: Mapping[str, Sequence[Any]]) -> None:
@@ -99,21 +112,23 @@ class Run:
 
 
 def check_writable(out: str | Path) -> None:
-    """Refuse a folder that runs cannot go to; nothing is created.
+    """Refuse a folder that no run can be written to; nothing is created.
 
     Raises:
-        ValueError: it is a file, or neither it nor the folder it would be created in
-            can be written to, or its name is no text.
+        ValueError: `out` is a file, it cannot be written to or created, or its name is
+            not UTF-8.
     """
     out = Path(out)
     nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise ValueError(
             "Runs need a folder that can be written to. "
-            f"Received: out={str(out)!r}, where {str(nearest)!r} cannot. "
+            f"Received: out={str(out)!r}, where {str(nearest)!r} cannot be. "
             "Choose another with --out."
         )
     try:
+        # On Linux a name may be any bytes, but TensorBoard's writers take UTF-8 only:
+        # without this check the run would fail once training begins.
         str(out.absolute()).encode()
     except UnicodeEncodeError as error:
         raise ValueError(
@@ -125,14 +140,19 @@ def check_writable(out: str | Path) -> None:
 def start_run(
     out: str | Path, recipe: str, document: Mapping[str, Any], *, now: datetime
 ) -> Run:
-    """Create a run folder of its own and return the run, its status "running".
+    """Create a new run folder and return the run, its status "running".
 
     Args:
         out: the folder of all runs.
         recipe: the recipe's name.
-        document: what `run.json` says beside the run's own entries.
-        now: the moment in the folder's name; a second run of the same second gets
-            "-2" behind it.
+        document: entries of `run.json` in addition to those of every run.
+        now: the moment that names the folder; a second run in the same second is
+            named with "-2" at the end.
+
+    Example:
+        >>> now = datetime(2026, 1, 2, 3, 4, 5)
+        >>> [start_run("runs", "model_3", {}, now=now).name for _ in range(2)]
+        ['model_3/20260102-030405', 'model_3/20260102-030405-2']
     """
     folder = Path(out) / recipe
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,6 +160,7 @@ def start_run(
     path, count = folder / stamp, 1
     while True:
         try:
+            # mkdir is atomic: of two processes in one second one gets the name.
             path.mkdir()
             break
         except FileExistsError:
@@ -160,8 +181,19 @@ def start_run(
 def read_run(path: str | Path) -> Run:
     """Return the run in a folder.
 
+    Args:
+        path: the folder, or its `run.json`.
+
     Raises:
         ValueError: the folder holds no run, a damaged one, or one of a newer version.
+
+    Example:
+        >>> path = start_run("read", "model_3", {}, now=datetime(2026, 1, 2)).path
+        >>> read_run(path).document["schema"]
+        1
+        >>> read_run("photos")
+        Traceback (most recent call last):
+        ValueError: A run must be a folder with a run.json, ... run='photos'.
     """
     path = Path(path)
     file = path if path.name == RUN_FILE else path / RUN_FILE
@@ -178,7 +210,7 @@ def read_run(path: str | Path) -> Run:
 
 
 def reading(run: Run) -> AbstractContextManager[None]:
-    """Have what a document of another form raises be a sentence.
+    """Turn errors in a block that reads a run's document into one with a remedy.
 
     Raises:
         ValueError: the block did not find in `run.json` what a run writes there.
@@ -190,25 +222,27 @@ def summary(run: Run) -> dict[str, Any]:
     """Return the row of a run in the table of `compare_runs`.
 
     Raises:
-        ValueError: its `run.json` is not of the form that a run writes.
+        ValueError: its `run.json` does not have the structure that a run writes.
     """
     with reading(run):
         return _row(run)
 
 
 def is_only_a_run(path: Path) -> bool:
-    """Tell whether it has the name of a run and holds nothing but what one leaves."""
+    """Return whether a folder is named like a run and holds only what a run writes."""
     return MOMENT.fullmatch(path.name) is not None and not _foreign(path)
 
 
 def _foreign(path: Path) -> list[str]:
-    """Return what is in a folder that no run leaves; it writes aside under `.`."""
+    """Return the names in a folder that no run writes."""
+    # Files are written under a name with "." first and then moved into place.
     names = (x.name for x in path.iterdir() if not x.name.startswith("."))
     return sorted(set(names) - LEFT_BY_A_RUN)
 
 
 def _finite(value: Any) -> Any:
-    """Copy nested values with None for NaN and infinity, which JSON has no word for."""
+    """Return a copy of nested values with None for NaN and infinity."""
+    # JSON cannot express them. Python would write NaN, which other readers refuse.
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -243,7 +277,7 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _figure(value: Any) -> float | None:
-    """Return a number, None for what `_finite` had no number for."""
+    """Return a number; None was NaN or infinite."""
     return None if value is None else float(value)
 
 
@@ -257,6 +291,7 @@ def _status(document: Mapping[str, Any]) -> str:
 def _epoch_seconds(
     history: Mapping[str, Sequence[Any]], phases: Sequence[Mapping[str, Any]]
 ) -> float | None:
+    # The first epoch of a phase traces the graph and fills the cache.
     first = {phase["first_epoch"] for phase in phases}
     if "seconds" not in history:
         return None

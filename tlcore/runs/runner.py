@@ -1,8 +1,9 @@
-"""The runner: carries a recipe out on a data folder and leaves a run folder.
+"""Runner: trains a recipe on a data folder and writes the run folder.
 
-Owns the order of a run: refuse what is wrong before anything is written, train phase
-by phase with the history on disk after every epoch, prove that frozen was frozen, end
-with figures on whole sets and with pictures. What a phase does is in `training`.
+Owns the order of a run. It refuses wrong input before anything is written, trains phase
+by phase with the history on disk after every epoch, checks that frozen weights did not
+change, and ends with figures on complete splits and with pictures. Training a phase is
+in `training`, the format of `run.json` in `run`.
 """
 
 import os
@@ -14,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.splits import Splits, load_splits
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 HELD_OUT_PERCENT = 10
-"""How much of `train` selects the best epoch where there is no `validation`."""
+"""Percent of `train` that selects the best epoch if there is no `validation`."""
 
 FEATURE_EXTRACTION = "feature_extraction"
 FINE_TUNING = "fine_tuning"
@@ -35,20 +37,22 @@ FINE_TUNING = "fine_tuning"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to carry a recipe out, beside what it says.
+    """How to run a recipe.
 
     Attributes:
         out: the folder of all runs.
         seed: of initial weights, shuffling, augmentation, Dropout and subsets.
-        skip_bad: go on without images that cannot be read, and record which.
-        deterministic: operations that give the same bits each time.
-        early_stopping: epochs without improvement to stop after; None trains all.
-        cache: where outputs of frozen layers are kept: "auto", "off" or a folder.
-        views: views that augmentation makes of each image; None is a new one always.
+        skip_bad: leave out images that cannot be read, and record which.
+        deterministic: use operations that give the same bits each time.
+        early_stopping: epochs without improvement before a phase stops; None trains
+            all epochs.
+        cache: where outputs of frozen layers are stored: "auto", "off" or a folder.
+        views: augmented views of each image; None augments again in every epoch.
         workers: processes that share a pass through the frozen layers.
-        callbacks: makes further Keras callbacks, for each phase (progress).
-        say: what to do with a line for the user.
-        progress: told how far such a pass is.
+        callbacks: returns additional Keras callbacks for a phase.
+        say: called with each line for the user.
+        progress: called with the name of the data, the images done and all images
+            during a pass through the frozen layers.
     """
 
     out: Path = Path("runs")
@@ -66,7 +70,16 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class _Data:
-    """The folders of a run: trained on, validated on, with what it was selected on."""
+    """The folders of a run.
+
+    Attributes:
+        splits: as loaded.
+        train: the images to train on.
+        validation: the images that every epoch is evaluated on.
+        validated_on: the name of those images.
+        selected_on: the name of the images that select the best epoch; None if the
+            last epoch is the result.
+    """
 
     splits: Splits
     train: ImageFolder
@@ -76,13 +89,16 @@ class _Data:
 
 
 def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
-    """Train `recipe` on the data folder and return the finished run.
+    """Train a recipe on a data folder and return the finished run.
+
+    However the run ends, `run.json` records it: "done", "failed", "interrupted" after
+    Ctrl-C or "terminated" after SystemExit.
 
     Args:
-        recipe: what to train, with the user's changes in it.
+        recipe: what to train, including the user's changes.
         data: a folder with `train` and `validation` and/or `test`, each with one
             folder of images per class.
-        options: how.
+        options: how to run it.
 
     Returns:
         The run; its folder holds run.json, history.csv, curves.png, images.png,
@@ -91,10 +107,16 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     Raises:
         ValueError: recipe, data or options cannot be used; nothing was written.
         FloatingPointError: the loss became NaN or infinite; the run says "failed" and
-            holds the last good checkpoint.
+            keeps the last good checkpoint.
 
-    However it ends, by Ctrl-C ("interrupted") or SystemExit ("terminated") too, its
-    run.json says so.
+    Example:
+        >>> recipe = tl.RECIPES["model_0"].changed(
+        ...     backbone="sample_net", image_size=32, percent=100.0, epochs=1
+        ... )
+        >>> options = RunOptions(cache="off", say=lambda line: None)
+        >>> run = run_recipe(recipe, "photos", options)
+        >>> run.status, sorted(run.document["final"])[:2]
+        ('done', ['test_accuracy', 'test_loss'])
     """
     check_writable(options.out / recipe.name)
     _check_options(recipe, options)
@@ -109,7 +131,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     _check_fine_tuning(recipe, model)
     document = _document(recipe, data, options, folders, model)
     run = start_run(options.out, recipe.name, document, now=datetime.now())
-    with _ending(run):
+    with _recorded_ending(run):
         options.say(f"run: {run.path}")
         history = _train(run, recipe, options, folders, model)
         _finish(run, options, folders, model, history)
@@ -122,15 +144,17 @@ def _check_options(recipe: Recipe, options: RunOptions) -> None:
             "views needs a recipe with augmentation. Received: "
             f"views={options.views} for recipe={recipe.name!r}. Leave views out."
         )
-    if options.early_stopping is not None and options.early_stopping < 1:
-        raise ValueError(
-            "Early stopping must wait at least 1 epoch. "
-            f"Received: early_stopping={options.early_stopping}."
+    if options.early_stopping is not None:
+        patience = ", the epochs without improvement before a phase stops"
+        require_whole(
+            "early_stopping", options.early_stopping, least=1, meaning=patience
         )
 
 
 def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
-    """Refuse what the second phase would refuse, before the first."""
+    """Refuse before the first phase what the second one would refuse."""
+    # `last` may reach into layers that cannot be unfrozen; hours of feature extraction
+    # would be lost.
     from tlcore.freezing import freeze, unfreeze
 
     if recipe.fine_tune_epochs:
@@ -154,6 +178,8 @@ def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:
     validated_on, validation = splits.epochs_on
     train, selected_on = splits.train, None
     if options.early_stopping is not None:
+        # Figures on a split that selected the epoch are too good. Without
+        # `validation` a part of `train` selects, never `test`.
         selected_on = "validation"
         if splits.validation is None:
             train, validation = splits.train.split_off(HELD_OUT_PERCENT)
@@ -204,14 +230,14 @@ def _train(
     if options.early_stopping is not None:
         best = BestCheckpoint(checkpoints / "best.weights.h5")
 
-    def shared(phase: str, rate: float) -> dict[str, Any]:
-        notes: list[str] = []
+    def phase_options(phase: str, rate: float) -> dict[str, Any]:
+        caching: list[str] = []
 
         def say(line: str) -> None:
-            notes.append(line)
+            caching.append(line)
             options.say(line)
 
-        recorder = _recorder(run, phase, rate, columns, notes)
+        recorder = _recorder(run, phase, rate, columns, caching)
         return {
             "learning_rate": rate,
             "optimizer": recipe.optimizer,
@@ -230,9 +256,9 @@ def _train(
         folders.train,
         folders.validation,
         epochs=recipe.epochs,
-        **shared(FEATURE_EXTRACTION, recipe.learning_rate),
+        **phase_options(FEATURE_EXTRACTION, recipe.learning_rate),
     )
-    _say_ceiling(run, options, folders, model)
+    _probe(run, options, folders, model)
     if recipe.fine_tune_epochs:
         training.fine_tune(
             model,
@@ -241,7 +267,7 @@ def _train(
             history=first,
             last=recipe.last,
             epochs=recipe.fine_tune_epochs,
-            **shared(FINE_TUNING, recipe.learning_rate * TENTH),
+            **phase_options(FINE_TUNING, recipe.learning_rate * TENTH),
         )
     if best is not None:
         best.restore()
@@ -250,17 +276,18 @@ def _train(
     return columns
 
 
-def _say_ceiling(
-    run: Run, options: RunOptions, folders: _Data, model: "keras.Model"
-) -> None:
+def _probe(run: Run, options: RunOptions, folders: _Data, model: "keras.Model") -> None:
+    """Report and record the accuracy of a linear probe, where features are cached."""
     from tlcore.caching.feeds import CacheOptions
     from tlcore.runs.linear_probe import linear_probe_accuracy
 
     caching = CacheOptions(options.cache, None, options.workers, options.progress)
-    ceiling = linear_probe_accuracy(model, folders.train, folders.validation, caching)
-    if ceiling is not None:
-        options.say(f"ceiling: a closed-form head on these features reaches {ceiling}")
-        run.update(ceiling=ceiling.as_dict())
+    accuracy = linear_probe_accuracy(model, folders.train, folders.validation, caching)
+    if accuracy is not None:
+        options.say(
+            f"linear probe: a closed-form head on these features reaches {accuracy}"
+        )
+        run.update(ceiling=accuracy.as_dict())  # its name in the format
 
 
 def _callbacks(
@@ -271,7 +298,7 @@ def _callbacks(
     from tlcore import callbacks
 
     made = [
-        callbacks.EpochClock(),
+        callbacks.EpochClock(),  # first: it adds "seconds" to the logs of the others
         callbacks.checkpoint_callback(run.path / f"checkpoints/{phase}.weights.h5"),
         keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
         recorder,
@@ -283,9 +310,9 @@ def _callbacks(
 
 
 def _recorder(
-    run: Run, phase: str, rate: float, columns: dict[str, Any], notes: list[str]
+    run: Run, phase: str, rate: float, columns: dict[str, Any], caching: list[str]
 ) -> Any:
-    """Return a callback that keeps the run's files up to date and its word true."""
+    """Return a callback that writes the history and checks the frozen weights."""
     import keras
 
     from tlcore.freezing import frozen_fingerprint, trainable_summary
@@ -293,9 +320,11 @@ def _recorder(
     entry: dict[str, Any] = {"name": phase, "learning_rate": rate}
     phases = [*run.document["phases"], entry]
 
+    # When training begins: only then is the phase compiled, its layers frozen and the
+    # line on caching known.
     def on_train_begin(_: Any) -> None:
         entry["first_epoch"] = len(columns.get("epoch", []))
-        entry["caching"] = "; ".join(notes)
+        entry["caching"] = "; ".join(caching)
         entry["counts"] = asdict(trainable_summary(recorder.model))
         entry["frozen_fingerprint"] = frozen_fingerprint(recorder.model)
         run.update(phases=phases)
@@ -308,8 +337,9 @@ def _recorder(
     def on_train_end(_: Any) -> None:
         if frozen_fingerprint(recorder.model) != entry["frozen_fingerprint"]:
             raise RuntimeError(
-                f"Frozen weights must not change. In {phase} of {run.path} some did; "
-                "this is a defect of tlcore or Keras, and the run's figures are void."
+                "Frozen weights must not change. "
+                f"Received: changed weights in {phase} of {run.path}. This is a defect "
+                "of tlcore or Keras: do not use the run's figures, and report it."
             )
 
     recorder = keras.callbacks.LambdaCallback(
@@ -333,6 +363,7 @@ def _finish(
     scored = {"val": (folders.validated_on, folders.validation)}
     if folders.splits.test is not None:
         scored["test"] = ("test", folders.splits.test)
+    # Without `validation` both names are `test`, which is evaluated once.
     estimates: dict[str, dict[str, Any]] = {}
     final: dict[str, Any] = {}
     for prefix, (split, folder) in scored.items():
@@ -349,7 +380,7 @@ def _finish(
     with replacing(run.path / "model.keras") as aside:
         model.save(aside)
     plots.plot_history(*_histories(columns), path=run.path / "curves.png")
-    # Beside Keras's own files, for TensorBoard's HParams tab.
+    # Keras's own files next to it hold the epochs but no hyperparameters.
     write_events(
         run.path / "tensorboard",
         run.name,
@@ -373,8 +404,8 @@ def _histories(columns: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
 
 
 @contextmanager
-def _ending(run: Run) -> Iterator[None]:
-    """Have the run say how it ended, however it does."""
+def _recorded_ending(run: Run) -> Iterator[None]:
+    """Record in the run how it ended, whatever ended it."""
     try:
         yield
     except KeyboardInterrupt:
@@ -384,7 +415,7 @@ def _ending(run: Run) -> Iterator[None]:
         run.finish("terminated", code=ending.code)
         raise
     except BaseException as error:
-        # On a full disk there may be no room for these words either.
+        # A full disk has no room for this record either; the first error counts.
         with suppress(OSError):
             run.finish("failed", error=f"{type(error).__name__}: {error}")
         raise

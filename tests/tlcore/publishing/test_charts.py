@@ -1,4 +1,4 @@
-"""Curves: points where the numbers say, gaps where there are none, and letters."""
+"""Charts: points at the values, gaps where there is none, letters and ticks."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlcore.publishing import charts as curves
+from tlcore.publishing import charts
 from tlcore.publishing.charts import Curve, Whisker
 
 
 def curve(*values, place=0, name="model_3/x", **more):
     return Curve(
-        key=curves.letter(place),
+        key=charts.letter(place),
         name=name,
         place=place,
         epochs=range(1, len(values) + 1),
@@ -24,7 +24,7 @@ def curve(*values, place=0, name="model_3/x", **more):
 
 
 def draw(*drawn, **more):
-    return ET.fromstring(curves.chart(drawn, title="loss", name="loss", **more))
+    return ET.fromstring(charts.chart(drawn, title="loss", name="loss", **more))
 
 
 def lines(svg):
@@ -42,8 +42,8 @@ def test_a_line_has_a_point_for_every_epoch_within_the_picture():
     assert across == sorted(across)
     down = [float(y) for _, _, y in points]
     assert down == sorted(down)
-    assert all(0 < x < curves.WIDTH for x in across)
-    assert all(0 < y < curves.HEIGHT for y in down)
+    assert all(0 < x < charts.WIDTH for x in across)
+    assert all(0 < y < charts.HEIGHT for y in down)
 
 
 @given(st.lists(st.floats(-1e9, 1e9) | st.none(), min_size=1, max_size=60))
@@ -53,11 +53,11 @@ def test_any_values_are_drawn_within_the_picture(values):
     svg = draw(curve(*values))
     (points,) = lines(svg)
     assert len(points) == sum(value is not None for value in values)
-    assert all(0 <= float(x) <= curves.WIDTH for _, x, _ in points)
-    assert all(0 <= float(y) <= curves.HEIGHT for _, _, y in points)
+    assert all(0 <= float(x) <= charts.WIDTH for _, x, _ in points)
+    assert all(0 <= float(y) <= charts.HEIGHT for _, _, y in points)
 
 
-def test_where_there_is_no_number_there_is_a_gap_and_a_lone_value_is_marked():
+def test_a_missing_value_is_a_gap_and_a_lone_value_has_a_marker():
     values = [1.0] * 50
     values[3] = values[5] = None
     svg = draw(curve(*values))
@@ -70,7 +70,7 @@ def test_where_there_is_no_number_there_is_a_gap_and_a_lone_value_is_marked():
     ]
 
 
-def test_of_a_short_line_every_value_can_be_read():
+def test_every_value_of_a_short_line_can_be_read():
     svg = draw(curve(0.25, 0.125))
     titles = [t.text for dot in svg.iter("path") for t in dot.findall("title")]
     assert titles == ["model_3/x, epoch 1: 0.25", "model_3/x, epoch 2: 0.125"]
@@ -94,8 +94,8 @@ def test_letters_of_runs_that_end_alike_do_not_overlap():
     assert all(b - a >= 12 for a, b in pairwise(heights))
 
 
-def test_of_many_runs_the_letters_are_in_the_legend_alone():
-    many = [curve(1.0, place=place) for place in range(curves.LETTERED + 1)]
+def test_with_many_runs_letters_are_only_in_the_legend():
+    many = [curve(1.0, place=place) for place in range(charts.LETTERED + 1)]
     keys = [t for t in draw(*many).iter("text") if "key" in (t.get("class") or "")]
     assert keys == []
 
@@ -114,7 +114,7 @@ def test_the_start_of_fine_tuning_is_marked():
     assert float(points[1][1]) < x < float(points[2][1])
 
 
-def test_where_it_differs_it_is_said_whose_start_it_is():
+def test_starts_that_differ_name_their_runs():
     mixed = (
         curve(1.0, 2.0, 3.0, fine_tuning=2),
         curve(1.0, 2.0, 3.0, place=1, fine_tuning=3),
@@ -124,11 +124,11 @@ def test_where_it_differs_it_is_said_whose_start_it_is():
     assert starts(draw(curve(1.0))) == []
 
 
-def test_a_chart_tells_those_who_do_not_see_it():
+def test_a_chart_has_a_description_for_screen_readers():
     svg = draw(curve(2.0, 0.5))
     named = svg.get("aria-labelledby").split()
-    told = {child.get("id"): child.text for child in svg}
-    assert [told[name] for name in named] == [
+    texts = {child.get("id"): child.text for child in svg}
+    assert [texts[name] for name in named] == [
         "loss",
         "By epoch, to 2. A model_3/x ends at 0.5.",
     ]
@@ -137,29 +137,29 @@ def test_a_chart_tells_those_who_do_not_see_it():
 
 def test_two_charts_on_one_scale_have_the_same_heights():
     above = draw(curve(0.5, 0.5), span=(0.0, 2.0))
-    beside = draw(curve(2.0, 0.5), span=(0.0, 2.0))
-    assert lines(above)[0][1] == lines(beside)[0][1]
+    below = draw(curve(2.0, 0.5), span=(0.0, 2.0))
+    assert lines(above)[0][1] == lines(below)[0][1]
 
 
-def test_names_are_no_markup():
+def test_names_are_not_markup():
     odd = curve(1.0, name='"><script>alert(1)</script>')
-    assert "<script" not in curves.chart([odd], title="</svg>", name="x")
+    assert "<script" not in charts.chart([odd], title="</svg>", name="x")
     row = Whisker(key="A", name=odd.name, place=0, value=1.0, low=0.5, high=1.0)
-    assert "<script" not in curves.whiskers([row], title="<b>", name="x")
+    assert "<script" not in charts.whiskers([row], title="<b>", name="x")
 
 
-def test_a_figure_stands_between_the_ends_of_its_interval():
+def test_a_figure_lies_within_its_interval():
     rows = [
         Whisker(key="A", name="a", place=0, value=0.9, low=0.8, high=0.95),
         Whisker(key="B", name="b", place=1, value=0.5, low=0.5, high=0.5),
     ]
-    svg = ET.fromstring(curves.whiskers(rows, title="t", name="t"))
+    svg = ET.fromstring(charts.whiskers(rows, title="t", name="t"))
     for group in svg.iter("g"):
         left, right = re.match(
             r"M([\d.]+) [\d.]+H([\d.]+)", group.find("path[@class='line']").get("d")
         ).groups()
         dot = re.match(r"M([\d.]+)", group.find("path[@class='dot']").get("d"))[1]
-        assert 0 < float(left) <= float(dot) <= float(right) < curves.WIDTH
+        assert 0 < float(left) <= float(dot) <= float(right) < charts.WIDTH
     assert svg.find("g/title").text == "a: 0.9000 (0.8000 to 0.9500)"
 
 
@@ -174,13 +174,13 @@ def test_a_figure_stands_between_the_ends_of_its_interval():
     ],
 )
 def test_ticks_are_round_numbers_around_the_span(low, high, ticks):
-    assert curves.nice(low, high) == pytest.approx(ticks)
+    assert charts.nice(low, high) == pytest.approx(ticks)
 
 
 @given(st.floats(-1e12, 1e12), st.floats(-1e12, 1e12))
-def test_ticks_hold_any_span(a, b):
+def test_ticks_cover_any_span(a, b):
     low, high = min(a, b), max(a, b)
-    ticks = curves.nice(low, high)
+    ticks = charts.nice(low, high)
     slack = (ticks[1] - ticks[0]) * 1e-6
     assert 2 <= len(ticks) <= 8
     assert ticks[0] <= low + slack
@@ -200,6 +200,6 @@ def test_epochs_are_counted_in_whole_numbers_with_room_between(epochs):
 
 
 def test_letters_go_on_after_z():
-    assert [curves.letter(i) for i in (0, 25, 26, 51, 52)] == [
+    assert [charts.letter(i) for i in (0, 25, 26, 51, 52)] == [
         *("A", "Z", "AA", "AZ", "BA")
     ]

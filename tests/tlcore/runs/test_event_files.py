@@ -58,13 +58,13 @@ def test_every_figure_has_its_epoch_and_the_moment_it_was_known(tmp_path):
         "final/val_accuracy",
     }
     start = events.FirstEventTimestamp()
-    told = events.Scalars("accuracy/validation")
-    assert [(e.step, e.value, e.wall_time - start) for e in told] == [
+    points = events.Scalars("accuracy/validation")
+    assert [(e.step, e.value, e.wall_time - start) for e in points] == [
         (1, 0.25, 10),
         (2, 0.5, 12),
         (3, 0.75, 15),
     ]
-    # Where there is no number there is no point.
+    # A value that is not a number has no point.
     assert [(e.step, e.value) for e in events.Scalars("loss/train")] == [
         (1, 2.0),
         (3, 0.5),
@@ -108,7 +108,7 @@ def test_the_session_says_how_the_run_ended(tmp_path, status, expected):
     assert end.end_time_secs - read(tmp_path).FirstEventTimestamp() == 60
 
 
-def test_a_run_that_goes_on_has_no_end(tmp_path):
+def test_a_running_run_has_no_end(tmp_path):
     write(tmp_path, DOCUMENT, "running")
     tags = read(tmp_path).Tags()["tensors"]
     assert metadata.SESSION_START_INFO_TAG in tags
@@ -121,7 +121,7 @@ def test_a_run_that_was_killed_ended_with_its_last_epoch(tmp_path):
     assert end.end_time_secs - read(tmp_path).FirstEventTimestamp() == 15
 
 
-def test_beside_kerass_own_files_only_the_end_is_told(tmp_path):
+def test_next_to_files_of_keras_only_final_figures_are_written(tmp_path):
     keras = tmp_path / "events.out.tfevents.1767323045.host.1.0.v2"
     keras.touch()
     write(tmp_path, by_epoch=False)
@@ -129,7 +129,7 @@ def test_beside_kerass_own_files_only_the_end_is_told(tmp_path):
     assert keras.exists()
 
 
-def test_more_of_a_run_is_a_newer_file_in_place_of_the_older(tmp_path):
+def test_each_write_replaces_the_file_by_one_whose_name_sorts_later(tmp_path):
     short = {name: column[:2] for name, column in DOCUMENT["history"].items()}
     older = write(tmp_path, {**DOCUMENT, "history": short, "final": {}}, "running")
     longer = write(tmp_path, {**DOCUMENT, "final": {}}, "running")

@@ -1,4 +1,4 @@
-"""Notes: a run knows where it was published."""
+"""Publications: a run folder lists where the run was published."""
 
 import json
 
@@ -10,13 +10,13 @@ from tlcore.runs.publications import SCHEMA, note_publication, publications
 
 def note(folder, **values):
     folder.mkdir(exist_ok=True)
-    said = {"id": "ab", "name": "n", "description": "d", "updated": "2026-01-02"}
-    said |= {"folder": str(folder), **values}
-    (folder / "published.json").write_text(json.dumps({"id": said["id"]}))
-    return said
+    entry = {"id": "ab", "name": "n", "description": "d", "updated": "2026-01-02"}
+    entry |= {"folder": str(folder), **values}
+    (folder / "published.json").write_text(json.dumps({"id": entry["id"]}))
+    return entry
 
 
-def test_a_run_knows_where_it_was_published(ended, tmp_path):
+def test_a_run_lists_where_it_was_published(ended, tmp_path):
     path = ended(tmp_path / "runs")
     first = note(tmp_path / "page")
     note_publication(path, {**first, "name": "old"})
@@ -28,7 +28,7 @@ def test_a_run_knows_where_it_was_published(ended, tmp_path):
     assert row["publications"] == [first, second]
 
 
-def test_a_page_that_is_gone_or_another_is_no_publication(ended, tmp_path):
+def test_a_page_that_is_gone_or_replaced_is_left_out(ended, tmp_path):
     path = ended(tmp_path / "runs")
     for name in ("gone", "another", "damaged"):
         note_publication(path, note(tmp_path / name, id=name))
@@ -39,7 +39,7 @@ def test_a_page_that_is_gone_or_another_is_no_publication(ended, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"publications": [{}]}'])
-def test_a_damaged_note_is_told_and_the_run_listed(ended, tmp_path, text):
+def test_a_damaged_note_is_an_error_and_the_run_is_still_listed(ended, tmp_path, text):
     path = ended(tmp_path)
     (path / "publications.json").write_text(text)
     with pytest.raises(ValueError, match=r"must be whole\. Received: .*Remove it"):
@@ -52,5 +52,7 @@ def test_a_note_of_a_newer_version_is_refused(ended, tmp_path):
     path = ended(tmp_path)
     document = {"schema": SCHEMA + 1, "publications": []}
     (path / "publications.json").write_text(json.dumps(document))
-    with pytest.raises(ValueError, match=f"up to schema {SCHEMA}. Received: schema=2"):
+    with pytest.raises(
+        ValueError, match=rf"up to schema {SCHEMA}\. Received: schema=2"
+    ):
         publications(path)

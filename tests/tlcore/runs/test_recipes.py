@@ -95,7 +95,9 @@ def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
         assert recipe.weights == recipe.changed(backbone="my/folder").weights == "own"
         other = recipe.changed(backbone="vgg16")
         assert (other.from_hub, other.weights) == (False, "imagenet")
-        with pytest.raises(ValueError, match="0 or more. Received: last=-5"):
+        with pytest.raises(
+            ValueError, match=r"last must .* at least 0.*Received: last=-5"
+        ):
             recipe.changed(last=-5)
         with pytest.raises(ValueError, match="brings its own weights.*weights='none'"):
             recipe.changed(weights="none")
@@ -105,20 +107,26 @@ def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone": "vgg61"}, "must be one of the catalogue"),
-        ({"image_size": 16}, "at least 32 pixels for efficientnet_b0"),
-        ({"percent": 0.0}, "above 0 and at most 100. Received: percent=0.0"),
-        ({"percent": 100.5}, "above 0 and at most 100"),
-        ({"percent": float("nan")}, "above 0 and at most 100"),
-        ({"epochs": 0}, "epochs must be at least 1. Received: epochs=0"),
-        ({"batch_size": -1}, "batch_size must be at least 1"),
-        ({"fine_tune_epochs": -1}, r"0 \(none\) or more"),
-        ({"learning_rate": 0.0}, "positive number. Received: learning_rate=0.0"),
+        ({"backbone": "vgg61"}, "must be one of the catalogue.*Received: backbone="),
+        (
+            {"image_size": 16},
+            "image_size must .* at least 32 pixels for eff.*Received: image_size=16",
+        ),
+        ({"percent": 0.0}, "above 0 and at most 100.*Received: percent=0.0"),
+        ({"percent": 100.5}, "above 0 and at most 100.*Received: percent=100.5"),
+        ({"percent": float("nan")}, "above 0 and at most 100.*Received: percent=nan"),
+        ({"epochs": 0}, "epochs must .* at least 1.*Received: epochs=0"),
+        ({"batch_size": -1}, "batch_size must .* at least 1.*Received: batch_size=-1"),
+        (
+            {"fine_tune_epochs": -1},
+            "fine_tune_epochs must .* at least 0.*Received: fine_tune_epochs=-1",
+        ),
+        ({"learning_rate": 0.0}, "positive number.*Received: learning_rate=0.0"),
         (
             {"last": -3},
-            "from 0 to 237, the layers of efficientnet_b0. Received: last=-3",
+            "at least 0 and at most 237, the layers of eff.*Received: last=-3",
         ),
-        ({"last": 238}, "from 0 to 237"),
+        ({"last": 238}, "at most 237.*Received: last=238"),
     ],
 )
 def test_a_change_out_of_range_is_refused(changes, message):

@@ -1,7 +1,8 @@
-"""The runner: run folders that say the truth, however a run ends."""
+"""Runner: run folders that are true to what happened, however a run ends."""
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import keras
@@ -11,6 +12,7 @@ from PIL import Image
 
 from tlcore.data.sample_images import write_sample_splits
 from tlcore.models import load_model
+from tlcore.plotting import learning_curves
 from tlcore.runs import runner
 from tlcore.runs.recipes import find_recipe
 from tlcore.runs.run import read_run
@@ -43,9 +45,52 @@ def data(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    """Draw nothing, which takes half of a small run; `finished` has its pictures."""
+    monkeypatch.setattr(runner, "plot_images", lambda *_, **__: None)
+    monkeypatch.setattr(learning_curves, "plot_history", lambda *_, **__: None)
+
+
 @pytest.fixture
 def options(tmp_path):
     return RunOptions(out=tmp_path / "runs", say=lambda _: None)
+
+
+class EndOfTestError(Exception):
+    """Ends a run in which everything that a test asks for has happened."""
+
+
+class StopsAt(keras.callbacks.Callback):
+    """Ends a run when a phase begins or an epoch ends.
+
+    Args:
+        phase: which one, from 1.
+        epoch: the index of the epoch.
+    """
+
+    def __init__(self, *, phase=None, epoch=None):
+        super().__init__()
+        self.phase, self.epoch = phase, epoch
+        self.begun = 0
+
+    def on_train_begin(self, logs=None):
+        self.begun += 1
+        if self.begun == self.phase:
+            raise EndOfTestError
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise EndOfTestError
+
+
+def run_until(chosen, data, options, **when):
+    """Run a recipe up to a point; return the run and the callback that ended it."""
+    stop = StopsAt(**when)
+    with pytest.raises(EndOfTestError):
+        run_recipe(chosen, data, replace(options, callbacks=lambda: [stop]))
+    (path,) = (options.out / chosen.name).iterdir()
+    return read_run(path), stop
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +119,7 @@ class TestFinishedRun:
             "fine_tuning.weights.h5",
         ]
 
-    def test_run_json_tells_all(self, finished):
+    def test_run_json_records_everything(self, finished):
         document = read_run(finished[0].path).document
         assert document["status"] == "done"
         assert document["recipe"] == recipe().as_dict()
@@ -98,17 +143,18 @@ class TestFinishedRun:
         )
         assert document["history"]["epoch"] == [0, 1, 2]
 
-    def test_it_says_what_was_cached_and_what_a_head_could_reach(self, finished):
+    def test_it_says_what_was_cached_and_what_a_linear_probe_reaches(self, finished):
         run, lines = finished
         first, second = (phase["caching"] for phase in run.document["phases"])
         expected = "train: end to end, 'random_flip' is random in training; validation"
         assert first.startswith(f"{expected}: cached at pool, ")
         assert second.startswith(f"{expected}: cached at ")
         assert {first, second} <= set(lines)
-        ceiling = run.document["ceiling"]
-        assert ceiling["n"] == 18
-        assert ceiling["low"] <= ceiling["value"] <= ceiling["high"]
-        assert any(line.startswith("ceiling: a closed-form head") for line in lines)
+        probe = run.document["ceiling"]
+        assert probe["n"] == 18
+        assert probe["low"] <= probe["value"] <= probe["high"]
+        said = "linear probe: a closed-form head on these features reaches "
+        assert any(line.startswith(said) for line in lines)
 
     def test_the_history_is_a_table_with_seconds(self, finished):
         with (finished[0].path / "history.csv").open() as file:
@@ -195,7 +241,8 @@ class TestSplits:
         lines = []
         options = RunOptions(out=tmp_path, early_stopping=1, say=lines.append)
         # Steps this large make things worse from some epoch on.
-        run = run_recipe(recipe("model_3", epochs=9, learning_rate=3.0), data, options)
+        chosen = recipe("model_0", epochs=9, fine_tune_epochs=1, learning_rate=3.0)
+        run = run_recipe(chosen, data, options)
         document = run.document
         losses = document["history"]["val_loss"]
         best = int(np.argmin(losses))
@@ -225,7 +272,8 @@ class TestSplits:
 
     def test_early_stopping_below_one_epoch_is_refused(self, data, tmp_path):
         options = RunOptions(out=tmp_path / "runs", early_stopping=0)
-        with pytest.raises(ValueError, match="at least 1 epoch"):
+        message = r"early_stopping must .* at least 1.*Received: early_stopping=0"
+        with pytest.raises(ValueError, match=message):
             run_recipe(recipe(), data, options)
         assert not (tmp_path / "runs").exists()
 
@@ -268,36 +316,34 @@ class TestRecipe:
         ],
     )
     def test_it_decides_layers_optimizer_and_steps(
-        self, data, tmp_path, name, changes, layers, optimizer, steps
+        self, data, options, name, changes, layers, optimizer, steps
     ):
-        seen = []
-
-        def look(_):
-            model = spy.model
-            names = [layer.name for layer in model.layers if layer.name != "image"]
-            rate = float(model.optimizer.learning_rate)
-            kind = type(model.optimizer).__name__
-            seen.append((type(model), names, kind, rate, spy.params["steps"]))
-
-        spy = keras.callbacks.LambdaCallback(on_train_begin=look)
-        options = RunOptions(
-            out=tmp_path, say=lambda _: None, callbacks=lambda: [spy], seed=3
-        )
         changed = replace(recipe(name, epochs=1), **changes)
-        run_recipe(changed, data, options)
-        ((kind, names, *rest),) = seen
-        assert (kind is keras.Sequential) is (changed.style == "sequential")
+        _, stop = run_until(changed, data, options, phase=1)
+        model = stop.model
+        assert isinstance(model, keras.Sequential) is (changed.style == "sequential")
+        names = [layer.name for layer in model.layers if layer.name != "image"]
         assert names == layers
-        assert rest == [optimizer[0], pytest.approx(optimizer[1]), steps]
+        kind, rate = optimizer
+        assert type(model.optimizer).__name__ == kind
+        assert float(model.optimizer.learning_rate) == pytest.approx(rate)
+        assert stop.params["steps"] == steps
 
     def test_fifty_steps_and_half_the_units_dropped_are_what_the_tutorial_says(self):
         tutorial = find_recipe("vgg16_augmented")
         assert (tutorial.steps_per_epoch, tutorial.dropout) == (50, 0.5)
 
-    @pytest.mark.parametrize("last", [3, 12])
+    @pytest.mark.parametrize("last", [3, pytest.param(12, marks=pytest.mark.slow)])
     def test_it_decides_how_many_layers_are_unfrozen(self, data, options, last):
-        run = run_recipe(recipe(epochs=1, last=last), data, options)
-        model = load_model(run.path / "model.keras")
+        chosen = recipe("model_0", epochs=1, fine_tune_epochs=1, last=last)
+        _, stop = run_until(chosen, data, options, phase=2)
+        self.check_unfrozen(stop.model, last)
+
+    def test_the_layers_of_the_model_on_disk_are_unfrozen(self, finished):
+        model = load_model(finished[0].path / "model.keras")
+        self.check_unfrozen(model, recipe().last)
+
+    def check_unfrozen(self, model, last):
         network = model.get_layer("sample_net").network
         flags = [any(v.trainable for v in layer.variables) for layer in network.layers]
         expected = [bool(layer.variables) for layer in network.layers[-last:]]
@@ -314,56 +360,78 @@ class TestBinary:
             test_per_class=0,
             size=32,
         )
-        run = run_recipe(recipe("vgg16_augmented", epochs=1), tmp_path / "two", options)
+        run = run_recipe(recipe("vgg16_features", epochs=1), tmp_path / "two", options)
         model = keras.saving.load_model(run.path / "model.keras")
         assert model.output_shape == (None, 1)
         assert [p["name"] for p in run.document["phases"]] == ["feature_extraction"]
 
     def test_three_classes_get_three(self, data, options):
-        run = run_recipe(recipe("vgg16_features", epochs=1), data, options)
-        model = keras.saving.load_model(run.path / "model.keras")
-        assert model.output_shape == (None, 3)
+        _, stop = run_until(recipe("vgg16_features"), data, options, phase=1)
+        assert stop.model.output_shape == (None, 3)
 
 
 class TestSeeds:
     def test_a_seed_repeats_a_run_and_another_does_not(self, data, tmp_path):
-        def run(seed):
-            options = RunOptions(out=tmp_path, seed=seed, say=lambda _: None)
-            return run_recipe(recipe("model_0"), data, options).document["history"]
+        def run(seed, out):
+            options = RunOptions(out=tmp_path / out, seed=seed, say=lambda _: None)
+            stopped, _ = run_until(recipe("model_0"), data, options, epoch=0)
+            return stopped.document["history"]
 
-        first, same, other = (run(seed) for seed in (1, 1, 2))
+        runs = {"first": 1, "same": 1, "other": 2}
+        first, same, other = (run(seed, out) for out, seed in runs.items())
         np.testing.assert_allclose(first["loss"], same["loss"], rtol=1e-5)
         assert not np.allclose(first["loss"], other["loss"], rtol=1e-5)
 
 
+ENDINGS = [
+    (KeyboardInterrupt(), "interrupted", {}),
+    (SystemExit(143), "terminated", {"code": 143}),
+    (MemoryError("full"), "failed", {"error": "MemoryError: full"}),
+]
+
+
 class TestEndings:
-    def stop_with(self, error):
-        def callbacks():
-            def on_epoch_begin(epoch, _):
-                if epoch == 1:
-                    raise error
+    @pytest.mark.parametrize(("error", "status", "more"), ENDINGS)
+    def test_a_run_records_what_ended_it(self, start, tmp_path, error, status, more):
+        run = start(tmp_path)
+        with pytest.raises(type(error)), runner._recorded_ending(run):
+            raise error
+        document = read_run(run.path).document
+        assert document["status"] == status
+        assert {name: document[name] for name in more} == more
 
-            return [keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)]
+    def test_the_error_is_raised_where_its_record_cannot_be_written(
+        self, start, tmp_path, monkeypatch
+    ):
+        def refuse(*_):
+            raise OSError(28, "No space left on device")
 
-        return callbacks
+        run = start(tmp_path)
+        monkeypatch.setattr("tlcore.runs.run.write_text", refuse)
+        with pytest.raises(MemoryError, match="full"), runner._recorded_ending(run):
+            raise MemoryError("full")
 
     @pytest.mark.parametrize(
         ("error", "status"),
         [
             (KeyboardInterrupt(), "interrupted"),
-            (SystemExit(143), "terminated"),
-            (MemoryError("full"), "failed"),
+            pytest.param(SystemExit(143), "terminated", marks=pytest.mark.slow),
+            pytest.param(MemoryError("full"), "failed", marks=pytest.mark.slow),
         ],
     )
     def test_a_run_that_is_stopped_says_so_and_keeps_its_history(
-        self, data, tmp_path, error, status
+        self, data, options, error, status
     ):
-        options = RunOptions(
-            out=tmp_path, say=lambda _: None, callbacks=self.stop_with(error)
-        )
+        def on_epoch_begin(epoch, _):
+            if epoch == 1:
+                raise error
+
+        stop = keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
         with pytest.raises(type(error)):
-            run_recipe(recipe("model_0"), data, options)
-        (path,) = (tmp_path / "model_0").iterdir()
+            run_recipe(
+                recipe("model_0"), data, replace(options, callbacks=lambda: [stop])
+            )
+        (path,) = (options.out / "model_0").iterdir()
         document = json.loads((path / "run.json").read_text())
         assert document["status"] == status
         assert document["history"]["epoch"] == [0]
@@ -371,34 +439,32 @@ class TestEndings:
         assert (path / "checkpoints" / "feature_extraction.weights.h5").exists()
         assert not (path / "model.keras").exists()
 
-    def test_a_loss_that_is_no_number_fails_the_run(self, data, tmp_path):
-        options = RunOptions(out=tmp_path, say=lambda _: None)
+    def test_a_loss_that_is_not_finite_fails_the_run(self, data, options):
         with pytest.raises(FloatingPointError, match="Lower the learning rate"):
             run_recipe(recipe("model_0", learning_rate=1e38), data, options)
-        (path,) = (tmp_path / "model_0").iterdir()
+        (path,) = (options.out / "model_0").iterdir()
         assert read_run(path).document["status"] == "failed"
         assert "learning_rate=1e+38" in read_run(path).document["error"]
 
-    def test_frozen_weights_that_moved_void_the_run(self, data, tmp_path, monkeypatch):
+    def test_frozen_weights_that_changed_fail_the_run(self, data, options, monkeypatch):
         marks = iter(["a", "b"])
         monkeypatch.setattr("tlcore.freezing.frozen_fingerprint", lambda _: next(marks))
-        options = RunOptions(out=tmp_path, say=lambda _: None)
-        with pytest.raises(RuntimeError, match="Frozen weights must not change"):
+        message = "Frozen weights must not change.*Received: changed.*report it"
+        with pytest.raises(RuntimeError, match=message):
             run_recipe(recipe("model_0", epochs=1), data, options)
 
-    def test_weights_broken_by_the_only_step_fail_the_run(self, data, tmp_path):
-        options = RunOptions(out=tmp_path, say=lambda _: None)
+    def test_weights_broken_by_the_only_step_fail_the_run(self, data, options):
         broken = recipe("model_0", epochs=1, batch_size=64, learning_rate=3e38)
         with pytest.raises(FloatingPointError, match="must stay finite"):
             run_recipe(broken, data, options)
-        (path,) = (tmp_path / "model_0").iterdir()
+        (path,) = (options.out / "model_0").iterdir()
         assert read_run(path).document["status"] == "failed"
         assert not list((path / "checkpoints").iterdir())
 
-    def test_a_file_in_the_place_of_the_recipes_folder_is_refused(self, data, options):
+    def test_a_file_at_the_path_of_the_recipes_folder_is_refused(self, data, options):
         options.out.mkdir()
         (options.out / "model_0").touch()
-        with pytest.raises(ValueError, match="Runs need a folder"):
+        with pytest.raises(ValueError, match=r"Runs need a folder.*Received: out="):
             run_recipe(recipe("model_0"), data, options)
 
     @pytest.mark.parametrize("broken", ["weights", "data"])
@@ -410,33 +476,37 @@ class TestEndings:
         assert not options.out.exists()
 
 
-def test_the_recipe_of_cached_features_is_the_cache(data, tmp_path):
-    options = RunOptions(out=tmp_path, cache=tmp_path / "cache", say=lambda _: None)
+def test_the_recipe_of_cached_features_is_the_cache(data, options, tmp_path):
     small = recipe("vgg16_features", backbone="vgg16", weights="none", epochs=1)
-    run = run_recipe(small, data, options)
+    run, _ = run_until(small, data, replace(options, cache=tmp_path / "cache"), phase=1)
     (phase,) = run.document["phases"]
     assert phase["caching"].startswith("train: cached at flatten, 2 KiB/image; ")
     assert "validation: cached at " in phase["caching"]
 
 
-def test_views_are_a_bank_that_is_cached(data, tmp_path):
+def test_views_are_a_bank_that_is_cached(data, options):
     lines = []
-    options = RunOptions(out=tmp_path, views=2, say=lines.append)
-    run_recipe(recipe("model_2", epochs=3), data, options)
+    run_until(
+        recipe("model_2"), data, replace(options, views=2, say=lines.append), phase=1
+    )
     assert any(line.startswith("train: 2 views, cached at pool") for line in lines)
 
 
-def test_bad_images_are_recorded_when_skipped(data, tmp_path):
-    import shutil
+def test_views_without_augmentation_are_refused(data, options):
+    with pytest.raises(ValueError, match=r"needs a recipe with aug.*Received: views=2"):
+        run_recipe(recipe("model_0"), data, replace(options, views=2))
 
+
+def test_bad_images_are_recorded_when_skipped(data, options, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(data, folder)
     bad = min((folder / "train").iterdir()) / "zz_bad.jpg"
     bad.write_text("no image")
     with pytest.raises(ValueError, match=r"zz_bad\.jpg"):
-        run_recipe(recipe(), folder, RunOptions(out=tmp_path / "runs"))
-    options = RunOptions(out=tmp_path / "runs", skip_bad=True, say=lambda _: None)
-    run = run_recipe(recipe("model_0", epochs=1), folder, options)
+        run_recipe(recipe(), folder, options)
+    run, _ = run_until(
+        recipe("model_0"), folder, replace(options, skip_bad=True), phase=1
+    )
     ((path, _),) = run.document["data"]["splits"]["train"]["skipped"]
     assert path.endswith("zz_bad.jpg")
 

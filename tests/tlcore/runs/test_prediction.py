@@ -1,0 +1,76 @@
+"""Prediction: labels with probabilities, from a model that is scripted."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcore.runs import prediction
+from tlcore.runs.prediction import Predictor, load_run_predictor
+
+
+def classifier(*probabilities):
+    """Return a model with these outputs for every image."""
+    inputs = keras.Input((8, 8, 3))
+    zeros = keras.ops.zeros((3, len(probabilities)))
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs)
+    outputs = keras.ops.matmul(pooled, zeros) + np.float32(probabilities)
+    return keras.Model(inputs, outputs)
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path in paths:
+        Image.new("RGB", (9, 7)).save(path)
+    return paths
+
+
+def test_the_most_probable_labels_come_first(images, monkeypatch):
+    monkeypatch.setattr(prediction, "BATCH_IMAGES", 2)
+    predictor = Predictor(classifier(0.25, 0.625, 0.125), ("a", "b", "c"))
+    assert predictor.predict(images, top=2) == {
+        str(path): [
+            {"label": "b", "probability": 0.625},
+            {"label": "a", "probability": 0.25},
+        ]
+        for path in images
+    }
+
+
+def test_a_single_sigmoid_stands_for_two_classes(images):
+    predictor = Predictor(classifier(0.75), ("a", "b"))
+    guesses = predictor.predict(images[:1])[str(images[0])]
+    assert guesses == [
+        {"label": "b", "probability": 0.75},
+        {"label": "a", "probability": 0.25},
+    ]
+
+
+def test_a_top_below_one_is_refused(images):
+    with pytest.raises(ValueError, match=r"top must .* at least 1.*Received: top=0"):
+        Predictor(classifier(1.0), ("a", "b")).predict(images, top=0)
+
+
+def test_all_images_that_cannot_be_read_are_named(images, tmp_path):
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_text("no image")
+    bad = [tmp_path / "x.png", images[0], tmp_path / "y.png"]
+    with pytest.raises(ValueError, match=r"Received: .*x\.png \(.*y\.png \("):
+        Predictor(classifier(1.0), ("a", "b")).predict(bad)
+
+
+def test_labels_must_be_as_many_as_the_outputs(tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("a\nb\n\n")
+    with pytest.raises(ValueError, match=r"label per class, 3.*Received: 2 labels"):
+        prediction._labelled(classifier(0.5, 0.25, 0.25), ("x", "y", "z"), file)
+    two = prediction._labelled(classifier(0.5), ("x", "y"), file)
+    assert two.labels == ("a", "b")
+
+
+def test_a_run_that_is_not_done_is_refused(start, tmp_path):
+    run = start(tmp_path)
+    message = r"must be done to predict.*Received: run=.*'running'.*again"
+    with pytest.raises(ValueError, match=message):
+        load_run_predictor(run.path)
