@@ -1,11 +1,12 @@
-"""Archives: image folders that come as one file from somewhere else.
+"""Archives: image folders that are published as one file.
 
-Owns the tutorials' archives by name, and the one action on an archive: fetch it, check
-it, unpack it. A folder appears whole or not at all, and a fetch that fails leaves the
-disk as it was. It knows nothing of the images inside (that is `datasets`).
+Owns the names of the tutorials' archives and the one action on an archive: fetch it,
+check it, unpack it. A folder appears whole or not at all, and a fetch that fails leaves
+the disk as it was. `download` brings the file, `unpacking` decides what an archive may
+hold; neither knows what the images show.
 
-An archive is not trusted: what it holds is listed and judged before anything is
-written, no link is ever made on disk, and permissions and owners are not taken over.
+Not `pooch.retrieve` with `Unzip` or `Untar`: it keeps the archive next to the folder,
+leaves a folder half unpacked when it is interrupted, and does not bound the size.
 """
 
 import hashlib
@@ -42,11 +43,18 @@ class Archive:
     """One archive and where it comes from.
 
     Attributes:
-        name: the name to ask for it by.
-        url: where it is; http, https or file.
-        sha256: the hexadecimal SHA-256 of the file, or None where none is pinned.
-        folder: the top folder it unpacks to.
+        name: the name to fetch it by, shown in progress bars.
+        url: its address; http, https or file.
+        sha256: the hexadecimal SHA-256 of the file, or None if none is pinned.
+        folder: the folder it unpacks to.
         title: what it holds, in a few words.
+
+    Example:
+        >>> import shutil
+        >>> path = Path(shutil.make_archive("photos", "zip", ".", "photos"))
+        >>> mine = Archive("mine", path.as_uri(), None, folder="photos", title="Mine")
+        >>> fetch(mine, "data", progress=False).as_posix()
+        'data/photos'
     """
 
     name: str
@@ -96,9 +104,9 @@ ARCHIVES: Mapping[str, Archive] = MappingProxyType(
 )
 """The archives of the tutorials, by name.
 
-Their publishers state no checksum, so none is pinned here: a download is checked
-against the size that the server announces and the CRCs inside the archive, and `fetch`
-prints the SHA-256 received, to be pinned by `fetch(..., sha256=...)` from then on.
+Their publishers state no checksum, so none is pinned here. A download is checked
+against the size that the server announces and the CRCs inside the archive. `fetch`
+prints the SHA-256 received; pin it with `fetch(..., sha256=...)` from then on.
 """
 
 
@@ -112,45 +120,53 @@ def fetch(
 ) -> Path:
     """Download an archive, check it, unpack it into `directory`, and return the folder.
 
-    The folder is `directory/<top>` where one top folder holds everything, else
-    `directory/<file name without .zip, .tar, .tar.gz or .tgz>`. If it is already there
-    and not empty, it is returned as it is: nothing is downloaded or checked. For an
-    address whose top folder has another name than its file, that is known only after
-    the download; an `Archive` that names the folder spares it.
+    The folder is `directory/<top>` if one top folder holds everything, otherwise
+    `directory/<file name without .zip, .tar, .tar.gz or .tgz>`. If it exists and is not
+    empty, it is returned as it is: nothing is downloaded or checked. If the top folder
+    of an address has another name than its file, this is known only after the download;
+    pass an `Archive` that names the folder to avoid downloading again.
 
-    A download is whole if it has the size the server announced. Without a SHA-256, the
-    CRCs inside the archive are all that vouches for its content. The SHA-256 received
-    is printed at the end so that it can be pinned. `__MACOSX` entries are left out; a
-    link to a file of the same archive becomes a copy of that file.
+    A download is whole if it has the size that the server announced. Without a SHA-256,
+    only the CRCs inside the archive protect its content. The SHA-256 received is
+    printed at the end so that it can be pinned. `__MACOSX` members are left out; a link
+    to a file of the same archive becomes a copy of that file.
 
     Several processes may fetch the same archive at once: each downloads it, the first
-    to finish puts its folder in place and the others return that one.
+    to finish puts its folder in place, and the others return that folder.
 
     Args:
         name_or_url: a name of `ARCHIVES`, an http, https or file URL, the path of an
             archive file, or an `Archive`.
         directory: the folder to unpack into; created if missing.
         sha256: the hexadecimal SHA-256 that the archive file must have.
-        progress: show bars where stderr is a terminal, and a line at the start and at
-            the end.
-        timeout: seconds without an answer after which the server is given up.
+        progress: print a line at the start and at the end, and show bars if stderr is a
+            terminal.
+        timeout: seconds to wait for an answer from the server, each time.
 
     Raises:
         ValueError: the name, URL scheme, checksum, timeout or directory is wrong; the
-            file is no zip, tar or tar.gz archive, is damaged or encrypted, has another
-            SHA-256, unpacks to more than `MAX_UNPACKED_BYTES` or the disk has free, or
-            has a member that is neither file nor folder or leads out of its folder.
+            file is not a zip, tar or tar.gz archive, is damaged or encrypted, has
+            another SHA-256, or unpacks to more than `MAX_UNPACKED_BYTES` or the free
+            space on disk; or a member is neither file nor folder, or leads out of the
+            folder.
         ConnectionError: the server cannot be reached, answers with an error, or ends
             the download early.
         FileNotFoundError: a file URL names no file.
         OSError: the disk fails or is full.
+
+    Example:
+        >>> import shutil
+        >>> path = shutil.make_archive("my_photos", "zip", "photos")
+        >>> folder = tl.fetch(path, "data", progress=False)
+        >>> folder.as_posix(), sorted(path.name for path in folder.iterdir())
+        ('data/my_photos', ['test', 'train', 'validation'])
     """
     archive = _resolve(name_or_url)
     expected = _checked_sum(archive.sha256 if sha256 is None else sha256)
     if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
         raise ValueError(
-            "timeout must be a positive number of seconds, at most a day. "
-            f"Received: timeout={timeout!r}."
+            f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS:,.0f} seconds. "
+            f"Received: timeout={timeout!r}. Use {TIMEOUT_SECONDS:.0f}, for example."
         )
     directory = Path(directory)
     if _is_there(directory / archive.folder):
@@ -160,7 +176,7 @@ def fetch(
     with _workspace(directory) as aside:
         if path is None:
             path = aside / "download"
-            received = download(
+            download(
                 archive.url,
                 path,
                 title=archive.name,
@@ -170,7 +186,8 @@ def fetch(
         else:
             size = path.stat().st_size
             say(f"Unpacking {label}: {size:,} bytes.", progress=progress)
-            received = _sum_of(path)
+        with path.open("rb") as file:
+            received = hashlib.file_digest(file, "sha256").hexdigest()
         _check_sum(received, expected, label)
         with reading_archive(label), archive_entries(path, label) as entries:
             contents = plan(entries, free_bytes(aside), label)
@@ -232,22 +249,18 @@ def _local_path(url: str) -> Path | None:
 def _checked_sum(sha256: str | None) -> str | None:
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise ValueError(
-            f"sha256 must be 64 hexadecimal digits. Received: sha256={sha256!r}."
+            f"sha256 must be 64 hexadecimal digits. Received: sha256={sha256!r}. "
+            "Copy the one that fetch prints at its end."
         )
     return None if sha256 is None else sha256.lower()
-
-
-def _sum_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_sum(received: str, expected: str | None, label: str) -> None:
     if expected is not None and received != expected:
         raise ValueError(
             f"The archive must have sha256={expected!r}. Received: archive={label!r} "
-            f"with sha256={received!r}. Fetch it again; if that does not help, the "
-            "file is another one than the checksum was taken of."
+            f"with sha256={received!r}. Fetch it again; if the sum stays the same, its "
+            "publisher has changed the file."
         )
 
 
@@ -257,13 +270,13 @@ def _is_there(folder: Path) -> bool:
 
 @contextmanager
 def _workspace(directory: Path) -> Iterator[Path]:
-    """Give a temporary folder inside `directory`; afterwards nothing of it is left.
+    """Yield a temporary folder inside `directory`, and remove it afterwards.
 
-    The name is chosen before anything is created, so that an interrupt at any moment
-    finds what there is to remove. `directory` and its parents go too if they were
-    created here and nothing was put into them.
+    `directory` and its parents go too if they were created here and stayed empty.
     """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    # Not tempfile.TemporaryDirectory: it chooses the name while it creates the folder,
+    # so an interrupt in between would leave a folder that nobody removes.
     aside = directory / f".fetch-{secrets.token_hex(8)}"
     try:
         try:
@@ -272,7 +285,7 @@ def _workspace(directory: Path) -> Iterator[Path]:
             raise ValueError(
                 "directory must be a folder that can be written to, or a new one. "
                 f"Received: directory={str(directory)!r}: {error.strerror}. "
-                "Choose another."
+                "Choose another directory."
             ) from error
         yield aside
     finally:
@@ -285,7 +298,8 @@ def _workspace(directory: Path) -> Iterator[Path]:
 def _make_folder(aside: Path) -> None:
     for _ in range(3):
         aside.parent.mkdir(parents=True, exist_ok=True)
-        # Another process that failed may have taken back the folder it had made.
+        # Another process that failed may remove `directory`, which it had created,
+        # between these two lines.
         with suppress(FileNotFoundError):
             aside.mkdir(mode=0o700)
             return
@@ -296,12 +310,12 @@ def _move(unpacked: Path, target: Path) -> None:
     try:
         unpacked.replace(target)
     except OSError as error:
-        # A folder with content cannot be replaced: another process was first.
+        # A folder with content cannot be replaced: another process was faster.
         if _is_there(target):
             return
         if target.is_file():
             raise ValueError(
-                "The place of the unpacked folder must be free. Received: "
+                "The name of the unpacked folder must be free. Received: "
                 f"directory={str(target.parent)!r}, where {target.name!r} is a file. "
                 "Move it away or choose another directory."
             ) from error

@@ -1,10 +1,13 @@
-"""Download: a file from an address, whole or not at all.
+"""Download: a file from an address, whole or refused.
 
-Owns the time limits, the check that all announced bytes came and that there is room for
-them, and the bar that shows how far it is. What the file holds is not known here.
+Owns the time limit, the checks that the disk has room and that every announced byte
+came, and the progress bar. It does not know what the file holds.
+
+Not `pooch`: its HTTPDownloader does not check the room on disk, fails on a malformed
+Content-Length, accepts a download cut short under urllib3 1, and trusts certifi's list
+of certificates instead of the system's.
 """
 
-import hashlib
 import http.client
 import re
 import shutil
@@ -20,7 +23,7 @@ from urllib.request import Request, urlopen
 from tlcore.progress import Advance, bar
 
 TIMEOUT_SECONDS = 30.0
-"""How long a server may leave a download without an answer."""
+"""How long to wait for each answer of a server."""
 
 CHUNK_BYTES = 2**18
 MAX_TIMEOUT_SECONDS = 86_400.0
@@ -30,11 +33,15 @@ def split_address(url: str) -> SplitResult:
     """Return the parts of an http, https or file address.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the address is not one of these.
+
+    Example:
+        >>> split_address("https://host/photos.zip").path
+        '/photos.zip'
     """
     with suppress(ValueError):
         parts = urlsplit(url)
-        host, _port = parts.hostname, parts.port  # a port that is no number raises
+        host, _port = parts.hostname, parts.port  # a malformed port raises here
         if (parts.scheme in {"http", "https"} and host) or (
             parts.scheme == "file" and host in {None, "localhost"}
         ):
@@ -53,20 +60,20 @@ def download(
     title: str,
     progress: bool = True,
     timeout: float = TIMEOUT_SECONDS,
-) -> str:
-    """Download the archive at `url` to `path` and return the SHA-256 of what came.
+) -> None:
+    """Download the archive at `url` to `path`.
 
-    It is whole if it has the size the server announced; nothing else is checked.
+    It is whole if it has the size that the server announced; nothing else is checked.
 
     Args:
         url: an http or https address.
-        path: the file to write; what is there of one that failed is left.
-        title: what it is, for the bar.
-        progress: show a bar where stderr is a terminal, and a line at the start.
-        timeout: seconds without an answer after which the server is given up.
+        path: the file to write; if the download fails, the part that came stays there.
+        title: the name shown in the progress bar.
+        progress: print a line at the start, and show a bar if stderr is a terminal.
+        timeout: seconds to wait for an answer from the server, each time.
 
     Raises:
-        ValueError: the address is none, or the disk has no room.
+        ValueError: the address is malformed, or the disk has no room.
         ConnectionError: the server cannot be reached, answers with an error, or ends
             the download early.
     """
@@ -76,29 +83,29 @@ def download(
         query=quote(parts.query, safe=string.punctuation),
         fragment="",
     ).geturl()
+    # Else a server may compress the file on its way, which urllib does not undo.
     headers = {"User-Agent": "tlcore", "Accept-Encoding": "identity"}
     with _network(url):
-        request = Request(address, headers=headers)  # noqa: S310 - _split checked it
-        response = urlopen(request, timeout=timeout)  # noqa: S310 - the same
-    digest = hashlib.sha256()
+        request = Request(address, headers=headers)  # noqa: S310 - split_address
+        response = urlopen(request, timeout=timeout)  # noqa: S310 - checks the scheme
     received = 0
     with response, path.open("wb") as file:
         size = _announced_bytes(response.headers.get("Content-Length"))
         _check_room_for_download(size, path.parent, url)
-        told = "size unknown" if size is None else f"{size:,} bytes"
-        say(f"Downloading {url}: {told}.", progress=progress)
+        announced = "size unknown" if size is None else f"{size:,} bytes"
+        say(f"Downloading {url}: {announced}.", progress=progress)
         with byte_bar(f"Downloading {title}", size, show=progress) as advance:
             while chunk := _read(response, url):
                 file.write(chunk)
-                digest.update(chunk)
                 received += len(chunk)
                 advance(len(chunk))
+    # http.client raises IncompleteRead only from a read() without a size: sized reads
+    # of a connection that was cut just end.
     if size not in {None, received}:
         raise ConnectionError(
             f"The download must be whole: the server announced {size:,} bytes. "
             f"Received: {received:,} bytes of url={url!r}. Fetch it again."
         )
-    return digest.hexdigest()
 
 
 def _announced_bytes(header: str | None) -> int | None:
@@ -110,25 +117,27 @@ def _check_room_for_download(size: int | None, folder: Path, url: str) -> None:
     if size is not None and size > free:
         raise ValueError(
             f"The disk must have room for the archive. Received: url={url!r} of "
-            f"{size:,} bytes, where {free:,} are free. Make room or choose another "
+            f"{size:,} bytes, but only {free:,} are free. Make room or choose another "
             "directory."
         )
 
 
 def _read(response: http.client.HTTPResponse, url: str) -> bytes:
+    # In a function of its own: around the loop, `_network` would also turn an error of
+    # the disk into one of the network.
     with _network(url):
         return response.read(CHUNK_BYTES)
 
 
 @contextmanager
 def _network(url: str) -> Iterator[None]:
-    """Turn what the network raises into a `ConnectionError` with a remedy."""
+    """Turn the errors of the network into a `ConnectionError` with a remedy."""
     try:
         yield
     except HTTPError as error:
         error.close()
         raise ConnectionError(
-            f"The server must hand the archive out. Received: url={url!r}, answered by "
+            f"The server must deliver the archive. Received: url={url!r}, answered by "
             f"{error.code} {error.reason}. Check the address, try again later, or "
             "download the archive elsewhere and pass the file's path."
         ) from error
@@ -142,7 +151,7 @@ def _network(url: str) -> Iterator[None]:
 
 
 def say(line: str, *, progress: bool) -> None:
-    """Write a line to standard error, where progress is shown."""
+    """Write a line to standard error if progress is shown."""
     if progress:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -151,5 +160,5 @@ def say(line: str, *, progress: bool) -> None:
 def byte_bar(
     title: str, total: int | None, *, show: bool
 ) -> AbstractContextManager[Advance]:
-    """Return the context of a bar of bytes; without `show`, one that shows nothing."""
+    """Return a context that draws a bar of bytes; without `show`, it draws nothing."""
     return bar(title, total, in_bytes=True) if show else nullcontext(lambda _: None)

@@ -1,7 +1,14 @@
-"""Unpacking: archives of images, zip and tar, into a folder.
+"""Unpacking: zip and tar archives of files, into a folder.
 
-Owns what an archive may hold (no path or link that leads out, no bomb, no device) and
-refuses one that holds anything else before a file is written.
+Owns what an archive may hold. An archive is not trusted: every member is listed and
+judged before the first file is written. Refused are paths and links that lead out of
+the folder, devices, encrypted members, damaged files and bombs. No link is made on disk
+(a file's content is copied), and permissions and owners are ignored.
+
+Not `tarfile`'s `data` filter: it repairs `/x` instead of refusing it, lets drive
+letters and backslashes pass, makes links, and is missing before Python 3.11.4. Not
+`ZipFile.extractall`: it repairs `../x` as well, and a link becomes a file that holds
+the name of its target. Neither bounds the size.
 """
 
 import errno
@@ -9,6 +16,7 @@ import functools
 import gzip
 import lzma
 import os
+import posixpath
 import re
 import shutil
 import stat
@@ -25,17 +33,19 @@ from typing import IO, cast
 from tlcore.data.download import CHUNK_BYTES, byte_bar
 
 MAX_UNPACKED_BYTES = 20 * 2**30
-"""The most an archive may unpack to, whatever the disk has free."""
-_MAX_PADDING_BYTES = 16 * 2**20  # tar pads its end to a record: 10 kB as a rule
-_MAX_DEPTH = 64  # folders; removing a tree is recursive and would fail far deeper
-_MAX_HOPS = 8  # links from one to the next
+"""The most that an archive may unpack to, even if the disk has more room."""
+# tar pads its end to a whole record, usually 10 kB; longer padding may be a bomb.
+_MAX_PADDING_BYTES = 16 * 2**20
+# Folders in folders. shutil.rmtree is recursive, so it could not remove a deeper tree.
+_MAX_DEPTH = 64
+_MAX_HOPS = 8  # from link to link; a loop of links ends here too
 _MAX_LINK_BYTES = 4096
 _ZIP_ENCRYPTED = 0x1
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One member of an archive that may be unpacked."""
+    """One member of an archive, judged by its path and kind."""
 
     path: PurePosixPath
     size: int = 0
@@ -45,7 +55,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What an archive unpacks to."""
+    """What an archive unpacks to: how to open each file, and copies by their source."""
 
     files: Mapping[PurePosixPath, Callable[[], IO[bytes]]]
     copies: Mapping[PurePosixPath, PurePosixPath]
@@ -54,15 +64,23 @@ class _Plan:
 
     @property
     def top(self) -> str | None:
-        """Return the folder that holds everything, or None where there is none."""
+        """Return the folder that holds everything, or None if there is none."""
         firsts = {path.parts[0] for path in (*self.files, *self.copies, *self.folders)}
         first = firsts.pop()
         return None if firsts or PurePosixPath(first) not in self.folders else first
 
 
 @contextmanager
-def reading_archive(label: str) -> Iterator[None]:
-    """Turn what the archive libraries raise on damaged files into a `ValueError`."""
+def reading_archive(
+    label: str, kind: type[ValueError | ConnectionError] = ValueError
+) -> Iterator[None]:
+    """Turn the errors that the archive libraries raise on damaged files into one.
+
+    Args:
+        label: the archive's path or address, for the message.
+        kind: the error to raise; `ConnectionError` if a cut download is the likely
+            cause.
+    """
     try:
         yield
     except (
@@ -77,11 +95,11 @@ def reading_archive(label: str) -> Iterator[None]:
         NotImplementedError,
         UnicodeError,
     ) as error:
-        # Errors of gzip and bz2 have no number, a seek to a wrong place has EINVAL;
-        # all others are the disk's.
+        # gzip raises OSError without a number, and a seek to a wrong offset EINVAL. All
+        # other numbers come from the disk.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise
-        raise ValueError(
+        raise kind(
             "The archive must be whole and of a known compression. Received: "
             f"archive={label!r}, which cannot be read: {error}. Fetch it again."
         ) from error
@@ -89,7 +107,12 @@ def reading_archive(label: str) -> Iterator[None]:
 
 @contextmanager
 def archive_entries(path: Path, label: str) -> Iterator[Iterator[_Entry]]:
-    """Open the archive at `path` and give its members, judged one by one."""
+    """Open the archive at `path` and yield its members, judged one by one.
+
+    Raises:
+        ValueError: the file is not a zip, tar or tar.gz archive; while the members are
+            read: one of them is refused.
+    """
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
         head = file.read(64)
@@ -101,21 +124,24 @@ def archive_entries(path: Path, label: str) -> Iterator[Iterator[_Entry]]:
         if head.startswith(b"\x1f\x8b"):
             unzipped = stack.enter_context(gzip.GzipFile(fileobj=file))
             stream = cast("IO[bytes]", unzipped)
+        # Not mode "r:*": `_tar_entries` itself reads the gzip stream to its end, and
+        # bz2 and xz are refused.
         try:
-            tar = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 - next line
+            tar = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 - below
         except tarfile.ReadError as error:
             raise ValueError(
                 "An archive must be a zip, tar or tar.gz file. Received: "
-                f"archive={label!r}, which begins with {head[:20]!r}. Check that the "
-                "address is that of the file and not of a page about it."
+                f"archive={label!r}, which starts with {head[:20]!r}. Check that the "
+                "address is that of the file, not of a page about it."
             ) from error
         yield _tar_entries(stack.enter_context(tar), stream, label)
 
 
 def _zip_entries(archive: zipfile.ZipFile, label: str) -> Iterator[_Entry]:
     for info in archive.infolist():
+        # `filename` ends at a NUL, so it may differ from what other programs see.
         path = _member_path(info.orig_filename, label)
-        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where none was stored
+        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if none is stored
         if info.flag_bits & _ZIP_ENCRYPTED:
             raise ValueError(
                 "An archive must not be encrypted. Received: "
@@ -127,7 +153,7 @@ def _zip_entries(archive: zipfile.ZipFile, label: str) -> Iterator[_Entry]:
         if kind == stat.S_IFLNK:
             with archive.open(info) as file:
                 target = os.fsdecode(file.read(_MAX_LINK_BYTES))
-            yield _Entry(path, target=_link_target(path.parent, target, label))
+            yield _Entry(path, target=_link_target(path.parent, target))
         elif kind == stat.S_IFDIR or info.is_dir():
             yield _Entry(path)
         else:
@@ -141,7 +167,7 @@ def _tar_entries(
         path = _member_path(member.name, label)
         if member.issym() or member.islnk():
             base = path.parent if member.issym() else PurePosixPath()
-            yield _Entry(path, target=_link_target(base, member.linkname, label))
+            yield _Entry(path, target=_link_target(base, member.linkname))
         elif member.isdir():
             yield _Entry(path)
         elif member.isreg():
@@ -150,7 +176,8 @@ def _tar_entries(
             )
         else:
             raise _not_a_file(member.name, label)
-    # tarfile takes a cut or damaged header for the end, and gzip checks its CRC last.
+    # tarfile takes a cut or damaged header for the end of the archive, and gzip checks
+    # its CRC only when the stream has been read to the end.
     stream.seek(archive.offset)
     if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it stops before its end marker")
@@ -164,7 +191,11 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _member_path(name: str, label: str) -> PurePosixPath:
-    """Return where a member lies below the folder, or refuse it."""
+    """Return the path of a member below the folder, or refuse its name.
+
+    Drive letters and backslashes are ordinary characters here but not on Windows; a NUL
+    ends a name in C.
+    """
     path = PurePosixPath(name)
     if (
         path.is_absolute()
@@ -180,24 +211,13 @@ def _member_path(name: str, label: str) -> PurePosixPath:
     return path
 
 
-def _link_target(base: PurePosixPath, target: str, label: str) -> PurePosixPath:
-    """Return the path of the member that a link found in `base` points to."""
-    parts = list(base.parts)
-    inside = not re.search(r"^/|^[A-Za-z]:|[\\\0]", target)
-    for part in PurePosixPath(target).parts:
-        if part != "..":
-            parts.append(part)
-        elif parts:
-            parts.pop()
-        else:
-            inside = False
-    if not inside:
-        raise ValueError(
-            "Links must point to files of the same archive. Received: "
-            f"archive={label!r}, with a link to {target[:200]!r}. Use an archive from "
-            "a source you trust."
-        )
-    return PurePosixPath(*parts)
+def _link_target(base: PurePosixPath, target: str) -> PurePosixPath:
+    """Return the path of the member that a link in the folder `base` points to.
+
+    A target that leads out of the archive gives a path that no member has: `_follow`
+    refuses it.
+    """
+    return PurePosixPath(posixpath.normpath(posixpath.join(base, target)))
 
 
 def _not_a_file(name: str, label: str) -> ValueError:
@@ -209,12 +229,33 @@ def _not_a_file(name: str, label: str) -> ValueError:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how much may be unpacked there: what is free, up to the limit."""
+    """Return how many bytes may be unpacked to `folder`: what is free, or the limit."""
     return min(MAX_UNPACKED_BYTES, shutil.disk_usage(folder).free)
 
 
 def plan(entries: Iterable[_Entry], room: int, label: str) -> _Plan:
-    """List what to unpack; of members with the same path, the last one counts."""
+    """Return what to unpack, or refuse the archive before anything is written.
+
+    As with tar, the last of several members with the same path counts.
+
+    Args:
+        entries: as `archive_entries` yields them.
+        room: how many bytes it may unpack to.
+        label: the archive's path or address, for messages.
+
+    Raises:
+        ValueError: the members need more room, a link points to none of the files, or
+            there are no files, or one of them is also a folder.
+
+    Example:
+        >>> import shutil
+        >>> path = Path(shutil.make_archive("some", "zip", "photos/train"))
+        >>> with archive_entries(path, "some.zip") as entries:
+        ...     contents = plan(entries, free_bytes(Path()), "some.zip")
+        >>> len(contents.files), len(contents.folders), contents.top
+        (12, 3, None)
+        >>> unpack(contents, Path("copy"), title="some.zip", progress=False)
+    """
     files: dict[PurePosixPath, _Entry] = {}
     links: dict[PurePosixPath, PurePosixPath] = {}
     folders: set[PurePosixPath] = set()
@@ -222,6 +263,7 @@ def plan(entries: Iterable[_Entry], room: int, label: str) -> _Plan:
     for entry in entries:
         if not entry.path.parts or "__MACOSX" in entry.path.parts:
             continue
+        # A file replaces a link of the same path, and the other way round.
         files.pop(entry.path, None)
         links.pop(entry.path, None)
         folders.update(entry.path.parents)
@@ -230,17 +272,19 @@ def plan(entries: Iterable[_Entry], room: int, label: str) -> _Plan:
         elif entry.open is not None:
             files[entry.path] = entry
             size += entry.size
+            # At once: to find the next member, gzip unpacks this one.
             _check_room(size, room, label)
         else:
             folders.add(entry.path)
     folders.discard(PurePosixPath())
     copies = {path: _follow(links, path, files, label) for path in links}
+    # A small file with many links is a bomb as well.
     size = sum(files[path].size for path in (*files, *copies.values()))
     _check_room(size, room, label)
     if not files or folders & {*files, *links}:
         raise ValueError(
             "An archive must hold files, none of which is a folder as well. Received: "
-            f"archive={label!r}, which does not. Check that it is the right one."
+            f"archive={label!r}, which does not. Check that it is the right archive."
         )
     opens = {path: entry.open for path, entry in files.items() if entry.open}
     return _Plan(opens, copies, frozenset(folders), size)
@@ -258,8 +302,8 @@ def _follow(
     if target not in files:
         raise ValueError(
             "Links must point to files of the same archive. Received: "
-            f"archive={label!r}, with the link {str(path)!r} to {str(target)!r}. "
-            "Pack the archive again without links."
+            f"archive={label!r}, with the link {str(path)!r} to {str(target)[:200]!r}. "
+            "Use an archive from a source you trust, or pack it again without links."
         )
     return target
 
@@ -274,13 +318,20 @@ def _check_room(size: int, room: int, label: str) -> None:
 
 
 def unpack(plan: _Plan, root: Path, *, title: str, progress: bool) -> None:
-    """Write what the plan lists to `root`, without the top folder if there is one."""
+    """Write the files of a plan to `root`, without the top folder if there is one.
+
+    Args:
+        plan: as `plan` returns it; its archive is still open.
+        root: the folder to fill; created if missing.
+        title: the name shown in the progress bar.
+        progress: show a bar if stderr is a terminal.
+    """
     depth = 0 if plan.top is None else 1
 
     def place(path: PurePosixPath) -> Path:
         return root.joinpath(*path.parts[depth:])
 
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     for folder in sorted(plan.folders):
         place(folder).mkdir(exist_ok=True)
     with byte_bar(f"Unpacking {title}", plan.size, show=progress) as advance:

@@ -1,44 +1,53 @@
-"""Handles: where a SavedModel comes from, made a folder on this disk.
+"""Handles: from the name of a SavedModel to its folder on this disk.
 
-Owns the forms a handle can have (a folder, an archive, an address, a Kaggle handle)
-and what is checked of what they lead to. Downloads go to TF Hub's own cache, by its own
-names, so that what either has fetched the other finds. It loads no model (that is
-`hub`).
+Owns the forms that a handle can have (a folder, an archive, an address, a Kaggle
+handle) and the checks of the folder found. Models are downloaded to TF Hub's own cache,
+under its names and locks, so that this package and TF Hub find each other's models. It
+loads no model (`saved_models` does).
+
+Not `pooch` and not TF Hub's own download: neither refuses every download cut short.
+TF Hub takes the end of what came for the end of the archive. Not `platformdirs`: on
+macOS it names another folder than earlier versions of this package.
 """
 
 import contextlib
 import hashlib
-import lzma
 import os
 import re
 import shutil
 import socket
 import sys
-import tarfile
+import tempfile
 import types
-import zlib
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from packaging.version import parse
 
 from tlcore.data import archives
 from tlcore.data.download import download
+from tlcore.data.unpacking import (
+    archive_entries,
+    free_bytes,
+    plan,
+    reading_archive,
+    unpack,
+)
 from tlcore.files import is_alive
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
-"""Names the folder of TF Hub's cache; `tlcore/hub` where caches are kept, by default.
+"""The variable that names the folder of TF Hub's cache.
 
-TF Hub's own default is a folder of temporary files, which does not outlive a reboot.
+The default is `~/.cache/tlcore/hub`. TF Hub's own default is a folder of temporary
+files, which does not survive a reboot.
 """
 
 KAGGLE = "https://www.kaggle.com/models/"
-"""Where the models of tfhub.dev have been since 2023-11-15."""
+"""Where the models of tfhub.dev are since 2023-11-15."""
 
 LOCK_SECONDS = 60
-"""How long another program of TF Hub may download nothing before it is dead."""
+"""How long another program may hold TF Hub's lock without downloading anything."""
 
 _KAGGLE_HANDLE = re.compile(
     r"[\w.-]+/[\w.-]+/tensorflow2/[\w.-]+(/\d+)?", re.IGNORECASE
@@ -52,7 +61,7 @@ FORMS = (
     "the folder of a SavedModel, its .tar.gz, an https:// address of one, or a Kaggle "
     "handle such as tensorflow/efficientnet/tensorFlow2/b0-feature-vector/1"
 )
-"""What a handle can be, for people."""
+"""What a handle can be, as a part of messages."""
 
 
 def is_handle(text: str) -> bool:
@@ -68,15 +77,28 @@ def is_handle(text: str) -> bool:
 
 
 def is_kaggle_handle(text: str) -> bool:
-    """Tell whether `text` has the form of a handle of Kaggle."""
+    """Return whether `text` has the form of a handle of Kaggle.
+
+    Example:
+        >>> is_kaggle_handle("google/resnet-v2/tensorFlow2/50-feature-vector/2")
+        True
+        >>> is_kaggle_handle("models/mine")
+        False
+    """
     return _KAGGLE_HANDLE.fullmatch(text) is not None
 
 
 def absolute(handle: str | Path) -> str:
-    """Return a handle that means the same wherever it is read: paths are absolute.
+    """Return the handle with its path made absolute, so that it can be stored.
 
     Raises:
-        ValueError: it is no text, or none that can be a path.
+        ValueError: the handle is neither a string nor a path, or is empty.
+
+    Example:
+        >>> Path(absolute("photos")).is_absolute()
+        True
+        >>> absolute("https://tfhub.dev/google/imagenet/resnet_v2_50/feature_vector/5")
+        'https://tfhub.dev/google/imagenet/resnet_v2_50/feature_vector/5'
     """
     text = str(handle)
     if not isinstance(handle, str | Path) or not text or "\0" in text:
@@ -84,7 +106,7 @@ def absolute(handle: str | Path) -> str:
     if "://" in text:
         return text
     path = Path(text)
-    with contextlib.suppress(RuntimeError):  # ~ of a user who is not here
+    with contextlib.suppress(RuntimeError):  # ~name of a user that does not exist
         path = path.expanduser()
     if not path.exists() and is_kaggle_handle(text):
         return text
@@ -92,7 +114,7 @@ def absolute(handle: str | Path) -> str:
 
 
 def resolve(handle: str | Path) -> Path:
-    """Return the folder of the SavedModel behind a handle, downloaded at most once.
+    """Return the folder of the SavedModel that a handle names; download it only once.
 
     Args:
         handle: a folder; a `.tar.gz`, `.tgz`, `.tar` or `.zip` file of one; an
@@ -101,10 +123,18 @@ def resolve(handle: str | Path) -> Path:
             `owner/model/tensorFlow2/variation/version`.
 
     Raises:
-        ValueError: what is there is no SavedModel of TensorFlow 2, or damaged.
-        FileNotFoundError: the handle is a path and nothing is there.
+        ValueError: there is something else than a SavedModel of TensorFlow 2, or it is
+            damaged.
+        FileNotFoundError: the handle is a path and there is nothing.
         ConnectionError: it must be downloaded, and the download failed.
         OSError: the cache cannot be written to.
+
+    Example:
+        >>> import keras
+        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> network.export("served", verbose=False)
+        >>> resolve("served").name
+        'served'
     """
     text = absolute(handle)
     path = Path(text)
@@ -119,13 +149,14 @@ def resolve(handle: str | Path) -> Path:
     else:
         raise FileNotFoundError(
             f"A handle must be {FORMS}. Received: handle={str(handle)!r}, and there is "
-            "no such folder or file. Check the path; addresses are https, http or gs://.../name.tar.gz."
+            "no such folder or file. Check the path; addresses are https, http or "
+            "gs://.../name.tar.gz."
         )
     return _model_folder(folder, text)
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the sha256 of a SavedModel's graph and assets, whatever its weights are.
+    """Return the SHA-256 of a SavedModel's graph and assets, without its weights.
 
     Args:
         folder: as `resolve` returns it.
@@ -141,13 +172,13 @@ def fingerprint(folder: Path) -> str:
 
 
 def _model_folder(folder: Path, handle: str) -> Path:
-    """Return the folder with the SavedModel: `folder`, or the only one within it."""
+    """Return the folder with the SavedModel: `folder`, or the only folder in it."""
     inside = [path for path in folder.iterdir() if path.is_dir()]
     places = [folder, *inside] if len(inside) == 1 else [folder]
     for place in places:
         if (place / _TF1_FILE).is_file():
             raise ValueError(
-                "A SavedModel must be one of TensorFlow 2. Received: "
+                "A SavedModel must be of TensorFlow 2. Received: "
                 f"handle={handle!r}, a module of TensorFlow 1 ({_TF1_FILE}), which "
                 "cannot be trained. Take the TensorFlow2 variation of this model."
             )
@@ -155,8 +186,8 @@ def _model_folder(folder: Path, handle: str) -> Path:
             return place
     raise ValueError(
         f"A handle must be {FORMS}. Received: handle={handle!r}, but there is no "
-        f"{_MODEL_FILES[0]} in {str(folder)!r}. Give the folder that holds it; if TF "
-        "Hub's cache was cleaned in part, delete this folder there and try again."
+        f"{_MODEL_FILES[0]} in {str(folder)!r}. Pass the folder that holds it; if "
+        "this folder is in TF Hub's cache, delete it there and try again."
     )
 
 
@@ -167,7 +198,7 @@ def _cache_folder() -> Path:
 
 
 def _unpacked(path: Path) -> Path:
-    """Return the folder that an archive on disk was unpacked to, by its content."""
+    """Return the folder that a local archive is unpacked to, named by its content."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = _cache_folder() / f"file-{digest}"
@@ -176,13 +207,14 @@ def _unpacked(path: Path) -> Path:
 
 def _downloaded(url: str) -> Path:
     cache = _cache_folder()
-    # As TF Hub names it.
+    # The name that TF Hub gives it.
     folder = cache / hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
     if folder.is_dir() and any(folder.iterdir()):
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # TF Hub's own lock takes a slow download for a dead one.
+        # TF Hub's lock is a file, which others remove if its owner seems dead. This
+        # lock ends with its process and cannot be taken away.
         with FileLock(cache / f"{folder.name}.tlcore.lock"):
             _sweep(folder)
             return _fetched(url, folder)
@@ -191,16 +223,16 @@ def _downloaded(url: str) -> Path:
     except OSError as error:
         raise OSError(
             "TF Hub's cache must be a folder that can be written to. Received: "
-            f"{CACHE_VARIABLE}={str(cache)!r}: {error}. Name another folder by it."
+            f"{CACHE_VARIABLE}={str(cache)!r}: {error}. Set it to another folder."
         ) from error
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a download left that was killed on this machine.
+    """Remove what a download on this machine left behind when it was killed.
 
-    TF Hub's lock says whose it is: host, process and a name of its own.
+    By hand, because TF Hub would wait for `LOCK_SECONDS` first. Its lock file holds the
+    host, the process and the name of the temporary folder.
     """
-    shutil.rmtree(_aside(folder), ignore_errors=True)
     lock = folder.with_name(f"{folder.name}.lock")
     with contextlib.suppress(FileNotFoundError, ValueError):
         host, process, name = lock.read_text().rsplit(".", 2)
@@ -209,99 +241,56 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(f"{folder}.{name}.tmp", ignore_errors=True)
 
 
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.tlcore")
-
-
 def _fetched(url: str, folder: Path) -> Path:
-    """Have TF Hub download and unpack an archive, unless it is in its cache."""
-    cache, aside = folder.parent, _aside(folder)
-    hub = _tensorflow_hub()
+    """Download a model as TF Hub does: under its lock, then moved to `folder`."""
+    _tensorflow_hub()
     import tensorflow as tf
-    from tensorflow_hub.compressed_module_resolver import HttpCompressedFileResolver
+    from tensorflow_hub.resolver import atomic_download
 
-    class Download(HttpCompressedFileResolver):
-        """TF Hub's download, of archives that came whole."""
-
-        def _call_urlopen(self, request: Any) -> IO[bytes]:
-            aside.mkdir()
-            opened.callback(shutil.rmtree, aside)
-            path = aside / "archive"
-            download(getattr(request, "full_url", request), path, title=url)
-            plain = _repacked(path, url)
-            return opened.enter_context(plain.open("rb"))  # TF Hub closes none
-
-        def _lock_file_timeout_sec(self) -> int:
-            return LOCK_SECONDS
-
-    resolver = hub.resolve if url.startswith("gs://") else Download()
-    with contextlib.ExitStack() as opened:
-        opened.enter_context(_cache_variable(cache))
-        try:
-            return Path(resolver(url))
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
-
-
-@contextlib.contextmanager
-def _cache_variable(cache: Path) -> Iterator[None]:
-    """Have TF Hub use this cache, as nothing but a variable tells it."""
-    before = os.environ.get(CACHE_VARIABLE)
-    os.environ[CACHE_VARIABLE] = str(cache)
     try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[CACHE_VARIABLE]
-        else:
-            os.environ[CACHE_VARIABLE] = before
+        return Path(atomic_download(url, _download_model, str(folder), LOCK_SECONDS))
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
 
 
-def _repacked(path: Path, handle: str) -> Path:
-    """Return the archive packed anew, as TF Hub can unpack it.
+def _download_model(url: str, folder: str) -> None:
+    """Put the files of a model into `folder`.
 
-    TF Hub takes the end of what came for the end of the archive, and asks for an entry
-    for each folder.
+    The archive lies in `folder` meanwhile: TF Hub takes a lock for abandoned if the
+    folder does not grow, and removes the folder if the download fails.
     """
-    plain = path.with_suffix(".tar")
-    folders: set[str] = set()
-    try:
-        with tarfile.open(path) as source, tarfile.open(plain, "w") as target:
-            for member in source:
-                inside = PurePosixPath(member.name)
-                if ".." in inside.parts or not (member.isfile() or member.isdir()):
-                    raise _no_archive(handle, f"holds {member.name!r}, no file of it")
-                for parent in reversed(inside.parents):
-                    if parent.name and str(parent) not in folders:
-                        folders.add(str(parent))
-                        entry = tarfile.TarInfo(str(parent))
-                        entry.type = tarfile.DIRTYPE
-                        target.addfile(entry)
-                content = source.extractfile(member) if member.isfile() else None
-                target.addfile(member, content)
-    except (EOFError, zlib.error, lzma.LZMAError, OSError, tarfile.ReadError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        if tarfile.is_tarfile(path):
-            raise ConnectionError(
-                f"The download must be whole. Received: handle={handle!r}, whose "
-                f"archive is not: {error}. Try again."
-            ) from error
-        raise _no_archive(handle, "is no tar archive") from error
-    return plain
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as aside:
+        path = Path(aside) / "archive"
+        if url.startswith("gs://"):
+            import tensorflow as tf
+
+            tf.io.gfile.copy(url, str(path))
+        else:
+            download(_archive_address(url), path, title=url)
+        room = free_bytes(path.parent)
+        with (
+            reading_archive(url, ConnectionError),
+            archive_entries(path, url) as entries,
+        ):
+            contents = plan(entries, room, url)
+            unpack(contents, Path(folder), title=url, progress=True)
 
 
-def _no_archive(handle: str, why: str) -> ValueError:
-    return ValueError(
-        "An address must lead to the archive of a SavedModel. Received: "
-        f"handle={handle!r}, but what came {why}. Check the address, or give a folder."
-    )
+def _archive_address(url: str) -> str:
+    """Return the address of a model's archive, by the rules of TF Hub."""
+    from tensorflow_hub import compressed_module_resolver as rules
+
+    mirror = rules._HUB_TF_GOOGLE_CN  # noqa: SLF001 - TF Hub has no public name for it
+    if url.startswith(mirror):
+        return str(rules._GCS_GOOGLE_CN_TEMPLATE % url.removeprefix(mirror))  # noqa: SLF001
+    resolver = rules.HttpCompressedFileResolver()
+    return str(resolver._append_compressed_format_query(url))  # noqa: SLF001
 
 
 def _tensorflow_hub() -> Any:
-    """Import TF Hub, with setuptools of any version.
+    """Import TF Hub, whatever version of setuptools is installed.
 
-    It asks `pkg_resources`, which setuptools 82 no longer has, for one function.
+    It imports `parse_version` from `pkg_resources`, which setuptools 82 no longer has.
     """
     if "tensorflow_hub" in sys.modules or "pkg_resources" in sys.modules:
         import tensorflow_hub

@@ -1,11 +1,14 @@
-"""TF Hub: a SavedModel of TensorFlow 2 as a layer of Keras 3.
+"""Layer: a SavedModel of TensorFlow 2 as a layer of Keras 3.
 
 Owns `HubLayer`, for SavedModels in TF Hub's reusable form: callable, with `variables`,
-`trainable_variables` and `regularization_losses`. Where they come from is decided in
-`handles`, how they are called in `saved_models`.
+`trainable_variables` and `regularization_losses`. `handles` finds their folders,
+`saved_models` loads and calls them.
 
-It rests on one thing that Keras does not document: a `keras.Variable` that holds a
-variable which is already there (`_initialize`, `_value`, `_path`).
+Not `hub.KerasLayer`, which is a layer of Keras 2, and not `keras.layers.TFSMLayer`,
+which only calls signatures and never trains.
+
+It depends on one thing that Keras does not document: a `keras.Variable` around a
+variable that exists already (`_initialize`, `_value`, `_path`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,31 +27,41 @@ class HubLayer(keras.layers.Layer):
     """A SavedModel as a layer, frozen or trainable.
 
     Frozen means inference: while `trainable` is False, the SavedModel is called with
-    `training=False` whatever `fit` says, and adds no loss. Trainable, it is called as
-    the model around it is, trains its trainable variables and adds its regularization
-    losses. Its types are fixed since it was saved: under mixed precision it calculates
-    in them, and what comes out is cast.
+    `training=False`, also in `fit`, and adds no loss. While `trainable` is True, it
+    follows the mode of the model around it, trains its trainable variables and adds its
+    regularization losses. A SavedModel keeps the types it was saved with: under mixed
+    precision it computes in these, and its outputs are cast.
 
-    Inputs and outputs are what the SavedModel says: images as (n, height, width, 3) in
-    [0, 1] and vectors as (n, features) for TF Hub's image feature vectors, strings as
-    (n,) for its text models.
+    Inputs and outputs are those of the SavedModel: for TF Hub's image feature vectors,
+    images of shape (n, height, width, 3) in [0, 1] and vectors of shape (n, features);
+    for its text models, strings of shape (n,).
 
     Args:
         handle: a folder, a `.tar.gz` file, an https:// address or a Kaggle handle, as
-            `tlcore.hub.handles.resolve` takes it.
+            in `tlcore.hub.handles.resolve`.
         trainable: whether its variables train.
         signature: the name of a signature to call; None calls the SavedModel itself.
             A signature only does inference: it cannot be trained.
-        output_key: which of several named outputs to return; None returns a single one
-            as it is, and several as a mapping.
+        output_key: which of several named outputs to return; None returns a single
+            output as it is, and several as a mapping.
         name: the layer's name.
 
     Raises:
-        ValueError: there is no such signature or output, no way to call it, nothing
-            that trains where it is to, it is no SavedModel of TensorFlow 2, or the
-            Keras backend is not TensorFlow.
-        FileNotFoundError: the handle is a path and nothing is there.
+        ValueError: the signature or the output does not exist, the SavedModel cannot be
+            called or has nothing to train, it is not one of TensorFlow 2, or the Keras
+            backend is not TensorFlow.
+        FileNotFoundError: the handle is a path and there is nothing.
         ConnectionError: it must be downloaded, and the download failed.
+
+    Example:
+        >>> import keras
+        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> network.export("served", verbose=False)
+        >>> layer = tl.HubLayer("served", signature="serving_default")
+        >>> print(*layer.input_forms[:1])
+        float32 of shape (n, 2)
+        >>> layer(keras.ops.ones((5, 2))).shape.as_list()
+        [5, 3]
     """
 
     def __init__(
@@ -66,9 +79,11 @@ class HubLayer(keras.layers.Layer):
                 "A signature only does inference and cannot be trained. Received: "
                 f"trainable=True with signature={signature!r}. Leave one of them out."
             )
+        # Keras would cast a float input to the policy's type, which the SavedModel's
+        # function does not take.
         kwargs.setdefault("autocast", False)
         super().__init__(trainable=trainable, name=name, **kwargs)
-        self.supports_jit = False  # what a SavedModel calls may be nothing for XLA
+        self.supports_jit = False  # a SavedModel may call what XLA cannot compile
         self.handle = handles.absolute(handle)
         self.signature = signature
         self.output_key = output_key
@@ -83,18 +98,19 @@ class HubLayer(keras.layers.Layer):
                 f"trainable=True for {self.handle!r}, which lists none. Leave "
                 "trainable out."
             )
-        self._held = self._hold()
-        for variable in self._held:
-            # A model goes by the flags of variables, and Keras sets these only where
-            # the layer's own flag changes.
+        # An attribute, because Keras finds a layer's variables among its attributes.
+        self._variables_of_keras = self._wrap_variables()
+        for variable in self._variables_of_keras:
+            # A model asks each variable for its flag, and Keras sets these flags only
+            # when the layer's own flag changes.
             variable.trainable = variable.trainable and trainable
         self.built = True
 
     @property
     def input_forms(self) -> Sequence[Any]:
-        """Return each form that its input can have: a `Form`, or a structure of them.
+        """Return each form that the input can have: a `Form`, or a structure of them.
 
-        It is empty where the SavedModel does not say.
+        It is empty if the SavedModel does not specify its input.
         """
         return self._entry.forms
 
@@ -104,25 +120,27 @@ class HubLayer(keras.layers.Layer):
         return self.signature is None and bool(self._listed("trainable_variables"))
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return what the SavedModel makes of `inputs`, symbolic or not.
+        """Return the outputs of the SavedModel for `inputs`, symbolic or not.
 
         Raises:
-            ValueError: the inputs are none that it takes.
+            ValueError: the SavedModel does not take these inputs.
         """
         if isinstance(inputs, list) and all(isinstance(x, str) for x in inputs):
-            inputs = np.array(inputs, object)  # else a structure of so many inputs
+            # Keras would take a list of strings for that many inputs.
+            inputs = np.array(inputs, object)
         self._entry.check_inputs(inputs)
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
-        """Return what the SavedModel makes of `inputs`.
+        """Return the outputs of the SavedModel for `inputs`.
 
         Raises:
-            ValueError: it is to train and was saved for inference alone.
+            ValueError: it is called for training and was saved for inference only.
         """
         outputs = self._entry.run(inputs, training=bool(training) and self.trainable)
         if self.trainable and self.signature is None and not self.losses:
-            # Once, however often it is called in a model.
+            # Once, even if a model calls the layer several times: the loss depends on
+            # the weights, not on the call.
             for loss in self._listed("regularization_losses"):
                 self.add_loss(loss())
         if isinstance(outputs, Mapping):
@@ -130,11 +148,12 @@ class HubLayer(keras.layers.Layer):
                 outputs = outputs[self.output_key]
             elif len(outputs) == 1:
                 (outputs,) = outputs.values()
-        return keras.tree.map_structure(self._as_policy_says, outputs)
+        return keras.tree.map_structure(self._cast_to_policy, outputs)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: FBT001
-        """Return what `call` gives for symbolic inputs, by tracing it."""
+        """Return the outputs of `call` for symbolic inputs, by tracing it."""
         self._entry.check_shapes()
+        # Not Layer's own: it asks compute_output_shape, which asks this function.
         return keras.Operation.compute_output_spec(self, inputs, training=training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -145,7 +164,7 @@ class HubLayer(keras.layers.Layer):
         return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), spec)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs; of the SavedModel only where it is."""
+        """Return what `from_config` needs: the handle, not the SavedModel itself."""
         return {
             **super().get_config(),
             "trainable": self.trainable and self.can_train,
@@ -157,10 +176,10 @@ class HubLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HubLayer":
-        """Return the layer that `get_config` described.
+        """Return the layer that `get_config` describes.
 
         Raises:
-            ValueError: the handle leads to another SavedModel than it did.
+            ValueError: the handle leads to another SavedModel than when it was saved.
         """
         config = dict(config)
         expected = config.pop("fingerprint")
@@ -168,52 +187,57 @@ class HubLayer(keras.layers.Layer):
         if layer.fingerprint != expected:
             raise ValueError(
                 "The SavedModel must be the one that the layer was saved with. "
-                f"Received: handle={layer.handle!r}, whose graph is another now. Put "
-                "back the folder of then."
+                f"Received: handle={layer.handle!r}, whose graph has changed. Put the "
+                "former folder back."
             )
         return layer
 
     def _listed(self, name: str) -> list[Any]:
         return list(getattr(self._saved_model, name, ()))
 
-    def _hold(self) -> list["_Held"]:
-        """Return the SavedModel's variables as Keras's, in its own order."""
+    def _wrap_variables(self) -> list["_WrappedVariable"]:
+        """Return the SavedModel's variables as variables of Keras, in its order."""
         variables = self._listed("variables") or self._entry.variables
         trained: set[int] = set()
         if self.can_train:
             trained = {id(v) for v in self._listed("trainable_variables")}
-        # Text is no weight: it neither trains nor goes into a weights file.
+        # A variable of text (a vocabulary) is not a weight: it does not train, and h5
+        # files of weights cannot hold it.
         found = {id(v): v for v in variables if v.dtype.name != saved_models.TEXT}
         return [
-            _Held(v, trainable=key in trained, scope=self.name)
+            _WrappedVariable(v, trainable=key in trained, scope=self.name)
             for key, v in found.items()
         ]
 
-    def _as_policy_says(self, tensor: Any) -> Any:
+    def _cast_to_policy(self, tensor: Any) -> Any:
         if keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
             return keras.ops.cast(tensor, self.compute_dtype)
         return tensor
 
 
-class _Held(keras.Variable):
-    """A variable of Keras that is a variable of TensorFlow, not a copy of it."""
+class _WrappedVariable(keras.Variable):
+    """A variable of Keras around one of TensorFlow: it shares the value.
+
+    A copy would not do: the SavedModel's functions read their own variables.
+    """
 
     def __init__(self, variable: Any, *, trainable: bool, scope: str) -> None:
-        self._held = variable
+        self._wrapped = variable
         path = variable.name.partition(":")[0]
         super().__init__(
-            initializer=_unused,
+            initializer=_never_called,
             shape=tuple(variable.shape),
             dtype=variable.dtype.name,
             trainable=trainable,
             autocast=False,
             name=path.rpartition("/")[2],
         )
+        # Keras itself builds the path from the scopes that are open now.
         self._path = f"{scope}/{path}"
 
     def _initialize(self, _: Any) -> None:
-        self._value = self._held
+        self._value = self._wrapped
 
 
-def _unused(*_: Any, **__: Any) -> Any:
-    raise AssertionError("a variable that is there needs no initial value")
+def _never_called(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a variable that exists needs no initial value")

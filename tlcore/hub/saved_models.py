@@ -1,9 +1,9 @@
-"""SavedModels: what can be called of one, with what, and what comes out.
+"""SavedModels: how a SavedModel is called, with what, and what it returns.
 
-Owns loading a SavedModel of TensorFlow 2 from a folder and reading off it how it is
-called: itself, as TF Hub's reusable form has it, or by a signature. Every input is
-checked here, because TensorFlow answers a wrong one with a page of candidates. It
-knows nothing of layers (that is `hub`).
+Owns loading a SavedModel of TensorFlow 2 from a folder and finding out how it is
+called: directly, as in TF Hub's reusable form, or by a signature. Inputs are checked
+here, because TensorFlow answers a wrong one with a page of candidates. It knows nothing
+of layers (`layer` does) and of where a folder comes from (`handles` does).
 """
 
 import inspect
@@ -23,11 +23,20 @@ _TRAINING = "training"
 
 @dataclass(frozen=True)
 class Form:
-    """What one input of a SavedModel is.
+    """The shape and type of one input of a SavedModel.
 
     Attributes:
-        shape: the batch first, None where a size is free; None instead is any shape.
-        dtype: its type by name, such as "float32" or "string".
+        shape: the batch first, with None for a size that is free; None means any shape.
+        dtype: the name of the type, such as "float32" or "string".
+
+    Example:
+        >>> form = Form((None, 224, 224, 3), "float32")
+        >>> print(form)
+        float32 of shape (n, 224, 224, 3)
+        >>> form.takes(np.zeros((8, 224, 224, 3), np.uint8))
+        True
+        >>> form.takes(np.zeros((8, 96, 96, 3), np.float32))
+        False
     """
 
     shape: tuple[int | None, ...] | None
@@ -42,12 +51,12 @@ class Form:
         return f"{self.dtype} of shape ({', '.join(sizes)})"
 
     def takes(self, tensor: Any) -> bool:
-        """Tell whether a tensor has this form; numbers are converted without loss."""
+        """Return whether a tensor has this form, or can be converted to it."""
         given = _form_of(tensor)
         if (self.dtype == TEXT) != (given.dtype == TEXT):
             return False
         if "float" in given.dtype and "int" in self.dtype:
-            return False  # images in [0, 1] would all become 0
+            return False  # images in [0, 1] would become 0
         if self.shape is None or given.shape is None:
             return True
         pairs = zip(self.shape, given.shape, strict=False)
@@ -57,17 +66,18 @@ class Form:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What is called of a SavedModel.
+    """The function of a SavedModel that is called, and what it takes and returns.
 
     Attributes:
-        function: itself, or a signature.
-        handle: where it is from, for errors.
-        forms: what its input can be: a `Form` each, or a structure of them where it
-            takes several tensors; none where it does not say.
-        names: of the inputs, where they go in by name.
-        outputs: the names of the outputs, none where they have none.
-        modes: the values of `training` it was saved for, None where it takes none.
-        variables: what it reads.
+        function: the SavedModel itself, or a signature.
+        handle: where the SavedModel comes from, for messages.
+        forms: the forms that the input can have: a `Form` each, or a structure of them
+            for several tensors; empty if the SavedModel does not specify its input.
+        names: the names of the inputs, if they are passed by name.
+        outputs: the names of the outputs, if they have names.
+        modes: the values of `training` that it was saved for; empty if `training` may
+            be a tensor, None if it takes no such argument.
+        variables: the variables that the function reads.
         ranked: whether the number of dimensions of every output is known.
     """
 
@@ -81,10 +91,10 @@ class Entry:
     ranked: bool
 
     def check_inputs(self, inputs: Any) -> Any:
-        """Return the form of `inputs`, None where there is none to go by.
+        """Return the form that `inputs` have, or None if no form is specified.
 
         Raises:
-            ValueError: they are none that it takes.
+            ValueError: the inputs have none of the forms.
         """
         for form in self.forms:
             if _fits(form, inputs):
@@ -92,15 +102,15 @@ class Entry:
         if not self.forms:
             return None
         given = keras.tree.map_structure(lambda x: str(_form_of(x)), inputs)
-        wanted = " or ".join(dict.fromkeys(_described(form) for form in self.forms))
+        wanted = " or ".join(dict.fromkeys(_describe(form) for form in self.forms))
         raise ValueError(
             f"Inputs must be what the SavedModel takes: {wanted}. Received: "
-            f"{_described(given)}, for {self.handle!r}. Resize or convert them, or "
+            f"{_describe(given)}, for {self.handle!r}. Resize or convert them, or "
             "take another variation of the model."
         )
 
     def check_output(self, key: str | None) -> None:
-        """Refuse the name of an output that there is not.
+        """Refuse a name that no output has.
 
         Raises:
             ValueError: no output has this name.
@@ -110,23 +120,29 @@ class Entry:
             require_one_of("output_key", key, self.outputs, where=where)
 
     def check_shapes(self) -> None:
-        """Refuse outputs of which not even the number of dimensions is known.
+        """Refuse outputs whose number of dimensions is unknown.
 
         Raises:
-            ValueError: there is one; a model cannot be built around it.
+            ValueError: there is one, so no model can be built around the SavedModel.
         """
         if not self.ranked:
             raise ValueError(
                 "The outputs of a SavedModel must have a known number of dimensions "
-                f"for a model around it. Received: handle={self.handle!r}, whose have "
-                "none. Call the layer on tensors, or have it saved with shapes."
+                f"for a model around it. Received: handle={self.handle!r}, where it is "
+                "unknown. Call the layer on tensors, or save the SavedModel again with "
+                "shapes."
             )
 
     def run(self, inputs: Any, *, training: bool) -> Any:
-        """Return what it makes of inputs, called for training or for inference.
+        """Return the outputs for `inputs`.
+
+        Args:
+            inputs: one of the `forms`; numbers are converted to the type of the form.
+            training: whether to call it for training, if it has such an argument.
 
         Raises:
-            ValueError: it was not saved for that.
+            ValueError: it does not take these inputs, or was saved for inference only
+                and is called for training.
         """
         options = {}
         if self.modes is not None:
@@ -134,13 +150,13 @@ class Entry:
             if training and self.modes == {False}:
                 raise ValueError(
                     "A SavedModel must be saved for training to be called for it. "
-                    f"Received: handle={self.handle!r}, saved for inference alone. "
-                    "Freeze it, or let tlcore.create_model put it into a model, where "
-                    "it is in inference mode."
+                    f"Received: handle={self.handle!r}, saved for inference only. "
+                    "Freeze it, or use tlcore.create_model, which calls it for "
+                    "inference."
                 )
         form = self.check_inputs(inputs)
         if form is not None:
-            inputs = keras.tree.map_structure_up_to(form, _converted, form, inputs)
+            inputs = keras.tree.map_structure_up_to(form, _convert, form, inputs)
         if not self.names:
             return self.function(inputs, **options)
         named = inputs if isinstance(inputs, Mapping) else {self.names[0]: inputs}
@@ -152,7 +168,7 @@ def load(folder: Path, handle: str) -> Any:
 
     Args:
         folder: as `tlcore.hub.handles.resolve` returns it.
-        handle: what led there, for errors.
+        handle: where the folder comes from, for messages.
 
     Raises:
         ValueError: it cannot be loaded, or the Keras backend is not TensorFlow.
@@ -177,59 +193,72 @@ def load(folder: Path, handle: str) -> Any:
 
 
 def find_entry(model: Any, signature: str | None, handle: str) -> Entry:
-    """Return what is called of a loaded SavedModel: a signature, None is itself.
+    """Return the function of a loaded SavedModel that is called.
+
+    Args:
+        model: as `load` returns it.
+        signature: the name of a signature, or None to call the SavedModel itself.
+        handle: where the SavedModel comes from, for messages.
 
     Raises:
-        ValueError: there is no such signature, it cannot be called itself, or not for
-            inference.
+        ValueError: there is no such signature, or the SavedModel itself cannot be
+            called, or not for inference.
+
+    Example:
+        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> network.export("served", verbose=False)
+        >>> model = load(Path("served"), "served")
+        >>> entry = find_entry(model, "serving_default", "served")
+        >>> print(*entry.forms[:1], *entry.outputs)
+        float32 of shape (n, 2) output_0
     """
     signatures = getattr(model, "signatures", {})
     known = ", ".join(signatures) or "none"
     if signature is None:
         if not callable(model):
             raise ValueError(
-                "A SavedModel must be callable, as TF Hub's reusable form has it, or "
+                "A SavedModel must be callable, as in TF Hub's reusable form, or "
                 f"be called by a signature. Received: handle={handle!r}, with the "
                 f"signatures: {known}. Choose one: "
                 f"HubLayer(handle, signature={next(iter(signatures), '...')!r})."
             )
-        return _own_entry(model, handle)
+        return _direct_entry(model, handle)
     require_one_of("signature", signature, signatures, where=f" for {handle!r}")
     return _signature_entry(signatures[signature], handle)
 
 
-def _own_entry(model: Any, handle: str) -> Entry:
+def _direct_entry(model: Any, handle: str) -> Entry:
     function = model.__call__
     concrete = list(getattr(function, "concrete_functions", ()))
     _check_callable(function, concrete, handle)
     parameters = list(inspect.signature(function).parameters)
-    bound = [_bound(parameters, x.structured_input_signature) for x in concrete]
+    bound = [_by_parameter(parameters, x.structured_input_signature) for x in concrete]
     modes = None
     if _TRAINING in parameters:
-        told = {x.get(_TRAINING) for x in bound}
-        # A tensor stands for both.
-        either = any(not isinstance(x, bool) for x in told)
-        modes = frozenset() if either else frozenset(map(bool, told))
+        values = {x.get(_TRAINING) for x in bound}
+        # If it was saved with a tensor as `training`, it can be called for both.
+        either = any(not isinstance(x, bool) for x in values)
+        modes = frozenset() if either else frozenset(map(bool, values))
         if modes == {True}:
             raise ValueError(
                 "A SavedModel must be saved for inference. Received: "
-                f"handle={handle!r}, saved for training alone. Take another variation "
-                "of the model, or have it saved with training=False too."
+                f"handle={handle!r}, saved for training only. Take another variation "
+                "of the model, or save it with training=False as well."
             )
     return Entry(
         model,
         handle,
-        forms=_distinct(_specified(x.get(parameters[0])) for x in bound),
+        forms=_unique(_forms_in(x.get(parameters[0])) for x in bound),
         names=(),
         outputs=_output_names(concrete),
         modes=modes,
-        variables=_read_by(concrete),
-        ranked=_ranked(concrete),
+        variables=_variables_of(concrete),
+        ranked=_have_known_rank(concrete),
     )
 
 
 def _signature_entry(function: Any, handle: str) -> Entry:
-    inputs = _specified(function.structured_input_signature[1])
+    inputs = _forms_in(function.structured_input_signature[1])
     forms = [inputs]
     if len(inputs) == 1:
         forms = [*inputs.values(), inputs]
@@ -240,13 +269,13 @@ def _signature_entry(function: Any, handle: str) -> Entry:
         names=tuple(inputs),
         outputs=_output_names([function]),
         modes=None,
-        variables=_read_by([function]),
-        ranked=_ranked([function]),
+        variables=_variables_of([function]),
+        ranked=_have_known_rank([function]),
     )
 
 
 def _check_callable(function: Any, concrete: Iterable[Any], handle: str) -> None:
-    """Refuse what cannot be called on one input, or says nothing of its outputs."""
+    """Refuse a function that cannot be called on one input, or returns nothing."""
     parameters = inspect.signature(function).parameters.values()
     needed = [
         x.name for x in parameters if x.default is x.empty and x.name != _TRAINING
@@ -257,23 +286,23 @@ def _check_callable(function: Any, concrete: Iterable[Any], handle: str) -> None
     elif len(needed) > 1 or not parameters:
         why = f"called with {', '.join(needed) or 'nothing'}"
     elif any(x.structured_outputs is None for x in concrete):
-        why = "which gives nothing"
+        why = "which returns nothing"
     if why is not None:
         raise ValueError(
             "A SavedModel must be callable on one input, a tensor or a structure of "
-            f"some. Received: handle={handle!r}, {why}. Call it by a signature: "
+            f"tensors. Received: handle={handle!r}, {why}. Call it by a signature: "
             "HubLayer(handle, signature=...)."
         )
 
 
-def _bound(parameters: Iterable[str], saved: Any) -> dict[str, Any]:
-    """Return what a concrete function was saved for, by parameter."""
+def _by_parameter(parameters: Iterable[str], saved: Any) -> dict[str, Any]:
+    """Return the specifications of the arguments of a concrete function, by name."""
     arguments, named = saved
     return {**dict(zip(parameters, arguments, strict=False)), **named}
 
 
-def _specified(spec: Any) -> Any:
-    """Return the forms in place of a structure of tensor specifications."""
+def _forms_in(spec: Any) -> Any:
+    """Return a structure of tensor specifications with the form of each."""
 
     def form(item: Any) -> Form:
         shape = None if item.shape.rank is None else tuple(item.shape)
@@ -282,8 +311,8 @@ def _specified(spec: Any) -> Any:
     return keras.tree.map_structure(form, spec)
 
 
-def _distinct(forms: Iterable[Any]) -> tuple[Any, ...]:
-    found: list[Any] = []
+def _unique(forms: Iterable[Any]) -> tuple[Any, ...]:
+    found: list[Any] = []  # not a set: a structure of forms may be a dict
     for form in forms:
         if form not in found:
             found.append(form)
@@ -295,13 +324,13 @@ def _output_names(concrete: Iterable[Any]) -> tuple[str, ...]:
     return tuple(sorted(outputs)) if isinstance(outputs, Mapping) else ()
 
 
-def _ranked(concrete: Iterable[Any]) -> bool:
+def _have_known_rank(concrete: Iterable[Any]) -> bool:
     outputs = [keras.tree.flatten(x.structured_outputs) for x in concrete]
     shapes = [getattr(spec, "shape", None) for specs in outputs for spec in specs]
     return all(shape is None or shape.rank is not None for shape in shapes)
 
 
-def _read_by(concrete: Iterable[Any]) -> tuple[Any, ...]:
+def _variables_of(concrete: Iterable[Any]) -> tuple[Any, ...]:
     found = {id(v): v for function in concrete for v in function.variables}
     return tuple(found.values())
 
@@ -330,14 +359,14 @@ def _type_name(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def _converted(form: Form, tensor: Any) -> Any:
+def _convert(form: Form, tensor: Any) -> Any:
     return tensor if form.dtype == TEXT else keras.ops.cast(tensor, form.dtype)
 
 
-def _described(forms: Any) -> str:
+def _describe(forms: Any) -> str:
     if isinstance(forms, Mapping):
         named = sorted(forms.items())
-        return ", ".join(f"{name}: {_described(form)}" for name, form in named)
+        return ", ".join(f"{name}: {_describe(form)}" for name, form in named)
     if isinstance(forms, list | tuple):
-        return ", ".join(map(_described, forms))
+        return ", ".join(map(_describe, forms))
     return str(forms)

@@ -1,4 +1,4 @@
-"""SavedModels: what is called of one, with what, and what is refused."""
+"""SavedModels: which function is called, with what, and what is refused."""
 
 import re
 
@@ -51,7 +51,7 @@ def saved(folder, module, **signatures):
         (Form(None, "int32"), "int32 of any shape"),
     ],
 )
-def test_a_form_is_told_in_words(form, text):
+def test_a_form_is_described_in_words(form, text):
     assert str(form) == text
 
 
@@ -89,9 +89,9 @@ def test_a_reusable_saved_model_is_called_itself(small):
 def test_numbers_of_another_type_are_converted(small):
     entry = find_entry(small, None, "small")
     pixels = np.arange(32 * 32 * 3).reshape(1, 32, 32, 3) % 2
-    given = entry.run(pixels.astype(np.uint8), training=False)
+    outputs = entry.run(pixels.astype(np.uint8), training=False)
     np.testing.assert_array_equal(
-        given, entry.run(pixels.astype(np.float64), training=False)
+        outputs, entry.run(pixels.astype(np.float64), training=False)
     )
 
 
@@ -119,7 +119,7 @@ def test_a_mode_it_was_not_saved_for_is_refused(export, tmp_path):
     assert entry.run(np.ones((1, 2)), training=False).shape == (1, 1)
     with pytest.raises(
         ValueError,
-        match="must be saved for training.*'here', saved for inference alone. Freeze",
+        match="must be saved for training.*handle='here'.*inference only. Freeze",
     ):
         entry.run(np.ones((1, 2)), training=True)
 
@@ -153,7 +153,7 @@ class Untraced(tf.train.Checkpoint):
     [
         (NoInput, "called with nothing"),
         (TwoInputs, "called with a, b"),
-        (Nothing, "which gives nothing"),
+        (Nothing, "which returns nothing"),
         (Untraced, "saved without having been called"),
     ],
 )
@@ -171,16 +171,18 @@ def test_outputs_of_unknown_rank_cannot_be_built_around(tmp_path):
 
     entry = find_entry(saved(tmp_path, Unranked()), None, "here")
     with pytest.raises(
-        ValueError, match="a known number of dimensions.*whose have non"
+        ValueError, match="known number of dimensions.*handle='here'.*save the"
     ):
         entry.check_shapes()
 
 
-def test_one_that_was_saved_for_training_alone_is_refused(export, tmp_path):
+def test_one_that_was_saved_for_training_only_is_refused(export, tmp_path):
     inputs = keras.Input((2,))
     network = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     export(tmp_path, network, modes=(True,))
-    with pytest.raises(ValueError, match="saved for training alone. Take another vari"):
+    with pytest.raises(
+        ValueError, match="handle='here', saved for training only. Take another vari"
+    ):
         find_entry(load(tmp_path, "here"), None, "here")
 
 
@@ -240,7 +242,10 @@ def test_an_unknown_output_is_answered_with_the_known_ones(small):
     entry.check_output("doubled")
     with pytest.raises(ValueError, match=r"one of: doubled, features.*'double'.*Did"):
         entry.check_output("double")
-    with pytest.raises(ValueError, match="none, its outputs have no names. Received"):
+    with pytest.raises(
+        ValueError,
+        match="output_key must be one of: none.*Received: output_key='doubled'",
+    ):
         find_entry(small, None, "small").check_output("doubled")
 
 
