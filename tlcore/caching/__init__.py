@@ -1,1 +1,1 @@
-"""Caching: outputs of frozen layers, computed once and kept on disk."""
+"""Caching: the outputs of frozen layers, computed once and kept on disk."""

@@ -1,10 +1,13 @@
-"""Entry: the file that holds the stored outputs of one prefix for some images.
+"""Entry: the file that holds the outputs of one prefix for a set of images.
 
 Owns the layout of the file, its checksums, reading rows through a memory map and
-writing blocks in any order. Where the files lie is in `store`.
+writing blocks in any order. An entry is addressed by what it was computed from and
+never changes. Nothing here knows models or images, only keys, rows and tensors. Which
+folder the files are in, and which of them are deleted, is decided in `store`.
 
-The file: the rows of each tensor, one tensor after the other; the sha256 of each row's
-image; a JSON document that describes them; and a tail of fixed size that leads to it.
+The file holds the rows of each tensor, one tensor after the other; the sha256 of each
+row's image; a JSON document that describes both; and a tail of fixed size that locates
+the document.
 """
 
 import json
@@ -28,20 +31,23 @@ SCHEMA = 1
 # History of the format of an entry:
 # 1  the first.
 
+# One number for both, so that whoever computes a batch writes a whole block: blocks go
+# to the file in any order and from several processes, and none is checksummed twice.
 BLOCK_ROWS = 32
-"""Rows under one checksum, and images computed at a time."""
+"""Rows under one checksum, and images in one batch."""
 _MAGIC = b"TLFEATS\x01"
+# At the end, where the checksums are known, and where a file that was cut off lacks it.
 _TAIL = struct.Struct("<16sQ8s")
-"""Checksum of the document, its length, and what such a file ends with."""
+"""Checksum of the document, its length, and the magic bytes that end the file."""
 _DIGEST_BYTES = 32
 _RESIDENT_BYTES = 16 << 20
-"""How much may be read through the map before its pages are given back."""
+"""How much may be read through the map before its pages are released."""
 _FAULT_BYTES = 64 << 10
-"""What Linux maps around a byte that is read for the first time."""
+"""What Linux maps around the first byte that is read (`fault_around_bytes`)."""
 
 
 class DamagedEntryError(ValueError):
-    """An entry that is not what was written, or not in this version's form."""
+    """A file that does not hold what was written, or has another version's format."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class Key:
     Attributes:
         prefix: sha256, in hex, of what computed the rows.
         images: sha256, in hex, of each row's image, sorted, each once.
+
+    Example:
+        >>> Key("ab" * 32, ("00" * 32, "01" * 32)).name
+        'abababababababababababababababab-6d3817e296c34233d36ae158b5c1bbfb'
     """
 
     prefix: str
@@ -58,21 +68,34 @@ class Key:
 
     @cached_property
     def name(self) -> str:
-        """Return the name of its file without suffix."""
+        """Return the name of the entry's file, without the suffix."""
         digest = xxhash.xxh3_128("".join(self.images).encode())
         return f"{self.prefix[:32]}-{digest.hexdigest()}"
 
 
 @dataclass(frozen=True)
 class EntryLayout:
-    """Where everything lies in the file of an entry."""
+    """Where everything is in the file of an entry.
+
+    Attributes:
+        tensors: what a row consists of.
+        rows: how many there are.
+
+    Example:
+        >>> tensors = Tensor("conv", (2, 2), "float32"), Tensor("pool", (), "float16")
+        >>> layout = EntryLayout(tensors, rows=40)
+        >>> layout.offsets, layout.blocks
+        ((0, 640, 720), 2)
+        >>> list(layout.spans(1))  # offset and length of the last 8 rows, by tensor
+        [(512, 128), (704, 16)]
+    """
 
     tensors: tuple[Tensor, ...]
     rows: int
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Return where each tensor begins, and where the last one ends."""
+        """Return where each tensor starts, and where the last one ends."""
         ends = np.cumsum([0, *(t.nbytes * self.rows for t in self.tensors)])
         return tuple(int(end) for end in ends)
 
@@ -90,12 +113,12 @@ class EntryLayout:
 
 
 class Features:
-    """The rows of an entry, memory-mapped; open until it is garbage.
+    """The rows of an entry, memory-mapped until this object is collected.
 
     Attributes:
         tensors: what a row consists of.
-        key: what it is addressed by.
-        images: sha256 of each row's image, in hex, sorted.
+        key: what the entry is addressed by.
+        images: sha256, in hex, of each row's image, sorted.
         path: the file.
     """
 
@@ -105,6 +128,8 @@ class Features:
         self.key = key
         self.images = key.images
         layout = EntryLayout(self.tensors, len(self.images))
+        # The map outlives `file`, and the entry's name: one that is deleted to make
+        # room, or built again, stays readable to whoever has it open.
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._arrays = [
             np.frombuffer(
@@ -122,21 +147,26 @@ class Features:
         """Return a copy of some rows: one array per tensor, rows first.
 
         Raises:
-            IndexError: there is no such row; one below 0 is none.
+            IndexError: a row is negative, or there are not so many.
         """
+        # NumPy would read row -1 as the last one, which is another image's.
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(
-                f"Rows must be 0 to {len(self) - 1}. "
-                f"Received: {rows.min()} to {rows.max()}."
+                f"rows must be from 0 to {len(self) - 1}. "
+                f"Received: rows={rows.min()} to {rows.max()}. Look the row of an "
+                "image up in `images`."
             )
         taken = []
         for tensor, array in zip(self.tensors, self._arrays, strict=True):
             part = array[rows]
+            # An estimate from above: every row may fault its own surroundings in.
             self._resident += len(part) * (tensor.nbytes + _FAULT_BYTES)
             shape = (len(part), *(n or 1 for n in tensor.shape))
             taken.append(part.view(_dtype(tensor.dtype)).reshape(shape))
         if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            # They stay in the page cache, and no longer count as this process's.
+            # Without it the resident memory of training grows to the size of the
+            # entry, and a container's limit kills the process. The pages remain in
+            # the page cache: to read them again costs a fault and no disk access.
             self._map.madvise(mmap.MADV_DONTNEED)
             self._resident = 0
         return taken
@@ -149,10 +179,19 @@ class Builder:
         path: where to write.
         tensors: what a row consists of.
         rows: how many there will be.
-        create: whether to make the file; another process's may be written to.
+        create: whether to create the file; a worker writes to its parent's.
 
     Raises:
         OSError: there is no room for it, or no permission.
+
+    Example:
+        >>> key = Key("ab" * 32, ("00" * 32, "01" * 32))
+        >>> builder = Builder(Path("rows"), [Tensor("pool", (2,), "float32")], rows=2)
+        >>> builder.write(0, [np.array([[1, 2], [3, 4]], "float32")])
+        >>> builder.finish(key, about={"cut": "pool"})
+        >>> builder.close()
+        >>> read_features(Path("rows"), key).take(np.array([1]))
+        [array([[3., 4.]], dtype=float32)]
     """
 
     def __init__(
@@ -164,11 +203,12 @@ class Builder:
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0)
         self._file = os.open(path, flags, 0o644)
         if create and hasattr(os, "posix_fallocate"):
-            # A disk that is full is better found out about before the work.
+            # A sparse file would meet a full disk only after hours of computing.
             try:
+                # It refuses a length of 0; `finish` truncates to the true one.
                 os.posix_fallocate(self._file, 0, max(1, self.layout.offsets[-1]))
             except BaseException:
-                self.close()  # until then it takes room, also when it is removed
+                self.close()  # a file that is open takes room even after it is removed
                 raise
 
     def write(self, block: int, arrays: Sequence[NDArray[Any]]) -> None:
@@ -180,14 +220,18 @@ class Builder:
             data = np.ascontiguousarray(array).view(np.uint8).reshape(-1).data
             if len(data) != length:
                 raise ValueError(
-                    f"A block must hold {length} bytes. Received: {len(data)}."
+                    f"Block {block} must hold {length} bytes of each tensor's rows. "
+                    f"Received: {len(data)} bytes. Pass {BLOCK_ROWS} rows, fewer only "
+                    "in the last block."
                 )
             _write_all(self._file, data, offset)
+            # It guards against bad disks and interrupted copies, not against forgery,
+            # and is some ten times as fast as sha256.
             checksums.append(xxhash.xxh3_128_hexdigest(data))
         self.checksums[block] = checksums
 
     def finish(self, key: Key, about: dict[str, Any]) -> None:
-        """Write what describes the rows.
+        """Write the images, the document and the tail behind the rows.
 
         Raises:
             ValueError: a block was not written.
@@ -196,8 +240,8 @@ class Builder:
         missing = set(range(layout.blocks)) - set(self.checksums)
         if missing:
             raise ValueError(
-                f"All {layout.blocks} blocks must be written. "
-                f"Received: none of number {min(missing)}."
+                f"All {layout.blocks} blocks must be written. Received: no block "
+                f"{min(missing)}. Write it before `finish`."
             )
         checksums = [self.checksums[block] for block in range(layout.blocks)]
         os.ftruncate(self._file, layout.offsets[-1])
@@ -210,15 +254,15 @@ class Builder:
 
 
 def read_features(path: Path, key: Key | None = None) -> Features:
-    """Return the rows of an entry's file, every byte of it checked.
+    """Return the rows of an entry's file, after every byte of it is checked.
 
     Args:
         path: the file.
-        key: what it must be addressed by, if that is known.
+        key: what the entry must be addressed by, if that is known.
 
     Raises:
-        DamagedEntryError: it is not what was written.
-        OSError: it cannot be read, or there is none.
+        DamagedEntryError: the file does not hold what was written.
+        OSError: the file does not exist or cannot be read.
     """
     with path.open("rb", buffering=0) as file:
         document, layout = read_document(file)
@@ -227,29 +271,26 @@ def read_features(path: Path, key: Key | None = None) -> Features:
             for (offset, length), checksum in zip(spans, checksums, strict=True):
                 data = _read_at(file, offset, length)
                 if xxhash.xxh3_128_hexdigest(data) != checksum:
-                    raise DamagedEntryError(
-                        f"{path}: block {block} is not what was written."
-                    )
+                    raise _damaged(path, f"the checksum of block {block} is wrong")
         images = _read_at(file, layout.offsets[-1], layout.rows * _DIGEST_BYTES)
         if xxhash.xxh3_128_hexdigest(images) != document["images"]:
-            raise DamagedEntryError(
-                f"{path}: its list of images is not what was written."
-            )
+            raise _damaged(path, "the checksum of its list of images is wrong")
         names, digits = images.hex(), 2 * _DIGEST_BYTES
         found = Key(
             document["prefix"],
             tuple(names[at : at + digits] for at in range(0, len(names), digits)),
         )
         if key is not None and key != found:
-            raise DamagedEntryError(f"{path}: it belongs to another name.")
-        # The same open file: one of that name may have taken its place meanwhile.
+            raise _damaged(path, "its key is not the one of its name")
+        # The file that was checked, not its path: another process may have replaced
+        # what the path names since.
         return Features(file, layout.tensors, found)
 
 
 def entry_ending(
     layout: EntryLayout, key: Key, checksums: list[list[str]], about: dict[str, Any]
 ) -> bytes:
-    """Return what follows the rows in the file of an entry."""
+    """Return the bytes that follow the rows in the file of an entry."""
     images = bytes.fromhex("".join(key.images))
     document = json.dumps(
         {
@@ -267,42 +308,53 @@ def entry_ending(
 
 
 def read_document(file: BinaryIO) -> tuple[dict[str, Any], EntryLayout]:
-    """Return the document of an entry and its layout, both checked."""
+    """Return the document of an entry and its layout, both checked.
+
+    Raises:
+        DamagedEntryError: the file has no whole document, or one of another schema.
+    """
     size = os.fstat(file.fileno()).st_size
     if size < _TAIL.size:
-        raise DamagedEntryError(f"{file.name}: it is cut off.")
+        raise _damaged(file.name, "it is shorter than its tail")
     tail = _TAIL.unpack(_read_at(file, size - _TAIL.size, _TAIL.size))
     checksum, length, magic = tail
     start = size - _TAIL.size - length
     if magic != _MAGIC or start < 0:
-        raise DamagedEntryError(f"{file.name}: it does not end as an entry does.")
+        raise _damaged(file.name, "it does not end with the tail of an entry")
     text = _read_at(file, start, length)
     if xxhash.xxh3_128_digest(text) != checksum:
-        raise DamagedEntryError(
-            f"{file.name}: its description is not what was written."
-        )
+        raise _damaged(file.name, "the checksum of its document is wrong")
     document = json.loads(text)
     if document["schema"] != SCHEMA:
         raise DamagedEntryError(
-            f"{file.name}: its schema must be {SCHEMA}. "
-            f"Received: schema={document['schema']}."
+            f"The schema of an entry must be {SCHEMA}. Received: "
+            f"schema={document['schema']!r} in {file.name}. Use the tlcore that wrote "
+            "it, or remove the file."
         )
     tensors = tuple(
         Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in document["tensors"]
     )
     layout = EntryLayout(tensors, document["rows"])
     if layout.offsets[-1] + layout.rows * _DIGEST_BYTES != start:
-        raise DamagedEntryError(f"{file.name}: it is not as long as it says.")
+        raise _damaged(file.name, "it has not the length that its document states")
     return document, layout
+
+
+def _damaged(path: str | Path, finding: str) -> DamagedEntryError:
+    return DamagedEntryError(
+        "An entry of the cache must hold what was written. "
+        f"Received: {path}, but {finding}. Remove the file; `fit` computes it again."
+    )
 
 
 def _read_at(file: BinaryIO, offset: int, length: int) -> bytearray:
     data = bytearray(length)
     view, done = memoryview(data), 0
+    # Linux moves at most 2 GiB in one call, and may move less.
     while done < length:
         count = os.preadv(file.fileno(), [view[done:]], offset + done)
         if not count:
-            raise DamagedEntryError(f"{file.name}: it is cut off.")
+            raise _damaged(file.name, "it ends too early")
         done += count
     return data
 
@@ -314,6 +366,6 @@ def _write_all(file: int, data: memoryview, offset: int) -> None:
 
 
 def _dtype(name: str) -> np.dtype[Any]:
-    import ml_dtypes  # noqa: F401 - has NumPy know bfloat16
+    import ml_dtypes  # noqa: F401 - importing it registers bfloat16 with NumPy
 
     return np.dtype(name)

@@ -1,8 +1,8 @@
-"""The feature pass: every image once through a prefix, its activations into the cache.
+"""Feature pass: every image once through a prefix, the features into the cache.
 
-Owns what an entry is addressed by, computing it in batches of a fixed size, in one
-process or in several, the proof that an image's features do not depend on the others
-in its batch, and the rows that training reads instead of images. It trains nothing.
+Owns the steps from a source to its features (find the entry, else lock, compute in one
+process or several, and read back) and the rows that training reads instead of images.
+What features depend on and how they are computed is in `work`; it trains nothing.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,16 @@ from tlcore.splitting.tensors import Tensor
 
 
 class CachedRows:
-    """The cut of the images of a folder, in the place of the images.
+    """The cut for each image of a folder, which training reads instead of the image.
+
+    Args:
+        count: the number of images.
+        tensors: what a row consists of.
+        views: the number of views of each image.
 
     Attributes:
         tensors: what a row consists of.
-        nbytes: of a row.
+        nbytes: the size of a row.
     """
 
     def __init__(
@@ -32,20 +37,22 @@ class CachedRows:
         self.tensors = tuple(tensors)
         self.nbytes = sum(tensor.nbytes for tensor in tensors)
         self._count = count
-        self._shelves: dict[tuple[int, bool], tuple[Features, NDArray[np.int64]]] = {}
+        # By view, and by whether images are alone in their batch.
+        self._entries: dict[tuple[int, bool], tuple[Features, NDArray[np.int64]]] = {}
         self._views = views
 
     def add(self, source: Source, features: Features) -> None:
-        """Serve some or all images of the folder from an entry."""
+        """Read some or all images of the folder from an entry from now on."""
         at = {digest: row for row, digest in enumerate(features.images)}
+        # Row -1 is refused by `Features.take`: an image that the entry does not hold.
         rows = [at.get(digest, -1) for digest in source.folder.digests]
-        self._shelves[source.view, source.alone] = features, np.array(rows, np.int64)
+        self._entries[source.view, source.alone] = features, np.array(rows, np.int64)
 
     def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Return the cut for the visits of one batch, all of the same epoch."""
         epoch = int(visits[0]) // self._count
-        shelf = epoch % self._views, len(visits) == 1
-        features, rows = self._shelves[shelf]
+        alone = len(visits) == 1
+        features, rows = self._entries[epoch % self._views, alone]
         return features.take(rows[visits % self._count])
 
 
@@ -55,10 +62,10 @@ def cached_features(
     """Return the features of images, from the cache or computed into it.
 
     Args:
-        source: what computes them.
-        images: which images of the folder.
-        options: where they are kept.
-        prefix: the source's split, compiled.
+        source: what the features are computed from.
+        images: the indices of the images in the folder.
+        options: where features are kept, and how many processes compute them.
+        prefix: the source's prefix, compiled.
 
     Returns:
         The features, and what was done: "read", "computed" or "rebuilt".
@@ -67,7 +74,21 @@ def cached_features(
         InexactError: features of an image depend on the others in its batch, or are
             random.
         OSError: the cache cannot be written to.
-        ValueError: they are larger than the cache may be.
+        ValueError: the features are larger than the limit of the cache.
+
+    Example:
+        >>> from tlcore.caching.store import FeatureCache
+        >>> from tlcore.splitting.split import split
+        >>> folder = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> source = Source(model, folder, split(model))
+        >>> prefix = Prefix(source.split.prefix, (32, 32, 3))
+        >>> options = PassOptions(FeatureCache("features"))
+        >>> for _ in range(2):
+        ...     features, done = cached_features(source, [0, 1], options, prefix)
+        ...     print(len(features), done)
+        2 computed
+        2 read
     """
     digests = sorted({source.folder.digests[image] for image in images})
     key = Key(source.fingerprint, tuple(digests))
@@ -79,6 +100,7 @@ def cached_features(
     if features is not None:
         return features, "read"
     with cache.locked(key):
+        # Again: another process may have built it while this one waited for the lock.
         try:
             features = cache.find(key)
         except DamagedEntryError:
@@ -94,11 +116,16 @@ def cached_features(
         with cache.building(key, source.split.cut, about) as builder:
             work = Work(source, key, cache.related(key))
             blocks = range(builder.layout.blocks)
+            # A process takes seconds to start; without a block of its own it is idle.
             if options.workers == 1 or len(blocks) < options.workers:
                 work.compute(blocks, builder, prefix, options.progress)
             else:
                 compute_in_workers(work, builder, options)
+        # Read back and checked: a disk that wrote something else is noticed now.
         features = cache.find(key)
-    if features is None:
-        raise OSError(f"An entry of {cache.folder} vanished while it was read.")
+    if features is None:  # `clear` or another process's limit came in between
+        raise OSError(
+            "A cache must keep an entry while it is being opened. Received: "
+            f"{cache.folder}, where it was removed. Run again, or raise the limit."
+        )
     return features, done

@@ -1,11 +1,13 @@
-"""Feeds: what `fit` reads instead of images, and why.
+"""Feeds: what `fit` and `evaluate` read, features or images, and why.
 
-Owns the decision, for training and for validation, between features from the cache and
-images end to end, and the line that says which and why.
+Owns the decision between features from the cache and images end to end, for training
+and for evaluation, and the sentence that says which and why. Whatever makes features
+inexact or impossible ends in images and a reason, never in other weights. Features are
+computed in `feature_pass`; steps that take them are in `redirection`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,47 +17,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import require_whole
+from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feature_pass import CachedRows, cached_features
 from tlcore.caching.redirection import marked_as_cut
 from tlcore.caching.store import FeatureCache, TooLargeError, default_cache
 from tlcore.caching.work import InexactError, PassOptions, Source
 from tlcore.data.image_folder import ImageFolder
 from tlcore.files import readable
+from tlcore.progress import PassProgress
 from tlcore.splitting.graph import Graph, UnsplittableError
 from tlcore.splitting.part import Part, Prefix
 from tlcore.splitting.split import Split, split, split_augmentation
 from tlcore.splitting.views import ViewBank
 
 AUTO, OFF = "auto", "off"
-"""What `cache` can be beside a folder."""
-
-Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
-"""Told which data a pass is over, how many images are done, and of how many."""
+"""What `cache` can be instead of a folder."""
 
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """What `fit` was told about the cache.
+    """The options of `fit` that concern the cache.
 
     Attributes:
         cache: "auto", "off" or a folder.
-        views: how many views of each image augmentation makes; None is a new one
+        views: how many views of each image augmentation makes; None makes a new one
             every epoch.
-        workers: processes that share one pass.
-        progress: told how far a pass is.
-        prefixes: what was compiled, by fingerprint, for all that shares the options.
+        workers: the number of processes that share one pass.
+        progress: called after every batch of a pass.
+        prefixes: compiled prefixes by fingerprint, so that training and validation
+            compile one that they share only once.
     """
 
     cache: str | Path = AUTO
     views: int | None = None
     workers: int = 1
-    progress: Progress | None = None
+    progress: PassProgress | None = None
     prefixes: dict[str, Prefix] = field(default_factory=dict, repr=False)
 
     @property
     def by_name(self) -> bool:
-        """Return whether the user asked for one cache and no other."""
+        """Return whether the user named a cache, so that failing to use it is an error.
+
+        The default cache is a convenience: where it fails, images are read instead.
+        """
         return self.cache != AUTO
 
     def open(self) -> FeatureCache:
@@ -69,9 +73,8 @@ class Feed:
 
     Attributes:
         data: batches of inputs and labels.
-        part: what runs on the inputs where they are a cut; None where they are
-            images.
-        sentence: how it is read, and why, for people.
+        part: what runs on the inputs if they are a cut; None if they are images.
+        sentence: how the data is read, and why, for people.
     """
 
     data: Any
@@ -86,11 +89,26 @@ def training_feed(
     steps: range,
     weights: Sequence[float] | None = None,
 ) -> Feed:
-    """Return what training reads in some steps, counted from the first epoch's first.
+    """Return what training reads.
+
+    Args:
+        model: a model that is frozen and compiled as it will be trained.
+        folder: the images.
+        options: the cache, views and workers.
+        steps: the steps of training, counted from the first step of epoch 0.
+        weights: a factor of the loss for each image of the folder.
 
     Raises:
-        ValueError: views were asked for and the model has no augmentation.
-        OSError: the cache that was asked for cannot be used.
+        ValueError: `views` is set and the model has no augmentation, or has steps of
+            its own.
+        OSError: the cache that the user named cannot be used.
+
+    Example:
+        >>> folder = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> options = CacheOptions(cache="features")
+        >>> training_feed(model, folder, options, range(2)).sentence
+        'cached at pool, 512 B/image'
     """
     stream = partial(folder.stream, steps.start, weights=weights)
     end_to_end = Feed(stream(), None, "")
@@ -128,8 +146,14 @@ def evaluation_feed(
 ) -> Feed:
     """Return what evaluation reads: all images once, in the folder's order.
 
+    Args:
+        model: the model to evaluate.
+        folder: the images.
+        options: the cache and workers.
+        name: what progress calls the data.
+
     Raises:
-        OSError: the cache that was asked for cannot be used.
+        OSError: the cache that the user named cannot be used.
     """
     folder = folder.unshuffled()
     visited = _Visited.between(folder, range(len(folder)))
@@ -145,29 +169,44 @@ def evaluation_feed(
 def evaluation_rows(
     model: keras.Model, folder: ImageFolder, options: CacheOptions
 ) -> CachedRows | None:
-    """Return the cut of all images in the folder's order, None where it is not cached.
+    """Return the cut of all images in the folder's order, None if it is not cached.
+
+    Args:
+        model: the model to evaluate.
+        folder: the images; its batch size does not matter.
+        options: the cache and workers.
+
+    Returns:
+        The rows, to be taken in batches of `BLOCK_ROWS`, the last one of the rest.
 
     Raises:
-        OSError: the cache that was asked for cannot be used.
+        OSError: the cache that the user named cannot be used.
     """
-    folder = folder.unshuffled()
+    # The batch size of the rows: it decides which image is alone in its batch.
+    folder = replace(folder.unshuffled(), batch_size=BLOCK_ROWS)
     visited = _Visited.between(folder, range(len(folder)))
     try:
         rows, _, _ = _cached(
-            model, model, folder, options, visited, bank=None, name="ceiling"
+            model, model, folder, options, visited, bank=None, name="linear probe"
         )
     except _NotCached:
         return None
     return rows
 
 
-class _NotCached(Exception):  # noqa: N818 - no error, but a reason
-    """Why data is read as images."""
+class _NotCached(Exception):  # noqa: N818 - the sentence of a feed, not an error
+    """Why images are read instead of features."""
 
 
 @dataclass(frozen=True)
 class _Visited:
-    """What some steps visit: images in batches, and images alone in theirs."""
+    """What some steps visit.
+
+    Attributes:
+        images: indices of images that share a batch with others.
+        alone: indices of images that are alone in a batch, which needs other features.
+        epochs: the epochs that the steps touch.
+    """
 
     images: NDArray[np.int64]
     alone: NDArray[np.int64]
@@ -175,13 +214,14 @@ class _Visited:
 
     @classmethod
     def between(cls, folder: ImageFolder, steps: range) -> "_Visited":
-        """Return what the steps visit."""
+        """Return what the steps from the first of epoch 0 on visit."""
         epochs = range(steps.start // len(folder), -(-steps.stop // len(folder)))
         images = np.arange(folder.num_images)
         if folder.batch_size == 1:
             return cls(images[:0], images, epochs)
-        lonely = folder.num_images % folder.batch_size == 1
-        alone = {int(folder.order(e)[-1]) for e in epochs} if lonely else set()
+        # The last batch of an epoch holds one image, in each epoch another one.
+        single = folder.num_images % folder.batch_size == 1
+        alone = {int(folder.order(e)[-1]) for e in epochs} if single else set()
         return cls(images, np.array(sorted(alone), np.int64), epochs)
 
 
@@ -195,7 +235,12 @@ def _cached(
     bank: ViewBank | None,
     name: str,
 ) -> tuple[CachedRows, Split, str]:
-    """Return the rows of a folder, the split and how it came to them."""
+    """Return the rows of a folder, the split, and how they are cached, for people.
+
+    Raises:
+        _NotCached: images must be read instead; the message says why.
+        OSError: the cache that the user named cannot be used.
+    """
     if options.cache == OFF:
         raise _NotCached("the cache is off")
     reason = _why_not(model)
@@ -222,6 +267,7 @@ def _gathered(
     bank: ViewBank | None,
     name: str,
 ) -> tuple[CachedRows, Split, str]:
+    """Compute or find the features of every view that is visited."""
     views = 1 if bank is None else bank.count
     rows = CachedRows(folder.num_images, divided.cut, views=views)
     progress = options.progress and partial(options.progress, name)
@@ -251,13 +297,14 @@ def _split_views(model: keras.Model) -> tuple[Split, Graph]:
     except UnsplittableError as reason:
         raise ValueError(
             "views needs a model whose augmentation comes first. Received: "
-            f"model={model.name!r}, but {reason}. Leave views out, or give "
-            "create_model an augmentation."
+            f"model={model.name!r}, but {reason}. Leave views out, or pass "
+            "augmentation to create_model."
         ) from None
 
 
 def _own_step(model: keras.Model) -> str | None:
-    """Return the name of a method of training that is not Keras's, if there is one."""
+    """Return the name of a training method that the model overrides, None if none."""
+    # Such code sees `x` or calls `self` in ways that a cut instead of images may break.
     names = ("train_step", "test_step", "compute_loss", "compute_metrics")
     kind = type(model)
     own = (n for n in names if getattr(kind, n) is not getattr(keras.Model, n))
@@ -268,13 +315,13 @@ def _check_steps(model: keras.Model) -> None:
     own = _own_step(model)
     if own is not None:
         raise ValueError(
-            "views needs a model that is trained in Keras's own steps. Received: "
+            "views needs a model that is trained by Keras's own steps. Received: "
             f"model={model.name!r} with its own {own}. Leave views out."
         )
 
 
 def _why_not(model: keras.Model) -> str | None:
-    """Say why a model's steps cannot run a suffix, None if they can."""
+    """Return why a model's steps cannot run a suffix, None if they can."""
     if keras.backend.backend() != "tensorflow":
         return f"the backend is {keras.backend.backend()}"
     own = _own_step(model)
@@ -283,7 +330,8 @@ def _why_not(model: keras.Model) -> str | None:
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return "the model trains on several devices"
     if model.compiled and model.jit_compile:
-        return "the model is compiled with XLA, which may round otherwise"
+        # XLA fuses operations by what surrounds them, and rounds as it fuses.
+        return "the model is compiled with XLA, which may round differently"
     return None
 
 
@@ -291,16 +339,22 @@ def cache_options(
     cache: str | Path,
     views: int | None,
     workers: int,
-    progress: Progress | None,
+    progress: PassProgress | None,
 ) -> CacheOptions:
-    """Return what `fit` and `evaluate` take for the cache, checked.
+    """Return the options of `fit` and `evaluate` that concern the cache, checked.
 
     Raises:
-        ValueError: a value is not what `fit` allows.
+        ValueError: a value is not one that `fit` allows.
+
+    Example:
+        >>> cache_options("off", views=None, workers=0, progress=None)
+        Traceback (most recent call last):
+        ValueError: workers must be a whole number of at least 1. Received: workers=0.
     """
     if not isinstance(cache, str | Path) or not str(cache):
         raise ValueError(
-            f'cache must be "auto", "off" or a folder. Received: cache={cache!r}.'
+            f'cache must be "auto", "off" or a folder. Received: cache={cache!r}. '
+            'Write cache="off" to train on images.'
         )
     if views is not None:
         require_whole("views", views, least=1)

@@ -1,12 +1,9 @@
-"""The feature cache: activations of frozen layers on disk.
+"""Store: the folder that holds the entries of the feature cache.
 
-Owns the file of one entry, whole and checksummed, the folder of entries, built by one
-process and read by many, and what is thrown away when it grows too large. An entry is
-addressed by what it was computed from: nothing in it is ever changed. It knows neither
-models nor images, only keys, rows and tensors.
-
-The file: the rows of each tensor, one tensor after the other; the sha256 of each row's
-image; a JSON document that describes them; and a tail of fixed size that leads to it.
+Owns finding an entry by its key, building one so that it appears whole or not at all,
+the locks that keep two processes from building the same entry, and the size limit with
+what is deleted to keep it. The user's default cache and the environment variables that
+set it are here too. What is in a file is decided in `entry`.
 """
 
 import os
@@ -34,7 +31,7 @@ from tlcore.files import readable
 from tlcore.splitting.tensors import Tensor
 
 LIMIT_BYTES = 20_000_000_000
-"""Size of a cache unless `TLCORE_CACHE_LIMIT` says another."""
+"""Largest size of a cache where `TLCORE_CACHE_LIMIT` is not set."""
 
 FOLDER_VARIABLE = "TLCORE_CACHE_DIR"
 LIMIT_VARIABLE = "TLCORE_CACHE_LIMIT"
@@ -46,18 +43,18 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class TooLargeError(ValueError):
-    """An entry beyond the limit of its cache."""
+    """An entry that is larger than the limit of its cache."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the list of a cache says of one entry.
+    """One entry in the list of a cache.
 
     Attributes:
         path: its file.
-        nbytes: the size of that.
+        nbytes: the size of the file.
         used: when it was last used, in seconds since 1970.
-        about: what its builder said it is; None where it cannot be read.
+        about: the description that its builder passed; None if it cannot be read.
     """
 
     path: Path
@@ -70,8 +67,19 @@ class FeatureCache:
     """A folder of entries.
 
     Args:
-        folder: where they are; made when the first is built.
-        limit_bytes: how large they may become together.
+        folder: where the entries are; created with the first one.
+        limit_bytes: the largest size of all entries together.
+
+    Example:
+        >>> import numpy as np
+        >>> cache = FeatureCache("features", limit_bytes=1_000_000)
+        >>> key = Key("ab" * 32, images=("00" * 32, "01" * 32))
+        >>> pool = Tensor("pool", (2,), "float32")
+        >>> with cache.locked(key), cache.building(key, [pool], {}) as builder:
+        ...     builder.write(0, [np.array([[1, 2], [3, 4]], "float32")])
+        >>> cache.find(key).take(np.array([1, 0]))
+        [array([[3., 4.],
+               [1., 2.]], dtype=float32)]
     """
 
     def __init__(self, folder: str | Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -79,23 +87,26 @@ class FeatureCache:
         self.limit_bytes = limit_bytes
 
     def find(self, key: Key) -> Features | None:
-        """Return the rows of an entry, every byte of it checked; None if there is none.
+        """Return the rows of an entry, every byte of it checked, or None.
 
         Raises:
-            DamagedEntryError: there is one that is not what was written.
-            OSError: it cannot be read.
+            DamagedEntryError: the entry does not hold what was written.
+            OSError: the entry cannot be read.
         """
         path = self._path(key)
         try:
             features = read_features(path, key)
         except FileNotFoundError:
             return None
+        # The modification time says when an entry was last used: most disks are
+        # mounted without reliable access times. A cache may be read-only.
         with suppress(OSError):
             os.utime(path)
         return features
 
     def related(self, key: Key) -> list[Features]:
         """Return the other whole entries of the same prefix, the largest first."""
+        # A damaged one is passed over: its rows are computed again, at no other cost.
         found = []
         for path in self._files(_WHOLE):
             if not path.name.startswith(f"{key.prefix[:32]}-"):
@@ -108,7 +119,7 @@ class FeatureCache:
 
     @contextmanager
     def locked(self, key: Key) -> Iterator[None]:
-        """Keep other processes from building this entry meanwhile.
+        """Keep other processes from building this entry until the block ends.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -122,15 +133,16 @@ class FeatureCache:
     def building(
         self, key: Key, tensors: Sequence[Tensor], about: dict[str, Any]
     ) -> Iterator[Builder]:
-        """Give the builder of an entry, which is there once the block ends well.
+        """Yield the builder of an entry, which appears if the block ends without error.
 
-        To be called under `locked`.
+        The caller holds `locked`.
 
         Raises:
             TooLargeError: the entry would be larger than the limit.
             OSError: there is no room for it, or no permission.
         """
         layout = EntryLayout(tuple(tensors), len(key.images))
+        # Checksums have one length, so that placeholders give the size in advance.
         blank = [["0" * 32] * len(layout.tensors)] * layout.blocks
         self._remove_abandoned(key)
         self._make_room(
@@ -149,11 +161,11 @@ class FeatureCache:
             aside.unlink(missing_ok=True)
 
     def remove(self, key: Key) -> None:
-        """Remove an entry, if it is there."""
+        """Remove an entry if it exists."""
         self._path(key).unlink(missing_ok=True)
 
     def entries(self) -> list[Entry]:
-        """Return what is there, the least recently used first."""
+        """Return all entries, the least recently used first."""
         found = []
         for path in self._files(_WHOLE):
             with suppress(FileNotFoundError):
@@ -167,7 +179,7 @@ class FeatureCache:
         return sorted(found, key=lambda entry: (entry.used, entry.path))
 
     def clear(self) -> int:
-        """Remove every entry and every unfinished one; return the bytes set free."""
+        """Remove all entries, unfinished ones too; return how many bytes that freed."""
         freed = 0
         for path in [*self._files(_WHOLE), *self._files(_UNFINISHED)]:
             with suppress(FileNotFoundError):
@@ -179,23 +191,28 @@ class FeatureCache:
         return self.folder / f"{key.name}{_SUFFIX}"
 
     def _lock(self, name: str) -> Path:
-        # A bounded number of files, which nobody ever has to remove.
+        # One of 256 files, which are never removed: a process may wait for a lock on
+        # a file that another one removes, and a third then locks a new file of that
+        # name. Entries that share a lock merely wait for each other.
         return self.folder / ".locks" / name[-2:]
 
     def _files(self, pattern: re.Pattern[str]) -> list[Path]:
-        """Return the files of such a name; what others keep here is left alone."""
+        """Return the files with such names; other files in the folder are not ours."""
         return sorted(p for p in self.folder.glob("*") if pattern.fullmatch(p.name))
 
     def _remove_abandoned(self, key: Key) -> None:
-        """Remove the unfinished files that nobody writes to, under the lock of a key.
+        """Remove the unfinished files that killed processes left.
 
-        A process that was killed left them; who still builds one holds its lock.
+        The caller holds the lock of `key`. Whoever still writes to a file holds its
+        lock, too.
         """
         for path in self._files(_UNFINISHED):
             lock = self._lock(path.name.rpartition("-")[0])
             if lock == self._lock(key.name):
+                # We hold it, hence nobody writes; to lock it again would time out.
                 path.unlink(missing_ok=True)
                 continue
+            # Where it is held, `filelock.Timeout` says so, which is an OSError.
             with suppress(OSError), FileLock(lock, timeout=0):
                 path.unlink(missing_ok=True)
 
@@ -217,11 +234,16 @@ class FeatureCache:
 def default_cache(folder: str | Path | None = None) -> FeatureCache:
     """Return the cache in a folder, by default the user's own.
 
-    That is `TLCORE_CACHE_DIR`, or `tlcore/features` where caches are kept. Its limit is
-    `TLCORE_CACHE_LIMIT`, in bytes or as "20GB".
+    The default folder is `TLCORE_CACHE_DIR`, else `tlcore/features` in
+    `XDG_CACHE_HOME` or `~/.cache`. The limit is `TLCORE_CACHE_LIMIT`, a number of bytes
+    or a size such as "20GB".
 
     Raises:
-        ValueError: the limit is no size.
+        ValueError: the limit is not a size.
+
+    Example:
+        >>> default_cache("features").folder.name
+        'features'
     """
     if folder is None:
         home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -240,7 +262,7 @@ def _parsed_size(text: str) -> int:
         size = 0
     if size <= 0:
         raise ValueError(
-            f"{LIMIT_VARIABLE} must be a size in bytes, or with a unit as in 20GB. "
-            f"Received: {LIMIT_VARIABLE}={text!r}."
+            f"{LIMIT_VARIABLE} must be a number of bytes, or one with a unit. "
+            f"Received: {LIMIT_VARIABLE}={text!r}. Write it as in 20GB."
         )
     return size

@@ -1,7 +1,8 @@
-"""Work: the rows of an entry to be written, and how they are computed.
+"""Work: the rows that an entry will hold, and how they are computed.
 
-Owns what features depend on (`Source`), which rows other entries already hold, and the
-checks that an image's features depend on nothing else in its batch.
+Owns what features depend on (`Source`), which rows other entries already hold, the size
+of the batches that compute the rest, and the checks that an image's features depend on
+nothing else in its batch. Files are in `entry` and `store`, processes in `workers`.
 """
 
 import hashlib
@@ -24,21 +25,21 @@ from tlcore.splitting.split import Split
 from tlcore.splitting.views import ViewBank
 
 Progress = Callable[[int, int], None]
-"""Told how many images are done, and of how many."""
+"""Called with the number of images that are done, and of all."""
 
 
 class InexactError(ValueError):
-    """Why features cannot stand for what the model computes."""
+    """Why features are not bit for bit what the model computes end to end."""
 
 
 @dataclass(frozen=True)
 class PassOptions:
-    """How features are computed and kept.
+    """How features are computed and where they are kept.
 
     Attributes:
-        cache: where.
-        workers: processes that share one pass.
-        progress: told how far a pass is.
+        cache: where they are kept.
+        workers: the number of processes that share one pass.
+        progress: called after every batch.
     """
 
     cache: FeatureCache
@@ -48,16 +49,16 @@ class PassOptions:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What one entry holds the features of.
+    """What the features of one entry are computed from.
 
     Attributes:
         model: the model that was split.
         folder: the images.
-        split: what computes them.
-        bank: what makes views of the images first, if anything does.
-        view: which view.
-        alone: whether each image is computed in a batch of one. Kernels may round
-            otherwise there than in larger batches, where they do not.
+        split: the split whose prefix computes the features.
+        bank: what turns images into views first; None leaves them as they are.
+        view: which view of the bank.
+        alone: whether each image is computed in a batch of its own. Kernels may round
+            differently for one image than for several.
     """
 
     model: keras.Model
@@ -69,7 +70,7 @@ class Source:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return the sha256 of all that the features depend on but the images."""
+        """Return the sha256 of all that the features depend on except the images."""
         view = None if self.bank is None else self.bank.fingerprint(self.view)
         facts = [
             self.split.fingerprint,
@@ -83,17 +84,22 @@ class Source:
     @property
     def batch(self) -> int:
         """Return how many images are computed at a time."""
+        # Not the batch size of training, so that one entry serves every batch size:
+        # from two images on, kernels give an image the same bits in batches of any
+        # size (`_check_batch_independence` probes it). One image alone often runs
+        # another kernel, a matrix-vector instead of a matrix product, which adds up in
+        # another order. Images that are alone in their batch have their own entry.
         return 1 if self.alone else BLOCK_ROWS
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """The rows of an entry to be: which are there already, and which images to read.
+    """The rows that an entry will hold: which exist already, and which to compute.
 
     Attributes:
-        source: what computes them.
-        key: what they are addressed by.
-        related: entries that may hold some of them.
+        source: what the rows are computed from.
+        key: what the entry is addressed by.
+        related: entries that may hold some of the rows.
     """
 
     source: Source
@@ -102,7 +108,7 @@ class Work:
 
     @cached_property
     def known(self) -> dict[str, tuple[Features, int]]:
-        """Return where the rows are that other entries hold."""
+        """Return where other entries hold the row of an image, by its sha256."""
         wanted = set(self.key.images)
         known: dict[str, tuple[Features, int]] = {}
         for features in self.related:
@@ -118,6 +124,7 @@ class Work:
     def visits(self, blocks: Sequence[int]) -> NDArray[np.int64]:
         """Return the visits whose features no other entry holds."""
         folder = self.source.folder
+        # Files with the same bytes share a row; any of them can be read for it.
         at = {digest: i for i, digest in reversed(list(enumerate(folder.digests)))}
         wanted = [d for block in blocks for d in self.digests(block)]
         missing = [at[d] for d in wanted if d not in self.known]
@@ -130,7 +137,13 @@ class Work:
         prefix: Prefix,
         progress: Progress | None,
     ) -> None:
-        """Write some blocks of the entry.
+        """Compute and write some blocks of the entry.
+
+        Args:
+            blocks: their numbers, ascending.
+            builder: the file to write to.
+            prefix: the source's prefix, compiled.
+            progress: called after every batch with the counts of these blocks alone.
 
         Raises:
             InexactError: features of an image depend on the others in its batch.
@@ -140,7 +153,7 @@ class Work:
             builder.write(block, self._rows(block, computed))
 
     def _rows(self, block: int, computed: "_Computed") -> list[NDArray[Any]]:
-        """Return the rows of a block, from other entries and as they are computed."""
+        """Return the rows of a block, those of other entries and computed ones."""
         digests = self.digests(block)
         missing = [i for i, digest in enumerate(digests) if digest not in self.known]
         fresh = computed.take(len(missing))
@@ -159,7 +172,11 @@ class Work:
 
 
 class _Computed:
-    """Features in the order of their visits, computed as they are asked for."""
+    """Features in the order of their visits, computed on demand.
+
+    A block needs fewer rows than a batch gives where other entries hold some. Batches
+    are full all the same: the rows that are left over wait for the next block.
+    """
 
     def __init__(
         self,
@@ -197,8 +214,11 @@ class _Computed:
         )
         for images in pictures:
             count = len(images)
-            lonely = count == 1 and not source.alone
-            cut = self._prefix(keras.ops.repeat(images, 2, 0) if lonely else images)
+            # The last batch may hold one image. It is doubled, because a batch of one
+            # rounds differently, and the second row is dropped below.
+            single = count == 1 and not source.alone
+            cut = self._prefix(keras.ops.repeat(images, 2, 0) if single else images)
+            # Once per pass: whether it holds depends on the prefix, not on the images.
             if not done and not source.alone:
                 _check_batch_independence(self._prefix, images, cut)
             done += count
@@ -210,7 +230,12 @@ class _Computed:
 def _check_batch_independence(
     prefix: Prefix, images: Any, cut: Sequence[NDArray[Any]]
 ) -> None:
-    """Try the last and the first image again, with nobody else in their batch."""
+    """Recompute the first and last image as a batch of two; the bits must not change.
+
+    Swapped, so that a row that depends on its position in the batch differs as well.
+    This is a probe, not a proof. It finds BatchNorm in training mode, random layers and
+    kernels that choose their algorithm by the size of the batch.
+    """
     pair = np.array([len(images) - 1, 0])
     again = prefix(keras.ops.take(images, pair, axis=0))
     for array, known in zip(again, cut, strict=True):
@@ -221,16 +246,20 @@ def _check_batch_independence(
 
 
 def _check_foreign_layers(part: Part, images: Any) -> None:
-    """Try layers that are not Keras's own, in evaluation and in training."""
+    """Run layers from other packages in inference and in training mode.
+
+    Of Keras's own layers `split` knows which are random, move statistics or add to the
+    loss. The code of others says nothing, so what they do is observed.
+    """
     names = ", ".join(repr(layer.name) for layer in part.foreign_layers)
     before = [np.copy(variable) for variable in part.variables]
-    told = [part([images], training=training) for training in (False, False, True)]
-    for values in zip(*told, strict=True):
+    outputs = [part([images], training=training) for training in (False, False, True)]
+    for values in zip(*outputs, strict=True):
         first, second, trained = (keras.ops.convert_to_numpy(x) for x in values)
         if first.tobytes() != second.tobytes():
             raise InexactError(f"{names} may be random")
         if first.tobytes() != trained.tobytes():
-            raise InexactError(f"{names} may act otherwise in training")
+            raise InexactError(f"{names} may compute something else in training")
     if part.losses:
         raise InexactError(f"{names} may add to the loss")
     after = [np.copy(variable) for variable in part.variables]
