@@ -33,6 +33,7 @@ EPOCHS = """
         record.exact("trainable", 4)
         record.timing("epoch", [9.0, *[seconds()] * 5])
 """
+QUICK = "--benchmark-max-time=0.01"
 FIVE = [1.0, 1.01, 0.99, 1.005, 0.995]
 
 
@@ -224,8 +225,8 @@ def test_another_machine_is_not_compared_and_its_difference_told(accepted, pytes
     ]
 
 
-def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, monkeypatch):
-    """The example of pytest-benchmark's own documentation."""
+def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, scripted_clock):
+    """The example of pytest-benchmark's own documentation, by a scripted clock."""
     pytester.makepyfile(
         test_example="""
         import time
@@ -244,7 +245,7 @@ def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, monkeypatc
         def test_without(): pass
         """
     )
-    words = ("--tl-results", "kept", "--benchmark-max-time=0.05")
+    words = ("--tl-results", "kept", "--benchmark-max-time=0.001", scripted_clock)
     first = pytester.runpytest(*words, "--tl-save")
     assert first.ret == 0
     case = "test_example.py::test_my_stuff"
@@ -254,11 +255,12 @@ def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, monkeypatc
         pytester.runpytest(*words, "--tl-save")
     code, text = command("accept", "--reason", "x", "--results", "kept")
     assert code == 0, text
+    assert pytester.runpytest(*words, "--tl-gate").ret == 0
     file = pytester.path / "test_example.py"
-    file.write_text(file.read_text().replace("0.000001", "0.01"))
+    file.write_text(file.read_text().replace("0.000001", "0.00000103"))
     slow = pytester.runpytest(*words, "--tl-gate")
     assert slow.ret == 1
-    assert f"{case}: regression: benchmark " in slow.stdout.str()
+    assert f"{case}: regression: benchmark 1.03" in slow.stdout.str()
     assert not (pytester.path / "results").exists()
 
 
@@ -359,7 +361,7 @@ def test_the_machine_is_shown(accepted, command, pytester):
 
 def test_what_pytest_benchmark_saved_can_be_imported(nights, command, pytester):
     pytester.makepyfile(test_b="def test_b(benchmark):\n    benchmark(sum, [1])\n")
-    pytester.runpytest("test_b.py", "--benchmark-json=saved.json")
+    pytester.runpytest("test_b.py", "--benchmark-json=saved.json", QUICK)
     code, text = command("import", "saved.json")
     assert code == 0
     assert text.startswith("1 case -> ")
@@ -369,7 +371,7 @@ def test_what_pytest_benchmark_saved_can_be_imported(nights, command, pytester):
     assert "must be what" in text
 
 
-def test_collecting_five_hundred_cases_is_quick_and_loads_no_framework(pytester):
+def test_collecting_five_hundred_cases_loads_no_framework(pytester):
     pytester.makepyfile(
         test_many="import pytest\n"
         "@pytest.mark.parametrize('n', range(500))\n"
@@ -377,16 +379,14 @@ def test_collecting_five_hundred_cases_is_quick_and_loads_no_framework(pytester)
     )
     pytester.makeconftest(
         """
-        import sys, time
-        start = time.perf_counter()
+        import sys
 
         def pytest_unconfigure():
             heavy = {"tensorflow", "keras", "scipy", "jinja2"} & set(sys.modules)
-            print(f"took {time.perf_counter() - start:.3f} s, loaded {sorted(heavy)}")
+            print(f"loaded {sorted(heavy)}")
         """
     )
     result = pytester.runpytest_subprocess(
         "--collect-only", "-q", "-p", "no:hypothesispytest"
     )
-    took = re.search(r"took [\d.]+ s, loaded \[\]", result.stdout.str())
-    assert took is not None, result.stdout.str()[-300:]
+    result.stdout.fnmatch_lines(["500 tests collected*", "loaded []"])

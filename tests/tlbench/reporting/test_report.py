@@ -191,9 +191,9 @@ def test_a_year_is_reported_in_seconds_and_kept_in_megabytes(tmp_path):
     history.append(path, entries)
     write_machine(tmp_path, here.name, selftest._IDENTITY)
     write_run(last_run_path(tmp_path), last_run({}, here))
-    start = time.perf_counter()
+    start = time.process_time()
     page, _ = report.build(tmp_path)
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     assert page.count('class="card trend"') == 24 * 3
     assert path.stat().st_size < 18e6
     assert took < 5 * slack()
@@ -207,9 +207,9 @@ def replace_case(record, case):
 
 def slack():
     """How much slower than usual this machine is just now, at least 1."""
-    start = time.perf_counter()
+    start = time.process_time()
     sum(i * i for i in range(3_000_000))
-    return max(1.0, (time.perf_counter() - start) / 0.3)
+    return max(1.0, (time.process_time() - start) / 0.3)
 
 
 # In a browser

@@ -10,13 +10,20 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlbench.record import SAMPLES, SCHEMA
 from tlbench.recorder import Recorder
 from tlbench.storage import history
 from tlbench.storage.history import Entry
+
+UNHURRIED = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+"""No example fails for a busy machine, nor by the luck of the draw."""
 
 WRITER = """
 import sys
@@ -110,6 +117,7 @@ def test_a_damaged_line_is_named_and_the_others_are_read(path, damage, why):
     assert "Restore it" in sentence
 
 
+@UNHURRIED
 @given(st.data())
 def test_no_flipped_bit_goes_unseen(data):
     line = history.line(entry())[:-1]
@@ -194,6 +202,7 @@ def test_an_ordinary_line_is_short():
     assert len(history.line(replace(entry(), record=record))) < history.LINE_BYTES / 2
 
 
+@UNHURRIED
 @given(st.floats(1e-9, 1e6))
 def test_six_digits_of_a_duration_are_kept(seconds):
     recorder = Recorder("c")
