@@ -25,13 +25,13 @@ def test_a_slower_machine_is_one_finding_and_no_case():
     assert [x.case for x in cases if x.findings] == [verdict.MACHINE]
     (finding,) = cases[-1].findings
     assert finding.verdict == "machine_shift"
-    assert finding.why.startswith("10 timings are 5.0% slower alike (limit ")
+    assert finding.why.startswith("all 10 timings together are 5.0% slower (limit ")
     assert verdict.is_finding(finding.verdict)
 
 
 def test_a_faster_machine_is_told_too():
     cases = judge_all(*suite(**{f"t{i}": 0.9 for i in range(10)}))
-    assert "faster alike" in cases[-1].findings[0].why
+    assert "% faster (limit " in cases[-1].findings[0].why
 
 
 def test_a_case_that_is_slower_than_its_slower_machine_is_found():

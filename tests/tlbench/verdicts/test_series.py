@@ -24,7 +24,7 @@ UNHURRIED = settings(
         ({}, "missing: no baseline for this machine"),
         (
             {"elsewhere": ("cpu A -> B", "cpus 2 -> 4")},
-            "not_comparable: the baseline is of another machine: "
+            "not_comparable: the baseline is from another machine: "
             "cpu A -> B; cpus 2 -> 4",
         ),
         (
