@@ -226,7 +226,7 @@ def test_small_steps_leave_the_anchor_where_it_is(acceptance, later):
 @pytest.mark.parametrize(
     ("factor", "options"), [(1.2, {}), (0.8, {}), (1.003, {"anchor": True})]
 )
-def test_a_level_that_was_changed_or_told_moves_the_anchor(
+def test_a_level_that_changed_or_an_option_moves_the_anchor(
     acceptance, later, factor, options
 ):
     wiggle = [0.99, 1.01, 1.0, 0.995, 1.005] * 4

@@ -67,11 +67,11 @@ def row(result, case):
     """The line of one case in the table, its verdict in the words of its findings."""
     (line,) = [line for line in rows(result) if line.startswith(f"{case} ")]
     *columns, word = line.split()
-    told = [
+    found = [
         x.removeprefix(f"{case}: ") for x in rows(result) if x.startswith(f"{case}: ")
     ]
-    assert not told or told[0].startswith(word)
-    return " ".join([*columns, *(told or [word])])
+    assert not found or found[0].startswith(word)
+    return " ".join([*columns, *(found or [word])])
 
 
 # Verdicts
@@ -134,8 +134,8 @@ def test_what_has_no_counterpart_is_missing_and_fails_only_the_gate(
     assert result.ret == status
     assert row(result, COUNTS) == f"{COUNTS} {columns}"
     assert "1 case: 1 missing" in rows(result)
-    told = "--tl-gate: a finding fails the session"
-    assert (told in rows(result)) == bool(gate)
+    found = "--tl-gate: a finding fails the session"
+    assert (found in rows(result)) == bool(gate)
 
 
 def test_a_renamed_case_is_missing_twice(counting, baseline):
@@ -500,7 +500,7 @@ def test_a_results_folder_that_is_a_file_is_refused(counting):
     result.stderr.fnmatch_lines(["ERROR: *Not a directory*results*"])
 
 
-def test_a_last_run_that_cannot_be_written_is_told_and_fails_the_session(counting):
+def test_a_last_run_that_cannot_be_written_is_reported_and_fails_the_session(counting):
     (counting.path / "results" / "last-run.json").mkdir(parents=True)
     result = counting.runpytest()
     result.assert_outcomes(passed=1)

@@ -27,7 +27,7 @@ def last_run(records, here, cases=()):
         when="2026-02-01T02:00:00+00:00",
         versions={"python": "3.12"},
         cases=records,
-        run="tonight",
+        run="newest",
         machine=here.name,
         frameworks=here.versions,
         verdicts={case.case: verdict.to_json(case) for case in cases},
@@ -36,13 +36,13 @@ def last_run(records, here, cases=()):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Twenty accepted nights and one with findings."""
+    """Twenty accepted runs and one with findings."""
     folder = tmp_path_factory.mktemp("results")
     selftest.accept_runs(folder)
     here = baseline.Machine.of(selftest.IDENTITY)
     records = selftest.records_of(20)
-    night = selftest.Run(records=records, identity=selftest.IDENTITY, now=None)
-    records = dict(selftest.slower(night).records)
+    run = selftest.Run(records=records, identity=selftest.IDENTITY, now=None)
+    records = dict(selftest.slower(run).records)
     recorder = Recorder(ODD, "1")
     recorder.exact("total_params", 4_062_381)
     recorder.metric("accuracy", correct=94, n=100, seed=1)
@@ -162,7 +162,7 @@ def test_damage_is_shown(results, tmp_path):
     assert "line 1 is damaged" in report.build(copy)[0]
 
 
-def test_a_machine_that_changed_is_told(results, tmp_path):
+def test_a_machine_that_changed_is_reported(results, tmp_path):
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
     other = {**selftest.IDENTITY, "driver": ["569.0"]}
@@ -181,13 +181,13 @@ def test_a_year_is_reported_in_seconds_and_kept_in_megabytes(tmp_path):
     ]
     entries = [
         history.Entry(
-            run=f"night-{night}",
-            when=f"night {night}",
+            run=f"run-{day}",
+            when=f"day {day}",
             record=record,
             verdict="pass",
             context={"load": 0.5, "cpu_mhz": 2500, "pressure": 1.5},
         )
-        for night in range(365)
+        for day in range(365)
         for record in records
     ]
     history.append(path, entries)

@@ -229,20 +229,20 @@ def test_eight_writers_lose_nothing(path):
 
 def test_a_killed_writer_leaves_whole_lines_and_all_it_said_it_wrote(path):
     chance = random.Random(1)
-    told = {}
+    said = {}
     for name in range(12):
         process = writer(path, str(name), 0, 100_000, 5)
-        told[name] = [process.stdout.readline()]
+        said[name] = [process.stdout.readline()]
         time.sleep(chance.uniform(0, 0.1))
         os.kill(process.pid, signal.SIGKILL)
-        told[name] += process.stdout.readlines()
+        said[name] += process.stdout.readlines()
         process.wait()
         process.stdout.close()
     history.append(path, [entry()])
     found = history.read(path)
     assert (found.damage, found.interrupted) == ((), False)
     cases = {x.case for x in found.entries}
-    for name, lines in told.items():
+    for name, lines in said.items():
         starts = [int(line) for line in lines if line.endswith("\n")]
         assert starts
         for start in starts:

@@ -101,8 +101,10 @@ def test_a_timing_is_judged_by_its_accepted_runs(seconds, word, why):
 
 def test_the_limit_is_the_students_and_at_least_the_practical_size():
     wide = judge(left(timings={"epoch": 1.3}), figures=figures(epoch=1.0))
-    night = noise.compare_run({"x": {k: math.log(v) for k, v in runs(1.0).items()}}, {})
-    limit = math.expm1(night.expectations["x"].limit(noise.FALSE_ALARMS))
+    compared = noise.compare_run(
+        {"x": {k: math.log(v) for k, v in runs(1.0).items()}}, {}
+    )
+    limit = math.expm1(compared.expectations["x"].limit(noise.FALSE_ALARMS))
     assert f"(limit {limit:.1%})" in wide.findings[0].why
     still = figures(epoch=runs(1.0, wiggle=[0.0]))
     assert judge(left(timings={"epoch": 1.014}), figures=still).verdict == "pass"
@@ -110,7 +112,7 @@ def test_the_limit_is_the_students_and_at_least_the_practical_size():
     assert "(limit 1.5%)" in small.findings[0].why
 
 
-def test_many_series_share_the_false_alarms_of_a_night():
+def test_many_series_share_the_false_alarms_of_a_run():
     names = [f"t{i}" for i in range(4)]
     one = judge(left(timings={"t0": 1.05}), figures=figures(t0=1.0))
     four = judge(
@@ -230,7 +232,7 @@ def test_the_sentence_on_a_value():
     ("seconds", "words"),
     [(2.5, "2.5 s"), (0.25, "250 ms"), (2.5e-4, "250 us"), (2.5e-8, "0.025 us")],
 )
-def test_a_duration_is_told_in_its_unit(seconds, words):
+def test_a_duration_is_written_in_its_unit(seconds, words):
     (finding,) = judge(
         left(timings={"t": seconds}), figures=figures(t=seconds / 2)
     ).findings
