@@ -1,8 +1,8 @@
 """Acceptance: how the values of runs become a baseline.
 
-Owns which cases and runs may be taken, which stay as they are, and when the anchor that
+Owns which cases and runs may be accepted, what stays as it is, and when the anchor that
 drift is measured from moves. It reads no file and no clock: who, when and why are
-arguments, and without a reason nothing is accepted.
+arguments, and nothing is accepted without a reason.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,8 +39,8 @@ class AcceptedFigures:
     """The figures of a machine after an acceptance.
 
     Attributes:
-        figures: by case.
-        runs: by case that was taken, from how many runs.
+        figures: the accepted figures, by case.
+        runs: how many runs were accepted, by case.
         anchored: the cases whose anchor moved.
     """
 
@@ -57,18 +57,18 @@ def accept(
     cases: Iterable[str] = (),
     prune: bool = False,
 ) -> Accepted:
-    """Take the exact values and costs of a run as baseline.
+    """Make the exact values and costs of a run the baseline.
 
-    A case whose values equal its baseline keeps the acceptance it has, and costs of
-    other framework versions stay. A case that now records neither loses its baseline. A
-    case that was skipped, and a case that is not in the run, stays as it is.
+    A case whose values equal its baseline keeps its earlier acceptance, and costs of
+    other framework versions are kept. A case that now records neither loses its
+    baseline. A case that was skipped or is not in the run is left alone.
 
     Args:
         baselines: the baselines so far.
-        run: the run to take the values from.
+        run: the run to accept.
         acceptance: who, when, why and from which evidence.
-        cases: the cases to take; without any, all of the run.
-        prune: also drop the baseline cases which the files of the run no longer have.
+        cases: the cases to accept; all of the run if empty.
+        prune: also drop baseline cases that are no longer in the files of the run.
 
     Raises:
         ValueError: the reason is blank, or a case is unknown or did not pass. The only
@@ -117,21 +117,21 @@ def accept_figures(
     anchor: bool = False,
     prune: bool = False,
 ) -> AcceptedFigures:
-    """Take the figures of the newest saved runs as baseline of a machine.
+    """Make the figures of the newest saved runs the baseline of a machine.
 
-    Taken are runs of the version of the case, with the exact values and costs, that the
-    last run had. The anchor stays where it is, so that small steps add up, unless the
-    level was changed by more than noise: then who accepts it has seen it.
+    Only runs count that passed with the same version, exact values and costs as the
+    last run. The anchor stays where it is, so that small steps add up, unless the level
+    changed by more than noise: whoever accepts such a step has seen it.
 
     Args:
         figures: the accepted figures so far, by case.
         run: the last run.
         entries: the history of the machine.
         acceptance: who, when, why and from which evidence.
-        cases: the cases to take; without any, all of the run.
-        last: how many runs to take at most.
-        anchor: whether to move the anchor of the cases in any event.
-        prune: also drop the cases which the files of the run no longer have.
+        cases: the cases to accept; all of the run if empty.
+        last: how many runs to accept at most, the newest.
+        anchor: move the anchor of the cases in any event.
+        prune: also drop cases that are no longer in the files of the run.
 
     Raises:
         ValueError: the reason is blank, or a case is unknown or did not pass.
@@ -142,13 +142,7 @@ def accept_figures(
     for entry in entries:
         by_case.setdefault(entry.case, []).append(entry)
     for record in acceptable(run, tuple(cases)):
-        alike = [
-            entry
-            for entry in by_case.get(record.case, [])
-            if entry.is_good
-            and entry.record.version == record.version
-            and entry.structure == structure_of(record)
-        ][-last:]
+        alike = _alike(record, by_case.get(record.case, []))[-last:]
         fresh = _figures(record, alike)
         if fresh is None:
             continue
@@ -177,7 +171,10 @@ def rename(
     new: str,
     acceptance: Acceptance,
 ) -> tuple[Baselines, dict[str, dict[str, MachineBaseline]]]:
-    """Give a case's baselines and its history another name.
+    """Move the baselines and the history of a case to another name.
+
+    The lines of the history are not rewritten: an alias is kept, by which they are
+    read.
 
     Args:
         baselines: the exact baselines.
@@ -187,8 +184,8 @@ def rename(
         acceptance: who, when and why.
 
     Raises:
-        ValueError: the reason is blank, there is nothing under the old name, or
-            something under the new.
+        ValueError: the reason is blank, the old name has no baseline, or the new name
+            has one.
     """
     check_reason(acceptance)
     known = {*baselines.cases, *(case for cases in figures.values() for case in cases)}
@@ -221,13 +218,13 @@ def check_reason(acceptance: Acceptance) -> None:
     """
     if not acceptance.reason.strip():
         raise ValueError(
-            "Accepting a baseline needs a reason. "
-            f"Received: reason={acceptance.reason!r}. Say why the values are right."
+            "reason must say why the values are right. "
+            f"Received: reason={acceptance.reason!r}. Pass --reason TEXT."
         )
 
 
 def acceptable(run: LastRun, cases: tuple[str, ...]) -> list[CaseRecord]:
-    """Return the records of the run that may become a baseline.
+    """Return the records of a run that may become a baseline.
 
     Raises:
         ValueError: a case is unknown or did not pass.
@@ -235,7 +232,7 @@ def acceptable(run: LastRun, cases: tuple[str, ...]) -> list[CaseRecord]:
     unknown = sorted(set(cases) - set(run.cases))
     if unknown:
         raise ValueError(
-            "Every case to accept must be one of the last run. "
+            "Every case to accept must be in the last run. "
             f"Received: {', '.join(unknown)}. "
             f"The last run has: {', '.join(sorted(run.cases))}."
         )
@@ -245,8 +242,8 @@ def acceptable(run: LastRun, cases: tuple[str, ...]) -> list[CaseRecord]:
     if bad:
         listed = ", ".join(f"{record.case} ({record.outcome})" for record in bad)
         raise ValueError(
-            "A case must pass, but for its exact values, to become a baseline. "
-            f"Received: {listed}. Mend it and run again, or name the cases to accept."
+            "A case must pass, except for its exact values, to become a baseline. "
+            f"Received: {listed}. Fix it and run again, or name the cases to accept."
         )
     return [record for record in chosen if record.outcome in ("passed", "regression")]
 
@@ -260,6 +257,18 @@ def _equal(before: Baseline, fresh: Baseline) -> bool:
         same(before.costs[key], fresh.costs[key]) for key in fresh.costs
     )
     return costs and same(before.exact, fresh.exact)
+
+
+def _alike(record: CaseRecord, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the good runs of the same code with the same exact values and costs."""
+    structure = structure_of(record)
+    return [
+        entry
+        for entry in entries
+        if entry.is_good
+        and entry.record.version == record.version
+        and entry.structure == structure
+    ]
 
 
 def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:

@@ -20,8 +20,8 @@ class Machine:
 
     Attributes:
         identity: what must match.
-        name: of its folder.
-        versions: of the frameworks, as costs are accepted under.
+        name: the name of its folder.
+        versions: the framework versions, the key that costs are accepted under.
     """
 
     identity: Identity
@@ -30,7 +30,7 @@ class Machine:
 
     @classmethod
     def of(cls, identity: Identity) -> "Machine":
-        """Return the machine with an identity."""
+        """Return the machine with this identity."""
         versions = machine.framework_key(identity["frameworks"])
         return cls(
             identity=identity, name=machine.machine_id(identity), versions=versions
@@ -38,7 +38,7 @@ class Machine:
 
 
 def gather(results: Path, here: Machine, baselines: Baselines) -> Accepted:
-    """Return what a run is compared with.
+    """Return what a run on a machine is compared with.
 
     Args:
         results: the folder of the baselines.
@@ -60,7 +60,7 @@ def gather(results: Path, here: Machine, baselines: Baselines) -> Accepted:
 
 
 def judged(baselines: Baselines, versions: str) -> Accepted:
-    """Return what a case is compared with at its end, on any machine."""
+    """Return what a case is compared with at its end, on any machine: no figures."""
     return Accepted(
         exact={case: x.exact for case, x in baselines.cases.items()},
         costs={case: x.costs for case, x in baselines.cases.items() if x.costs},
@@ -69,11 +69,11 @@ def judged(baselines: Baselines, versions: str) -> Accepted:
 
 
 def _nearest(results: Path, here: Machine) -> tuple[str, ...]:
-    """Say how the machine with figures that is most like this one differs from it."""
+    """Return how the most similar machine with figures differs from this one."""
     others = {
         name: identity
         for name, identity in read_machines(results).items()
         if name != here.name and figures_path(results, name).exists()
     }
-    told = [machine.differences(here.identity, other) for other in others.values()]
-    return min(told, key=len, default=())
+    found = [machine.differences(here.identity, other) for other in others.values()]
+    return min(found, key=len, default=())

@@ -1,7 +1,7 @@
 """The command `tlbench`.
 
-Owns the words of the command line, its exit codes (0 done, 1 a finding, 2 wrong input)
-and finding out who accepts and when. What the commands do is in the other modules.
+Owns the command line, its exit codes (0 done, 1 a finding, 2 wrong input), and who
+accepts and when. What the commands do is in the other modules.
 """
 
 import getpass
@@ -52,25 +52,27 @@ _RESULTS = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlbench", prog_name="tlbench")
 def main() -> None:
-    """Accept, list and compare the baselines that pytest judges recorded values by."""
+    """Accept, list and compare the baselines of recorded values."""
 
 
 @main.command()
-@click.option("--reason", default="", metavar="TEXT", help="Why they are right.")
-@click.option("--prune", is_flag=True, help="Drop cases their files no longer have.")
+@click.option("--reason", default="", metavar="TEXT", help="Why the values are right.")
+@click.option(
+    "--prune", is_flag=True, help="Drop cases that are no longer in their files."
+)
 @click.option(
     "--last",
     type=click.IntRange(1, noise.MOST_RUNS),
     default=noise.MOST_RUNS,
     show_default=True,
-    help="Take the figures of this many saved runs, the newest.",
+    help="Accept the figures of this many saved runs, the newest.",
 )
-@click.option("--anchor", is_flag=True, help="Measure drift from these runs on.")
+@click.option("--anchor", is_flag=True, help="Measure drift from these runs.")
 @click.option(
     "--alias",
     nargs=2,
     metavar="OLD NEW",
-    help="Rename a case: its baselines and history go on under the new name.",
+    help="Rename a case: its baselines and history continue under the new name.",
 )
 @_RESULTS
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
@@ -84,12 +86,12 @@ def accept(
     alias: tuple[str, str] | None,
     cases: tuple[str, ...],
 ) -> None:
-    """Take the last run as baseline: exact values, costs, and the figures saved.
+    """Make the last run the baseline: exact values, costs and saved figures.
 
-    Without CASE, all cases of the last run. A case that failed is refused, unless an
-    exact value or cost that differs from its baseline is all that failed. Figures
-    (timings, memory, metrics) are taken from the newest runs that `pytest --tl-save`
-    appended to the history of the machine.
+    Without CASE, all cases of the last run. A case that failed is refused, unless a
+    differing exact value or cost is all that failed. Figures (timings, memory,
+    metrics) come from the newest runs that `pytest --tl-save` appended to the history
+    of the machine.
     """
     with _refusing(), _alone(results):
         if alias:
@@ -122,22 +124,22 @@ def accept(
         f"{len(done.unchanged)} unchanged, {len(done.dropped)} dropped"
     )
     if figures is not None and figures.runs:
-        _tell_figures(figures, run.machine)
+        _show_figures(figures, run.machine)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
 @_RESULTS
 def status(results: Path, *, as_json: bool) -> None:
-    """List what is accepted, and every case without a good run for too long.
+    """List what is accepted, and cases that have had no good run for too long.
 
-    Exit code 1 if a machine's nightly run was missed twice, or a history is damaged.
+    Exit code 1 if there are such cases, or if a history is damaged.
     """
     with _refusing():
         if not results.is_dir():
             raise ValueError(
-                f"The results must be a folder. Received: --results {results}. "
-                "Name the folder, or make it with a first `tlbench accept`."
+                f"--results must be an existing folder. Received: {results}. "
+                "Name another, or run pytest with --tl-results first."
             )
         baselines = read_accepted(results)
         found = list(_stale(results, baselines, datetime.now(UTC)))
@@ -181,17 +183,17 @@ def show_machine(results: Path, *, as_json: bool) -> None:
             click.echo(f"  {key}: {value}")
     for name, other in known.items():
         if name != here.name:
-            told = "; ".join(machine.differences(here.identity, other))
-            click.echo(f"{name} differs: {told}")
+            found = "; ".join(machine.differences(here.identity, other))
+            click.echo(f"{name} differs: {found}")
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
 @_RESULTS
 def compare(results: Path, *, as_json: bool) -> None:
-    """Judge the last run again, by the baselines as they are now.
+    """Judge the last run again, by the present baselines.
 
-    Exit code 1 if there is a finding. Nothing is run again.
+    Exit code 1 if there is a finding. No case is run.
     """
     with _refusing():
         run, _ = read_last_run(results)
@@ -227,7 +229,7 @@ def compare(results: Path, *, as_json: bool) -> None:
 )
 @_RESULTS
 def write_report(results: Path, out: Path) -> None:
-    """Write the page and the summary of the last run, from the files alone."""
+    """Write the page and the summary of the last run, from files alone."""
     with _refusing():
         page = report.write(results, out)
     click.echo(page)
@@ -235,7 +237,7 @@ def write_report(results: Path, out: Path) -> None:
 
 @main.command("selftest")
 def run_selftest() -> None:
-    """Plant known defects, and demand that each is found.
+    """Plant known defects and check that each is found.
 
     Exit code 1 if one is not.
     """
@@ -243,7 +245,7 @@ def run_selftest() -> None:
     for planted in selftest.run():
         missed += not planted.found
         word = "found " if planted.found else "MISSED"
-        click.echo(f"{word}  {planted.name}: {planted.told}")
+        click.echo(f"{word}  {planted.name}: {planted.seen}")
     click.echo("every defect was found" if not missed else f"{missed} missed")
     if missed:
         sys.exit(1)
@@ -255,7 +257,7 @@ def run_selftest() -> None:
 def import_file(file: Path, results: Path) -> None:
     """Append the runs of a pytest-benchmark JSON file to the history.
 
-    They go to a machine of their own, made from what the file says of it.
+    They go to a machine of their own, made from what the file says about it.
     """
     with _refusing():
         imported = importing.read(file)
@@ -267,7 +269,7 @@ def import_file(file: Path, results: Path) -> None:
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Turn what is wrong with the input into a sentence and exit code 2."""
+    """Turn errors in the input into one sentence and exit code 2."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -276,9 +278,9 @@ def _refusing() -> Iterator[None]:
 
 @contextmanager
 def _alone(results: Path) -> Iterator[None]:
-    """Keep two acceptances apart."""
+    """Let one acceptance wait for another: each reads, changes and writes files."""
     if not results.is_dir():
-        yield  # what follows says what is missing
+        yield  # reading the last run will say what is missing
         return
     with FileLock(results / ".accept.lock"):
         yield
@@ -298,7 +300,7 @@ def _how(reason: str, evidence: str) -> Acceptance:
 def _accept_figures(
     results: Path, run: LastRun, aliases: Mapping[str, str], **options: Any
 ) -> acceptance.AcceptedFigures | None:
-    """Return the figures after an acceptance, None where they stay as they are."""
+    """Return the figures after an acceptance; None if they do not change."""
     if not run.machine:
         return None
     kept = history.read(history_path(results, run.machine))
@@ -310,15 +312,15 @@ def _accept_figures(
     return done if done.figures != before else None
 
 
-def _tell_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
+def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
     runs = sorted(set(figures.runs.values()))
     count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     word = "run" if runs == [1] else "runs"
     click.echo(f"figures of {len(figures.runs)} cases, {count} {word} each, on {where}")
     if runs[0] < noise.FEWEST_RUNS:
-        click.echo(f"they are judged from {noise.FEWEST_RUNS} saved runs on")
+        click.echo(f"they are judged once there are {noise.FEWEST_RUNS} saved runs")
     for case in figures.anchored:
-        click.echo(f"drift is measured anew from here on: {case}")
+        click.echo(f"drift is now measured from these runs: {case}")
 
 
 def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
@@ -332,7 +334,7 @@ def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
     for name, cases in figures.items():
         if cases != machines[name]:
             write_figures(results, name, cases)
-    click.echo(f"{old} is {new} now")
+    click.echo(f"{old} is now {new}")
 
 
 def _stale(results: Path, baselines: Baselines, now: datetime) -> Iterator[str]:
@@ -353,7 +355,7 @@ def _print_json(document: Any) -> None:
 
 
 def _who() -> str:
-    """Give git's name of the user, else the login."""
+    """Return git's name of the user, else the login."""
     try:
         git = subprocess.run(
             ["git", "config", "user.name"],  # noqa: S607 - git is found by PATH
@@ -368,6 +370,6 @@ def _who() -> str:
         return name or getpass.getuser()
     except (OSError, KeyError):  # KeyError before Python 3.13
         raise ValueError(
-            "Accepting a baseline needs a name. Received: no git user.name, no login. "
-            "Set one with `git config user.name NAME`."
+            "Whoever accepts a baseline must have a name. Received: no git user.name, "
+            "no login. Set one with `git config user.name NAME`."
         ) from None

@@ -1,7 +1,8 @@
-"""Confirmation: cases run again, each in a process of its own.
+"""Confirmation: suspects are run again, each in a fresh process.
 
-A case that looks slower once is a suspect; what fresh processes say is the verdict.
-Owns the processes and what they leave; which cases are suspects is in `verdicts.judge`.
+A case that looks slower once is a suspect; it is judged by its fresh runs. A fresh
+process shares no warm cache, no memory layout and no bad moment with the session. Owns
+the processes and the files they leave; which cases are suspects is in `verdicts.judge`.
 """
 
 import subprocess
@@ -24,20 +25,22 @@ def run_again(
     options: Sequence[str],
     say: Say,
 ) -> dict[str, list[CaseRecord]]:
-    """Run cases again in fresh processes, all once before any twice.
+    """Run cases again in fresh processes.
 
     Args:
         cases: node ids.
-        times: how often.
-        folder: where pytest starts; node ids are relative to it.
-        options: further words for pytest.
-        say: told what is about to run, and what did not.
+        times: how often to run each.
+        folder: where pytest is started; node ids are relative to it.
+        options: further arguments for pytest.
+        say: called with a line about each run, and about each that did not pass.
 
     Returns:
         By case, the records of the runs in which it passed.
     """
     found: dict[str, list[CaseRecord]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as aside:
+        # All once before any twice: the runs of a case are spread over time, so that
+        # one bad moment does not meet all of them.
         for turn in range(1, times + 1):
             for case in cases:
                 say(f"again, {turn} of {times}: {case}")
@@ -55,8 +58,8 @@ def run_again(
                 )
                 record = _record(left, case)
                 if record is None or record.outcome != "passed":
-                    last = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
-                    say(f"it did not pass: {last}")
+                    lines = done.stdout.strip().splitlines() or ["it printed nothing"]
+                    say(f"it did not pass: {lines[-1]}")
                 else:
                     found[case].append(record)
     return found

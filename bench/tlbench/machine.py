@@ -1,8 +1,9 @@
 """The machine that a run took place on.
 
 Owns the identity, which must match for two figures to be compared, and the context,
-which only explains them. Both are read from the system and from installed packages; no
-framework is imported, and what cannot be read is left out rather than guessed.
+which only explains them. Both are read from the system and from the metadata of
+installed packages: no framework is imported, and what cannot be read is left out rather
+than guessed.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from typing import Any, TypeAlias
 Identity: TypeAlias = dict[str, Any]
 Context: TypeAlias = dict[str, Any]
 Query: TypeAlias = Callable[[str, str], list[list[str]]]
-"""Asks `nvidia-smi` about one kind of thing; gives a list of fields for each."""
+"""Asks `nvidia-smi` for the fields of one kind of thing; returns one row for each."""
 
 FRAMEWORKS = (
     "jax",
@@ -35,7 +36,7 @@ FRAMEWORKS = (
     "torch",
     "torchvision",
 )
-"""Distributions whose version decides what a program costs."""
+"""Distributions whose version decides how much a program costs."""
 
 SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
@@ -51,7 +52,7 @@ SETTINGS = (
     "TF_NUM_INTRAOP_THREADS",
     "XLA_FLAGS",
 )
-"""Environment variables that decide on devices, precision, threads, determinism."""
+"""Environment variables that set devices, precision, threads or determinism."""
 
 _GIB = 2**30
 _ANSWER_SECONDS = 10
@@ -63,12 +64,15 @@ def identity(
     """Return what must match for figures to be compared.
 
     Args:
-        extra: what a suite knows beside, such as its precision policy.
-        root: of the file system that is read.
-        ask: how `nvidia-smi` is asked; None where there is no GPU to ask about.
+        extra: what only a suite knows, such as its precision policy.
+        root: the root of the file system that is read.
+        ask: how to ask `nvidia-smi`; None if there is no GPU.
 
     Returns:
-        Names to plain JSON values.
+        Plain JSON values, by name.
+
+    Raises:
+        ValueError: `extra` is not plain JSON.
     """
     gpus = ask("gpu", "name,memory.total,driver_version") if ask else []
     found: Identity = {
@@ -100,13 +104,17 @@ def frameworks() -> dict[str, str]:
 
 
 def framework_key(versions: Mapping[str, str]) -> str:
-    """Return the key under which costs are compared."""
+    """Return the key that costs are accepted under.
+
+    >>> framework_key({"numpy": "2.0", "keras": "3.15.1", "tensorflow": "2.21.0"})
+    'keras 3.15.1, tensorflow 2.21.0'
+    """
     heavy = {k: v for k, v in versions.items() if k not in {"numpy", "torchvision"}}
     return ", ".join(f"{k} {v}" for k, v in sorted(heavy.items())) or "no framework"
 
 
 def machine_id(found: Identity) -> str:
-    """Return the name of a machine's folder: readable, and unique by its identity."""
+    """Return the name of a machine's folder: readable, and unique to its identity."""
     device = (found["gpus"] or [found["cpu"]])[0].partition(",")[0]
     words = re.sub(r"\((r|tm)\)|cpu|processor|@.*", " ", device.lower())
     slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "machine"
@@ -116,19 +124,19 @@ def machine_id(found: Identity) -> str:
 
 
 def differences(ours: Identity, theirs: Identity) -> tuple[str, ...]:
-    """Say in which fields two machines differ, ours last."""
-    said = []
+    """Return in which fields two machines differ, as "field theirs -> ours"."""
+    found = []
     for key in sorted(ours.keys() | theirs.keys()):
         old, new = theirs.get(key), ours.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            said += [
+            found += [
                 f"{name} {old.get(name, 'none')} -> {new.get(name, 'none')}"
                 for name in sorted(old.keys() | new.keys())
                 if old.get(name) != new.get(name)
             ]
         elif old != new:
-            said.append(f"{key} {_said(old)} -> {_said(new)}")
-    return tuple(said)
+            found.append(f"{key} {_shown(old)} -> {_shown(new)}")
+    return tuple(found)
 
 
 def context(*, root: Path = Path("/"), ask: Query | None) -> Context:
@@ -156,7 +164,7 @@ def context(*, root: Path = Path("/"), ask: Query | None) -> Context:
 
 
 def commit(folder: Path) -> str:
-    """Return the commit that a folder is at, with a `+` if it was changed since."""
+    """Return the commit of a folder, with a `+` if files were changed since."""
     words = [
         "git",
         "-C",
@@ -176,7 +184,7 @@ def commit(folder: Path) -> str:
 
 
 def nvidia_smi() -> Query | None:
-    """Return how to ask `nvidia-smi`, None where there is none or it has no GPU."""
+    """Return how to ask `nvidia-smi`; None without it or without a GPU."""
 
     def ask(kind: str, fields: str) -> list[list[str]]:
         try:
@@ -211,12 +219,12 @@ def _plain(extra: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise ValueError(
             "What a suite adds to the machine's identity must be plain JSON. "
-            f"Received: {extra!r} ({error})."
+            f"Received: {extra!r} ({error}). Return strings and numbers by name."
         ) from error
     return plain
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, list):
         return " + ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
@@ -236,7 +244,11 @@ def _cpu(root: Path) -> str:
 
 
 def _cpus(root: Path) -> int:
-    """Return how many processors this process may use, by affinity and by cgroup."""
+    """Return how many processors this process may use, by affinity and by cgroup.
+
+    By hand: `os.cpu_count` counts the host's, also inside a container with fewer, and
+    `os.process_cpu_count` (Python 3.13) knows affinity but no cgroup.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = re.match(r"(\d+) (\d+)", _text(root, "sys/fs/cgroup/cpu.max"))
@@ -277,5 +289,5 @@ def _pressure(root: Path) -> float | None:
 
 
 def _foreign(programs: Sequence[Sequence[str]]) -> list[str]:
-    """Return the programs on the GPUs but this one, as "pid memory"."""
+    """Return the other programs on the GPUs, as "pid memory"."""
     return [" ".join(row) for row in programs if row[0] != str(os.getpid())]

@@ -1,9 +1,9 @@
 """The pytest side: options, the fixture `record`, and hooks that delegate.
 
-Owns what only pytest can tell: its options, when a case ends and how, and the code that
-a case is made of. It is the only importer of pytest; the bookkeeping is in `session`. A
-session in which no case asks for `record` is left alone, unless `--tl-results` is
-given: then every case that uses the fixture `benchmark` is timed by it.
+Owns what only pytest knows: its options, and when and how a case ends. It is the only
+module that imports pytest; the bookkeeping is in `session`. A session in which no case
+uses `record` is left alone, unless `--tl-results` is given: then every case that uses
+the fixture `benchmark` is recorded.
 """
 
 import json
@@ -20,10 +20,10 @@ from tlbench.recorder import Recorder, version_of
 from tlbench.session import Ending, Options, Session
 
 _PARCEL = "tlbench-record"
-"""Names what travels between the processes of pytest-xdist."""
+"""The key of everything that travels between the processes of pytest-xdist."""
 
 _RECORD = "tlbench_record"
-"""Names the attribute of a report that carries the record within one process."""
+"""The attribute of a report that carries the record within one process."""
 
 _STATUS: Mapping[Ending, pytest.ExitCode] = {
     "passed": pytest.ExitCode.OK,
@@ -33,7 +33,7 @@ _STATUS: Mapping[Ending, pytest.ExitCode] = {
 
 
 class _Worker(Protocol):
-    """What is used of a pytest-xdist worker, seen from the controlling process."""
+    """The part of a pytest-xdist worker that is used in the controlling process."""
 
     workerinput: dict[str, str]
 
@@ -43,7 +43,10 @@ class Specification:
 
     @pytest.hookspec
     def pytest_tlbench_identity(self, config: pytest.Config) -> Mapping[str, Any]:
-        """Return what else must match for the figures of two runs to be compared."""
+        """Return what else must match for the figures of two runs to be compared.
+
+        Plain JSON values by name, such as a precision policy.
+        """
         raise NotImplementedError
 
 
@@ -84,7 +87,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def _times(text: str) -> int:
     if not text.isdigit():
-        raise ValueError(f"--tl-confirm must be 0 or more. Received: {text!r}.")
+        raise ValueError(
+            f"--tl-confirm must be 0 or more. Received: {text!r}. Pass for instance 3."
+        )
     return int(text)
 
 
@@ -101,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest) -> Recorder:
-    """Take the exact values, costs, metrics, timings and memory of this case."""
+    """Record the exact values, costs, metrics, timings and memory of this case."""
     request.config.stash[_HOOKS].load()
     recorder = _recorder(request.node)
     request.node.stash[_RECORDER] = recorder
@@ -132,7 +137,7 @@ class _Hooks:
 
     @property
     def _worker(self) -> dict[str, str] | None:
-        """What the controlling process gave this worker; None if this is no worker."""
+        """What the controlling process gave this worker; None if it is not a worker."""
         return getattr(self._config, "workerinput", None)
 
     def _identity(self) -> dict[str, Any]:
@@ -175,12 +180,12 @@ class _Hooks:
         if recording or options.gate:
             self.load()
         if session.testsfailed:
-            return  # an error while collecting fails the session and proves nothing
+            return  # after an error in collecting, a missing case proves nothing
         start = self._config.invocation_params.dir
         self._session.take_inventory(
             map(_case, session.items),
             searched=[(start / arg).resolve() for arg in self._config.args],
-            # Under --last-failed, a file that is reported may have been narrowed.
+            # Under --last-failed a file that is reported may have been narrowed.
             narrowed=self._config.getoption("lf", default=False),
         )
         output = getattr(self._config, "workeroutput", None)
@@ -202,8 +207,8 @@ class _Hooks:
             wrong = self._session.differences(recorder.snapshot("passed"))
             if wrong:
                 regression = pytest.fail.Exception(
-                    f"{'; '.join(wrong)}\nin {recorder.case}, against the accepted "
-                    "baseline. If the change is meant: "
+                    f"{'; '.join(wrong)}\nin {recorder.case}, compared with its "
+                    "accepted baseline. If the change is intended: "
                     f"{self._session.options.remedy}",
                     pytrace=False,
                 )
@@ -234,7 +239,8 @@ class _Hooks:
         if recorder is None and self._session.has_baseline(_case(item)):
             recorder = _recorder(item)  # a case with a baseline that records nothing
         if recorder and (report.when == "call" or not report.passed):
-            # Failed until the finished report says otherwise.
+            # A failure until the finished report says otherwise: other plugins may
+            # still change the outcome.
             regression = item.stash.get(_REGRESSION, None)
             own = regression and call.excinfo and call.excinfo.value is regression
             self._attach(report, recorder.snapshot("regression" if own else "failed"))
@@ -243,7 +249,7 @@ class _Hooks:
         return report
 
     def _attach(self, report: pytest.TestReport, left: CaseRecord) -> None:
-        """Send a record along with a report; as JSON if it leaves this process."""
+        """Attach a record to a report; as JSON if it leaves this process."""
         if self._worker is None:
             setattr(report, _RECORD, left)
         else:
@@ -297,7 +303,7 @@ _REGRESSION = pytest.StashKey[BaseException]()
 
 
 def _options(config: pytest.Config) -> Options:
-    """Return the options of a session, its folders from where pytest was started."""
+    """Return the options of a session, with folders relative to where it started."""
     start = config.invocation_params.dir
     results = config.getoption("--tl-results")
     report, records = config.getoption("--tl-report"), config.getoption("--tl-records")
@@ -317,7 +323,7 @@ def _options(config: pytest.Config) -> Options:
 
 
 def _again(config: pytest.Config, results: Path | None) -> tuple[str, ...]:
-    """Return what pytest is given to run a case of this session again."""
+    """Return the arguments for pytest that run a case of this session again."""
     options = ["--rootdir", str(config.rootpath)]
     options += ["--tl-results", str(results)] if results else []
     if config.inipath is not None:
@@ -346,7 +352,7 @@ def _attached(report: pytest.TestReport) -> list[CaseRecord]:
 
 
 def _outcome(report: pytest.TestReport, failure: Outcome) -> Outcome:
-    """Give the outcome that a finished report tells, `failure` if it is a failure."""
+    """Return the outcome of a finished report, `failure` if it failed."""
     if report.passed:
         return "passed"
     if report.skipped:

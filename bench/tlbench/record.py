@@ -1,32 +1,33 @@
-"""What one case of one run left behind.
+"""Records: the values that one case left in one run.
 
-Owns the values a case can leave (exact values, costs, metrics, timings, memory), what
-makes each of them valid, and their JSON form with its schema version. It knows neither
-pytest nor files, and judges nothing.
+Owns the kinds of values (exact values, costs, metrics, timings, memory), what makes
+each of them valid, and their JSON form with its schema version. It knows neither pytest
+nor files, and judges nothing.
 """
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any, Literal, TypeAlias, TypeGuard, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, get_args
 
 # History of the schema of every file that holds records or exact values.
 # 1: exact values, metrics, timings.
 # 2: costs, memory, the version of a case; a metric is a list, one entry per seed;
-#    of a timing a sample of the repeats, with their number and their median.
+#    a timing keeps a sample of its repeats, with their number and their median.
 SCHEMA = 2
 
 SAMPLES = 32
-"""Repeats of a timing that are kept; of more, every n-th by size."""
+"""How many repeats of a timing are kept; from more, every n-th by size."""
 
 Scalar: TypeAlias = bool | int | float | str
 Exact: TypeAlias = Scalar | tuple[Scalar, ...]
 
-# "regression" is a case that ran to its end and whose only failure is an exact value.
+# "regression": the case ran to its end, and an exact value is all that failed.
 Outcome: TypeAlias = Literal["passed", "regression", "failed", "skipped", "xfailed"]
 Better: TypeAlias = Literal["higher", "lower"]
+_Choice = TypeVar("_Choice", bound=str)
 
 # The 0.975 quantile of the standard normal distribution: 95 %, two-sided.
 _Z95 = statistics.NormalDist().inv_cdf(0.975)
@@ -38,8 +39,8 @@ class Metric:
 
     Attributes:
         value: the quality; for a proportion `correct / n`.
-        n: how many samples it was measured on.
-        correct: how many of the `n` samples were right; None if not a proportion.
+        n: the number of samples it was measured on.
+        correct: how many of the `n` samples were right; None if it is no proportion.
         seed: the seed of the run that was measured.
         better: which change is an improvement; None makes every change a finding.
     """
@@ -55,7 +56,13 @@ class Metric:
         """The 95 % Wilson score interval of a proportion, None for any other metric.
 
         Source: E. B. Wilson, "Probable inference, the law of succession, and
-        statistical inference", J. Am. Stat. Assoc. 22 (1927), 209-212.
+        statistical inference", J. Am. Stat. Assoc. 22 (1927), 209-212. By hand, as
+        `scipy.stats`, which has it, takes most of a second to import, and every
+        session prints it.
+
+        >>> low, high = Metric(value=0.94, correct=141, n=150).interval
+        >>> round(low, 4), round(high, 4)
+        (0.8899, 0.9681)
         """
         if self.correct is None or self.n is None:
             return None
@@ -70,10 +77,9 @@ class Timing:
     """Wall-clock durations of repeats, in seconds.
 
     Attributes:
-        seconds: the timed repeats, in the order they ran; of more than `SAMPLES` a
-            sample.
-        median: of all of them.
-        count: how many there were.
+        seconds: the timed repeats in the order they ran, or a sample of `SAMPLES`.
+        median: the median of all timed repeats.
+        count: how many timed repeats there were.
         warmup: the repeats before them, which no figure is computed from.
     """
 
@@ -85,17 +91,17 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseRecord:
-    """What one case left in one run.
+    """The values that one case left in one run, by name.
 
     Attributes:
-        case: its node id relative to the rootdir.
+        case: its node id, relative to the rootdir.
         outcome: how it ended.
-        version: of what it does; figures of two versions are not compared.
+        version: the version of its code; figures of two versions are not compared.
         exact: values that are the same in every run on every machine.
-        costs: values that depend on the framework's version and on nothing else.
+        costs: values that depend on nothing but the framework's version.
         metrics: qualities, one entry per seed.
-        timings: durations.
-        memory: bytes.
+        timings: durations in seconds.
+        memory: sizes in bytes.
     """
 
     case: str
@@ -109,18 +115,18 @@ class CaseRecord:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names under which something was recorded."""
+        """All names that something was recorded under."""
         kinds = (self.exact, self.costs, self.metrics, self.timings, self.memory)
         return tuple(name for kind in kinds for name in kind)
 
 
 def exact_from_json(data: Mapping[str, Any]) -> dict[str, Exact]:
-    """Read exact values from their JSON form; ValueError if one is not valid."""
+    """Return exact values from their JSON form; ValueError if one is not valid."""
     return {name: checked_exact(name, value) for name, value in data.items()}
 
 
 def record_to_json(record: CaseRecord) -> dict[str, Any]:
-    """Give the JSON form of a record, without the case it stands under."""
+    """Return the JSON form of a record, without the case, which is its key."""
     return {
         "outcome": record.outcome,
         "version": record.version,
@@ -136,20 +142,15 @@ def record_to_json(record: CaseRecord) -> dict[str, Any]:
 
 
 def record_from_json(case: str, data: Mapping[str, Any]) -> CaseRecord:
-    """Read a record from its JSON form, of this schema or an older one.
+    """Return a record from its JSON form, of this schema or an older one.
 
     Raises:
         ValueError: a value is not valid.
         KeyError, TypeError, AttributeError: the data do not have the form of a record.
     """
-    if data["outcome"] not in get_args(Outcome):
-        raise ValueError(
-            f"An outcome must be one of {', '.join(get_args(Outcome))}. "
-            f"Received: outcome={data['outcome']!r}."
-        )
     return CaseRecord(
         case=case,
-        outcome=data["outcome"],
+        outcome=one_of("outcome", data["outcome"], get_args(Outcome)),
         version=str(data.get("version", "")),
         exact=exact_from_json(data["exact"]),
         costs=exact_from_json(data.get("costs", {})),
@@ -168,8 +169,22 @@ def record_from_json(case: str, data: Mapping[str, Any]) -> CaseRecord:
     )
 
 
+def one_of(name: str, value: object, known: Sequence[_Choice]) -> _Choice:
+    """Return a value that must be one of some words.
+
+    Raises:
+        ValueError: it is another; the message lists the known ones.
+    """
+    for word in known:
+        if value == word:
+            return word
+    raise ValueError(
+        f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}."
+    )
+
+
 def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
-    """Read the entries of one metric; before schema 2 there was one."""
+    """Return the entries of one metric; before schema 2 there was only one."""
     return tuple(
         checked_metric(
             name,
@@ -184,7 +199,7 @@ def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
 
 
 def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
-    """Read a timing; before schema 2 all repeats were kept."""
+    """Return a timing; before schema 2 all repeats were kept."""
     warmup = len(data["warmup"])
     timing = checked_timing(name, [*data["warmup"], *data["seconds"]], warmup)
     if "median" not in data:
@@ -217,7 +232,7 @@ def checked_exact(name: str, value: object) -> Exact:
 
 
 def _scalar(value: object) -> Scalar | None:
-    """Give the plain Python value of `value`, which may be a NumPy number."""
+    """Return the plain Python value of `value`, which may be a NumPy number."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -243,15 +258,12 @@ def checked_metric(
     Raises:
         ValueError: the arguments contradict each other or are not finite.
     """
-    if better is not None and better not in get_args(Better):
-        raise ValueError(
-            f"better must be one of {', '.join(get_args(Better))}, or None. "
-            f"Received: {name}: better={better!r}."
-        )
+    if better is not None:
+        one_of("better", better, get_args(Better))
     given = f"{name}: correct={correct!r}, n={n!r}, value={value!r}, seed={seed!r}"
     if (correct is None) == (value is None) or (correct is not None and n is None):
         raise ValueError(
-            "A metric is either correct= with n=, or value=. "
+            "A metric must have either correct= with n=, or value=. "
             f"Received: {given}. Pass one of the two."
         )
     counts = [count for count in (correct, n, seed) if count is not None]
@@ -288,18 +300,18 @@ def checked_timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
     """
     if not _is_integer(warmup) or warmup < 0:
         raise ValueError(
-            "warmup is how many of the first repeats to keep apart, 0 or more. "
+            "warmup must be how many of the first repeats to keep apart, 0 or more. "
             f"Received: {name}: warmup={warmup!r}."
         )
     repeats = tuple(seconds) if isinstance(seconds, Iterable) else (None,)
     if not all(_is_number(repeat) and repeat >= 0 for repeat in repeats):
         raise ValueError(
-            "A timing is a sequence of finite seconds, none negative. "
+            "A timing must be a sequence of finite seconds, none negative. "
             f"Received: {name}={seconds!r}. Pass one duration per repeat."
         )
     if len(repeats) <= warmup:
         raise ValueError(
-            "A timing needs at least one repeat after its warm-up. "
+            "A timing must have at least one repeat after its warm-up. "
             f"Received: {name}={seconds!r}, warmup={warmup}. "
             "Time more repeats or lower warmup."
         )
@@ -314,7 +326,9 @@ def checked_timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
 
 
 def _sample(values: tuple[float, ...]) -> tuple[float, ...]:
-    """Give at most `SAMPLES` of the values, evenly by size, in their order."""
+    """Return at most `SAMPLES` of the values, evenly spaced by size, in their order."""
+    # Evenly by size rather than by time, so that the smallest, the median and the
+    # largest survive.
     if len(values) <= SAMPLES:
         return values
     by_size = sorted(range(len(values)), key=values.__getitem__)
@@ -331,7 +345,7 @@ def checked_memory(name: str, nbytes: object) -> int:
     """
     if not _is_integer(nbytes) or nbytes < 1:
         raise ValueError(
-            f"Memory is a number of bytes, more than 0. Received: {name}={nbytes!r}."
+            f"Memory must be a number of bytes above 0. Received: {name}={nbytes!r}."
         )
     return int(nbytes)
 

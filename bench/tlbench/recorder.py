@@ -1,7 +1,7 @@
-"""The recorder: takes the values of one case while it runs.
+"""The recorder: takes the values of one case while it runs, for the fixture `record`.
 
-Owns names that are given once and values that come in time; what makes a value valid is
-in `record`.
+Owns that a name is used once, that nothing is recorded after the case has ended, and
+the version of a case's code. What makes a value valid is in `record`.
 """
 
 import ast
@@ -26,14 +26,21 @@ from tlbench.record import (
 
 
 class Recorder:
-    """Takes the values of one case while it runs; the fixture `record` gives it.
+    """Takes the values of one case while it runs.
 
     Every method raises ValueError for a name that was recorded before, for a value that
-    is not finite or contradicts another, and once the case has ended.
+    is not finite or contradicts another, and after the end of the case.
 
     Args:
         case: the node id.
-        version: of what the case does, until the case says otherwise.
+        version: the version of the case, unless the case sets another.
+
+    >>> recorder = Recorder("bench_head.py::bench_head")
+    >>> recorder.exact("trainable_params", 12_810)
+    >>> recorder.metric("val_accuracy", correct=141, n=150, seed=1)
+    >>> recorder.timing("epoch", [9.0, 2.0, 2.1, 1.9])  # the first is warm-up
+    >>> recorder.snapshot("passed").timings["epoch"].median
+    2.0
     """
 
     def __init__(self, case: str, version: str = "") -> None:
@@ -47,15 +54,14 @@ class Recorder:
         self._closed = False
 
     def version(self, version: str | int) -> None:
-        """Say which version of the case this is.
+        """Set the version of the case, which by default is a digest of its code.
 
-        Figures are compared with those of the same version only. Without a word from
-        the case it is made from the code of its function.
+        Figures are only compared with those of the same version.
         """
         if isinstance(version, bool) or not isinstance(version, str | int):
             raise ValueError(
-                "The version of a case must be a text or an integer. "
-                f"Received: version={version!r}."
+                "version must be a string or an integer. "
+                f"Received: version={version!r}. Pass for instance version=2."
             )
         self._version = str(version)
 
@@ -70,10 +76,10 @@ class Recorder:
         self._exact[name] = checked_exact(name, value)
 
     def cost(self, name: str, value: Scalar | Iterable[Scalar]) -> None:
-        """Record a value that depends on the version of the framework only.
+        """Record a value that depends on nothing but the version of the framework.
 
-        It is compared, and must be equal, with what was accepted for the same
-        versions; FLOPs, graph operations, traces and checkpoint bytes are such.
+        It must equal what was accepted for the same versions. Examples are FLOPs, graph
+        operations, traces and checkpoint bytes.
 
         Args:
             name: what the value is, unique in the case.
@@ -94,16 +100,16 @@ class Recorder:
     ) -> None:
         """Record a measured quality: either `correct` out of `n`, or a `value`.
 
-        The same quality of several seeds goes under one name.
+        The same quality may be recorded once for each seed.
 
         Args:
-            name: what the quality is, unique in the case but for its seeds.
+            name: what the quality is, unique in the case except for its seeds.
             correct: how many of `n` samples were right.
-            n: how many samples were measured; optional beside `value`.
+            n: how many samples were measured; optional with `value`.
             value: a finite number, for a quality that is no proportion.
             seed: the seed of the measured run.
-            better: "higher" or "lower". A proportion is better higher; for a value the
-                default makes a change in either direction a finding.
+            better: "higher" or "lower". For a proportion the default is "higher"; for a
+                value the default makes a change in either direction a finding.
         """
         entry = checked_metric(
             name, correct=correct, n=n, value=value, seed=seed, better=better
@@ -126,26 +132,26 @@ class Recorder:
         self._timings[name] = checked_timing(name, seconds, warmup)
 
     def memory(self, name: str, nbytes: int) -> None:
-        """Record how much memory something took, such as the peak of a phase.
+        """Record how much memory was used, such as the peak of a phase.
 
         Args:
-            name: what took it, unique in the case.
-            nbytes: bytes, more than 0.
+            name: what used it, unique in the case.
+            nbytes: bytes, above 0.
         """
         self._check_name(name)
         self._memory[name] = checked_memory(name, nbytes)
 
     def close(self) -> None:
-        """Refuse every later value: the case has ended and is about to be judged."""
+        """Refuse later values: the case has ended and is about to be judged."""
         self._closed = True
 
     @property
     def has_timings(self) -> bool:
-        """Whether the case timed something itself."""
+        """Whether the case has recorded a timing."""
         return bool(self._timings)
 
     def snapshot(self, outcome: Outcome) -> CaseRecord:
-        """Give what was recorded so far as a value."""
+        """Return what was recorded so far as a value."""
         return CaseRecord(
             case=self.case,
             outcome=outcome,
@@ -160,13 +166,13 @@ class Recorder:
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not name.strip():
             raise ValueError(
-                f"A recorded value needs a name. Received: name={name!r}. "
-                "Pass a text that is not blank."
+                f"name must be a string that is not blank. Received: name={name!r}. "
+                "Say what the value is."
             )
         if self._closed:
             raise ValueError(
-                f"Values are recorded before the case ends. Received: name={name!r} "
-                f"after the end of {self.case}. Record it in the case itself."
+                f"A value must be recorded before the case ends. Received: "
+                f"name={name!r} after the end of {self.case}. Record it in the case."
             )
         kinds: dict[str, Mapping[str, object]] = {
             "exact": self._exact,
@@ -178,16 +184,17 @@ class Recorder:
         for kind, values in kinds.items():
             if name in values:
                 raise ValueError(
-                    f"A case records each name once. Received: name={name!r}, already "
-                    f"recorded with record.{kind}. Give the second value another name."
+                    f"A case must record each name once. Received: name={name!r}, "
+                    f"already recorded by record.{kind}. Choose another name for the "
+                    "second value."
                 )
 
 
 def version_of(function: object) -> str:
     """Return the version of a case: a digest of its function's code.
 
-    Comments, the docstring, decorators and how it is set out do not count. Without
-    code that can be read it is empty.
+    Comments, docstring, decorators and layout do not matter; helper functions that it
+    calls do not either. It is "" for a function whose source cannot be read.
     """
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))  # type: ignore[arg-type]
@@ -196,6 +203,7 @@ def version_of(function: object) -> str:
         return ""
     if not isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
         return ""
+    # The syntax tree, not the text: a reformatted case is the same case.
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
     dumped = [ast.dump(tree.args), *(ast.dump(statement) for statement in body)]
     return hashlib.sha256("\n".join(dumped).encode()).hexdigest()[:12]

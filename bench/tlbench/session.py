@@ -2,8 +2,8 @@
 
 Owns the bookkeeping between pytest's hooks: which baseline cases the session should
 have met, what travels between the processes of pytest-xdist, when suspects are run
-again, and what is written and printed at the end. It knows no pytest: `plugin` calls it
-from the hooks, and turns its errors into pytest's.
+again, and what is written and printed at the end. It does not know pytest: `plugin`
+calls it from the hooks, and turns its errors into pytest's.
 """
 
 import json
@@ -36,24 +36,24 @@ from tlbench.verdicts.figures import Accepted, Figures
 from tlbench.verdicts.judge import judge, suspects
 
 Ending: TypeAlias = Literal["passed", "findings", "unwritten"]
-"""How a session ends: nothing the gate minds, findings, results that are lost."""
+"""How a session ended: as the gate wants, with findings, or without its files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a session was asked for.
+    """The options of a session.
 
     Attributes:
         root: the rootdir, which the names of cases are relative to.
         results: the folder of the baselines.
-        folder: the same, as it is written on the command line of `tlbench`.
+        folder: the same folder, as a user would write it on the command line.
         takes_all: whether every case that uses the fixture `benchmark` is recorded.
         gate: whether a finding fails the session.
         save: whether the run is appended to the history of the machine.
         confirm: how often a suspect is run again.
-        report: the folder of the report, None for no report.
-        records: where a fresh process leaves its records, instead of a verdict.
-        again: further words for pytest when a case of this session is run again.
+        report: the folder of the report; None for no report.
+        records: the file that a fresh process writes, instead of judging.
+        again: further arguments for pytest when a case of this session is run again.
     """
 
     root: Path
@@ -69,7 +69,7 @@ class Options:
 
     @property
     def remedy(self) -> str:
-        """The command that accepts a change that is meant."""
+        """The command that accepts an intended change."""
         words = "tlbench accept --reason TEXT"
         if self.folder == "results":
             return words
@@ -79,14 +79,14 @@ class Options:
 class Session:
     """Gathers what the cases of one session recorded, and judges it.
 
-    With pytest-xdist there is one in each worker, which judges exact values and says
-    which cases it collected, and one in the controlling process, which does the rest.
+    Under pytest-xdist there is one in each worker, which judges exact values and takes
+    the inventory of its cases, and one in the controlling process, which does the rest.
 
     Args:
-        options: what was asked for.
-        identity: gives what the suites know of the machine, asked at most once.
-        versions: of the programs that run the session, by name.
-        say: prints a sentence while the session runs.
+        options: what the session was asked to do.
+        identity: returns what the suites know about the machine; called at most once.
+        versions: by name, the versions of the programs that run the session.
+        say: prints a line while the session runs.
     """
 
     def __init__(
@@ -102,7 +102,6 @@ class Session:
         self._versions = versions
         self._say = say
         self._baselines: Baselines | None = None
-        # What exact values and costs are compared with, and what figures are too.
         self._accepted = Accepted()
         self.collected_files: set[str] = set()
         self.skipped_files: set[str] = set()
@@ -133,7 +132,12 @@ class Session:
             self._context = machine.context(ask=self._ask)
 
     def load_parcel(self, parcel: str) -> None:
-        """Take the baselines from the controlling process, once."""
+        """Take the baselines from the controlling process, once.
+
+        A worker reads no file: all workers must judge by the same baselines, even if
+        someone accepts new ones meanwhile. Of figures it only needs to know which cases
+        have some; they are judged in the controlling process.
+        """
         if self._baselines is None:
             data = json.loads(parcel)
             content = json.dumps(data["accepted"]).encode()
@@ -145,7 +149,10 @@ class Session:
             )
 
     def parcel(self) -> str:
-        """Return what the workers of pytest-xdist need of the baselines, as JSON."""
+        """Return what the workers of pytest-xdist need of the baselines, as JSON.
+
+        JSON because execnet, which carries it, takes plain values only.
+        """
         accepted = accepted_json(self._baselines or Baselines())
         return json.dumps(
             {
@@ -156,7 +163,7 @@ class Session:
         )
 
     def has_baseline(self, case: str) -> bool:
-        """Tell whether anything was accepted of a case."""
+        """Tell whether a case has a baseline of any kind."""
         return case in self._accepted.cases
 
     @cached_property
@@ -165,7 +172,7 @@ class Session:
 
     @cached_property
     def _here(self) -> baseline.Machine:
-        """The machine, with what the suites know of it."""
+        """The machine, with what the suites know about it."""
         return baseline.Machine.of(machine.identity(self._identity(), ask=self._ask))
 
     # Collecting: which baseline cases should this session meet?
@@ -177,8 +184,8 @@ class Session:
 
         Args:
             chosen: the cases that will run.
-            searched: the files and folders that were asked for.
-            narrowed: whether files may have been collected in part only.
+            searched: the files and folders that pytest was given.
+            narrowed: whether files may have been collected only in part.
         """
         known = self._accepted.cases
         self._chosen = known & set(chosen)
@@ -187,10 +194,10 @@ class Session:
             self._gone = {case for case in known if self._is_gone(case, searched)}
 
     def _is_gone(self, case: str, searched: Sequence[Path]) -> bool:
-        """Tell whether the session looked through the case's file and did not find it.
+        """Tell whether the session searched the case's file and did not find the case.
 
-        pytest reports a file as collected when it collects all of it, not when a node
-        id on the command line narrows it to some cases.
+        pytest reports a file as collected if it collected all of it, but not if a node
+        id on the command line narrowed it to some cases.
         """
         if case in self.collected_cases:
             return False
@@ -200,12 +207,12 @@ class Session:
         return any(one in path.parents for one in searched) and not path.exists()
 
     def inventory(self) -> str:
-        """Return what a worker found out while collecting, as JSON."""
+        """Return what a worker found while collecting, as JSON."""
         found = {"chosen": sorted(self._chosen), "gone": sorted(self._gone)}
         return json.dumps(found)
 
     def add_inventory(self, inventory: str) -> None:
-        """Add what a worker found out while collecting."""
+        """Add what a worker found while collecting."""
         found = json.loads(inventory)
         self._chosen.update(found["chosen"])
         self._gone.update(found["gone"])
@@ -213,7 +220,7 @@ class Session:
     # Running: exact values are judged at the end of each case.
 
     def differences(self, record: CaseRecord) -> tuple[str, ...]:
-        """Say which exact values and costs of a case differ from its baseline."""
+        """Return a sentence for each exact value or cost that differs."""
         costs = self._accepted.costs.get(record.case, {}).get(self._accepted.versions)
         return (
             *differences(record.exact, self._accepted.exact.get(record.case)),
@@ -221,11 +228,15 @@ class Session:
         )
 
     def begin(self, node: str) -> None:
-        """Begin another attempt at a case."""
+        """Start an attempt at a case, which may not be the first."""
         self._failed.discard(node)
 
     def take(self, node: str, record: CaseRecord) -> None:
-        """Keep a record; of an attempt that failed in any phase it stays a failure."""
+        """Keep a record.
+
+        A case is reported up to three times (setup, call, teardown); an attempt that
+        failed in any phase stays a failure.
+        """
         if record.outcome == "failed":
             self._failed.add(node)
         if node in self._failed:
@@ -301,7 +312,7 @@ class Session:
         return sorted([*cases, *missing], key=lambda case: case.case)
 
     def _renamed(self, gone: str) -> str:
-        """Say which new case left the same values as one that is gone, if one did."""
+        """Return a hint if exactly one new case left the values of one that is gone."""
         exact = self._accepted.exact.get(gone)
         alike = [
             case

@@ -1,7 +1,7 @@
 """Staleness: which cases have had no good run for too long.
 
-A pure function of a machine's history and a moment, so that a nightly job that died is
-seen from the files alone, by whoever looks. It reads no clock.
+A pure function of a machine's history and a time, so that a scheduled job that died is
+noticed from the files alone, on any machine. It reads no clock.
 """
 
 import itertools
@@ -12,19 +12,26 @@ from datetime import UTC, datetime, timedelta
 
 from tlbench.storage.history import Entry
 
-NIGHT = timedelta(hours=24)
-"""The shortest interval that is taken for the rhythm of a job."""
+SHORTEST = timedelta(hours=24)
+"""The shortest interval that a job is assumed to run at.
+
+Five runs in a row, as a first acceptance needs them, are no job of every five minutes.
+"""
 
 MISSED = 1.75
-"""Intervals without a good run that are too many: the second night was missed."""
+"""How many intervals without a good run are too many.
+
+Below 2, so that a case is stale soon after its second run was missed; well above 1, as
+a run takes its time, and a machine may be late.
+"""
 
 _RECENT = 20
-"""Runs that the rhythm of a job is read from."""
+"""How many runs, the newest, the interval of a job is estimated from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stale:
-    """A case without a good run, and since when."""
+    """A case that has had no good run for too long, and since when."""
 
     case: str
     why: str
@@ -42,9 +49,9 @@ def stale(
     Args:
         cases: those that should run.
         entries: the history of one machine, the oldest first.
-        now: the moment it is looked at, with its time zone.
-        every: how often the job should run; by default it is read from the history,
-            and at least a night.
+        now: the present time, with its time zone.
+        every: how often the job should run; by default the median interval of the
+            history, but at least a day.
     """
     moments = [(entry, _moment(entry.when)) for entry in entries]
     rhythm = every or _rhythm(moments)
@@ -64,7 +71,7 @@ def stale(
     if future:
         newest = future[-1]
         why = (
-            f"run {newest.run} says it was at {newest.when}, which is after now: "
+            f"run {newest.run} is dated {newest.when}, which is in the future: "
             "a clock went backwards"
         )
         found.append(Stale(case=newest.case, why=why))
@@ -83,4 +90,6 @@ def _rhythm(moments: Sequence[tuple[Entry, datetime | None]]) -> timedelta:
     runs = {entry.run: when for entry, when in moments if when is not None}
     times = sorted(runs.values())[-_RECENT:]
     gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(times)]
-    return max(NIGHT, timedelta(seconds=statistics.median(gaps))) if gaps else NIGHT
+    return (
+        max(SHORTEST, timedelta(seconds=statistics.median(gaps))) if gaps else SHORTEST
+    )

@@ -49,6 +49,11 @@ def percent(fraction: float, *, sign: bool = False) -> str:
     return f"{fraction:{plus}.{digits}%}"
 
 
+def proportion(value: float) -> str:
+    """Return a proportion such as an accuracy, in percent with two decimals."""
+    return f"{value:.2%}"
+
+
 def points(fraction: float) -> str:
     """Return a difference of two proportions in percentage points."""
     return f"{100 * fraction:.2f} points"

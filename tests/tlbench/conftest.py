@@ -19,11 +19,46 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _sessions_within(monkeypatch: pytest.MonkeyPatch) -> None:
-    # They would import it anew, which takes longer than all the rest.
+def _sessions_within(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "pytester" in request.fixturenames:
+        request.getfixturevalue("pytester")  # first, as it clears PYTEST_ADDOPTS
+    # At its end each session would import Hypothesis again: a second every time.
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     # In a worker of pytest-xdist pytest-benchmark would time nothing.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
+CLOCK = """
+    import time
+
+    import pytest
+
+    now = 0.0
+
+    def clock():
+        global now
+        # It moves a little with every look: pytest-benchmark waits until it has.
+        now += 1e-9
+        return now
+
+    def sleep(seconds):
+        global now
+        now += seconds
+
+    @pytest.fixture(autouse=True)
+    def scripted(monkeypatch):
+        monkeypatch.setattr(time, "sleep", sleep)
+"""
+
+
+@pytest.fixture
+def scripted_clock(pytester: pytest.Pytester) -> str:
+    """Give sessions within a clock that only `time.sleep` moves; return the option."""
+    pytester.makeconftest(CLOCK)
+    pytester.syspathinsert()
+    return "--benchmark-timer=conftest.clock"
 
 
 @pytest.fixture

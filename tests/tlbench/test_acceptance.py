@@ -96,11 +96,11 @@ def test_named_cases_alone_are_accepted(later):
 @pytest.mark.parametrize(
     ("cases", "message"),
     [
-        ([], r"must pass.*Received: broken \(failed\)\. Mend it and run again"),
-        (["broken"], r"must pass.*Received: broken \(failed\)"),
-        (["idle"], r"must pass.*Received: idle \(skipped\)"),
-        (["awaited"], r"must pass.*Received: awaited \(xfailed\)"),
-        (["fien"], r"one of the last run\. Received: fien\. .*has: awaited, .*, fine"),
+        ([], r"Received: broken \(failed\)\. Fix it and run again"),
+        (["broken"], r"Received: broken \(failed\)"),
+        (["idle"], r"Received: idle \(skipped\)"),
+        (["awaited"], r"Received: awaited \(xfailed\)"),
+        (["fien"], r"Received: fien\. .*has: awaited, .*, fine"),
     ],
 )
 def test_a_case_that_did_not_pass_cannot_become_a_baseline(later, cases, message):
@@ -116,7 +116,7 @@ def test_a_case_that_did_not_pass_cannot_become_a_baseline(later, cases, message
 
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_accepting_without_a_reason_is_refused(acceptance, reason):
-    with pytest.raises(ValueError, match=r"needs a reason\. Received: reason='"):
+    with pytest.raises(ValueError, match=r"Received: reason='.*--reason TEXT"):
         accept({}, run_of(), replace(acceptance, reason=reason))
 
 
@@ -226,7 +226,7 @@ def test_small_steps_leave_the_anchor_where_it_is(acceptance, later):
 @pytest.mark.parametrize(
     ("factor", "options"), [(1.2, {}), (0.8, {}), (1.003, {"anchor": True})]
 )
-def test_a_level_that_was_changed_or_told_moves_the_anchor(
+def test_a_level_that_changed_or_an_option_moves_the_anchor(
     acceptance, later, factor, options
 ):
     wiggle = [0.99, 1.01, 1.0, 0.995, 1.005] * 4
@@ -276,9 +276,9 @@ def test_a_renamed_case_keeps_what_was_accepted(acceptance, later):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("x", "y", r"old name .* must have a baseline. Received: 'x'. Accepted are: a"),
-        ("a", "b", r"new name .* must have no baseline yet. Received: 'b'"),
-        ("a", "a", r"must have no baseline yet"),
+        ("x", "y", r"old name .*Received: 'x'\. Accepted are: a"),
+        ("a", "b", r"new name .*Received: 'b'\."),
+        ("a", "a", r"new name .*Received: 'a'\."),
     ],
 )
 def test_a_rename_that_makes_no_sense_is_refused(acceptance, old, new, message):
@@ -289,5 +289,5 @@ def test_a_rename_that_makes_no_sense_is_refused(acceptance, old, new, message):
 
 def test_renaming_needs_a_reason_too(acceptance):
     baselines = accept({}, run_of(case("a", n=1)), acceptance).baselines
-    with pytest.raises(ValueError, match="needs a reason"):
+    with pytest.raises(ValueError, match=r"Received: reason=' '\."):
         accepting.rename(baselines, {}, "a", "b", replace(acceptance, reason=" "))

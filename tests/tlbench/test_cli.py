@@ -93,10 +93,10 @@ def test_a_named_case_and_another_folder_are_taken(results, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "needs a reason. Received: reason=''"),
-        (("--reason", "  "), "needs a reason. Received: reason=''"),
-        (("--reason", "x", "a.py::u"), "one of the last run. Received: a.py::u."),
-        (("--reason", "x", "--results", "no"), "A last run is needed. Received: no "),
+        ((), "Received: reason=''."),
+        (("--reason", "  "), "Received: reason=''."),
+        (("--reason", "x", "a.py::u"), "Received: a.py::u. The last run has: a.py::t."),
+        (("--reason", "x", "--results", "no"), "Received: no file no"),
     ],
 )
 def test_accept_refuses_wrong_input_with_a_sentence(results, arguments, message):
@@ -111,7 +111,7 @@ def test_accept_refuses_a_case_that_failed(results):
     leave_run(results, {"n": 1}, outcome="failed")
     done = tlbench("accept", "--reason", "x")
     assert done.exit_code == 2
-    assert "Received: a.py::t (failed). Mend it" in done.output
+    assert "Received: a.py::t (failed). Fix it" in done.output
     assert not (results / "any").exists()
 
 
@@ -153,7 +153,7 @@ def test_nobody_cannot_accept(results, monkeypatch):
     monkeypatch.setattr("getpass.getuser", nobody)
     done = tlbench("accept", "--reason", "first")
     assert done.exit_code == 2
-    assert "needs a name. Received: no git user.name, no login." in done.output
+    assert "Received: no git user.name, no login. Set one with" in done.output
 
 
 def test_status_lists_the_accepted_cases(results):
@@ -171,7 +171,7 @@ def test_status_lists_the_accepted_cases(results):
 def test_status_refuses_a_missing_folder(results):
     done = tlbench("status", "--results", "no")
     assert done.exit_code == 2
-    assert "must be a folder. Received: --results no." in done.output
+    assert "Received: no. Name another" in done.output
 
 
 def test_the_command_is_light():

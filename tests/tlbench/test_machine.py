@@ -66,7 +66,7 @@ def test_limits_and_other_systems_are_read(root, file, text, key, value):
     assert machine.identity(root=root, ask=None)[key] == value
 
 
-def test_a_machine_that_tells_nothing_has_an_identity_all_the_same(tmp_path):
+def test_a_machine_that_reveals_nothing_has_an_identity_all_the_same(tmp_path):
     found = machine.identity(root=tmp_path, ask=None)
     assert found["gpus"] == []
     assert found["memory_gib"] == 0
@@ -74,7 +74,7 @@ def test_a_machine_that_tells_nothing_has_an_identity_all_the_same(tmp_path):
 
 
 def test_what_a_suite_adds_must_be_plain():
-    with pytest.raises(ValueError, match=r"must be plain JSON. Received: .*object"):
+    with pytest.raises(ValueError, match=r"Received: {'policy': .*Return strings"):
         machine.identity({"policy": object()}, ask=None)
 
 
@@ -160,7 +160,7 @@ def test_what_nvidia_smi_says_is_read_by_the_line(tmp_path, monkeypatch):
     assert found("gpu", "name,memory.total") == []  # not the fields asked for
 
 
-def test_a_commit_is_told_where_there_is_one(tmp_path):
+def test_a_commit_is_found_where_there_is_one(tmp_path):
     assert machine.commit(tmp_path) == ""
     for words in (
         ["init", "-q"],

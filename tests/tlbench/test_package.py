@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({path.parent for path in MODULES})
 MOST_LINES = 500
 
-# A room is a folder, or a module beside them. A room may import from the rows above
+# A room is a folder, or a module next to them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
     ("machine", "record", "units"),

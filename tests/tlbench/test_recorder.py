@@ -43,7 +43,7 @@ def test_an_exact_value_is_kept_as_a_plain_python_value(recorder, value, kept):
     [math.nan, math.inf, None, {}, 1j, [[1]], [1, math.nan], b"x", np.zeros(2)],
 )
 def test_a_value_that_cannot_be_exact_is_refused(recorder, value):
-    message = r"must be a bool, int, str or finite float.*Received: x=.*record\.metric"
+    message = r"bool, int, str or finite float.*Received: x=.*record\.metric"
     with pytest.raises(ValueError, match=message):
         recorder.exact("x", value)
     assert recorder.snapshot("passed").exact == {}
@@ -125,7 +125,7 @@ def test_a_timing_without_durations_is_refused(recorder, seconds, warmup, messag
 
 @pytest.mark.parametrize("name", ["", "  ", 3, None])
 def test_a_value_without_a_name_is_refused(recorder, name):
-    with pytest.raises(ValueError, match=r"needs a name\. Received: name="):
+    with pytest.raises(ValueError, match=r"Received: name=.* Say what"):
         recorder.exact(name, 1)
 
 
@@ -138,13 +138,13 @@ def test_a_name_recorded_twice_is_refused(recorder, first, second):
         "timing": lambda: recorder.timing("x", [1.0], warmup=0),
     }
     calls[first]()
-    message = rf"each name once\. Received: name='x'.*record\.{first}.*another name"
+    message = rf"Received: name='x'.*record\.{first}\. .*another name"
     with pytest.raises(ValueError, match=message):
         calls[second]()
 
 
 def test_a_value_after_the_end_of_the_case_is_refused(recorder):
     recorder.close()
-    message = "before the case ends.*name='late' after the end of test_a.py::test_a"
+    message = "Received: name='late' after the end of test_a.py::test_a. Record it in"
     with pytest.raises(ValueError, match=message):
         recorder.exact("late", 1)

@@ -18,7 +18,7 @@ def entry(when, case=CASE, outcome="passed"):
     return Entry(run=f"run {moment}", when=moment, record=record, verdict="pass")
 
 
-def nights(count, **options):
+def daily(count, **options):
     return [entry(START + timedelta(days=i), **options) for i in range(count)]
 
 
@@ -33,15 +33,15 @@ LAST = START + timedelta(days=9)
     ("later", "late"),
     [
         (timedelta(hours=1), False),
-        (timedelta(hours=25), False),  # tonight's is still running
+        (timedelta(hours=25), False),  # today's is still running
         (timedelta(hours=36), False),
         (timedelta(hours=48), True),  # the second was missed
         (timedelta(days=300), True),
     ],
 )
-def test_a_case_is_stale_by_the_second_missed_night(later, late):
-    told = said(nights(10), LAST + later)
-    assert told == (
+def test_a_case_is_stale_by_the_second_missed_run(later, late):
+    found = said(daily(10), LAST + later)
+    assert found == (
         [f"no good run of {CASE} since 2026-03-10 02:00 UTC"] if late else []
     )
 
@@ -49,13 +49,13 @@ def test_a_case_is_stale_by_the_second_missed_night(later, late):
 @pytest.mark.parametrize("outcome", ["failed", "skipped", "regression", "xfailed"])
 def test_a_run_that_did_not_pass_is_no_good_run(outcome):
     later = [entry(LAST + timedelta(days=i), outcome=outcome) for i in (1, 2)]
-    told = said([*nights(10), *later], LAST + timedelta(days=2, hours=1))
-    assert told == [f"no good run of {CASE} since 2026-03-10 02:00 UTC"]
+    found = said([*daily(10), *later], LAST + timedelta(days=2, hours=1))
+    assert found == [f"no good run of {CASE} since 2026-03-10 02:00 UTC"]
 
 
 def test_a_case_that_never_ran_is_stale():
-    told = said(nights(3, case="another"), START + timedelta(days=3))
-    assert told == [f"no good run of {CASE} at all"]
+    found = said(daily(3, case="another"), START + timedelta(days=3))
+    assert found == [f"no good run of {CASE} at all"]
 
 
 def test_a_weekly_job_is_given_its_weeks():
@@ -70,17 +70,17 @@ def test_five_runs_in_a_row_make_no_rhythm_of_minutes():
     assert said(burst, START + timedelta(hours=20)) == []
 
 
-def test_the_rhythm_can_be_told():
+def test_the_rhythm_can_be_given():
     hourly = timedelta(hours=1)
-    assert said(nights(1), START + timedelta(hours=2), every=hourly) != []
-    assert said(nights(1), START + timedelta(hours=1), every=hourly) == []
+    assert said(daily(1), START + timedelta(hours=2), every=hourly) != []
+    assert said(daily(1), START + timedelta(hours=1), every=hourly) == []
 
 
-def test_a_clock_that_went_backwards_is_told_and_makes_nothing_fresh():
+def test_a_clock_that_went_backwards_is_reported_and_makes_nothing_fresh():
     ahead = entry(START + timedelta(days=4000))
-    told = said([*nights(10), ahead], LAST + timedelta(days=3))
-    assert told[0] == f"no good run of {CASE} since 2026-03-10 02:00 UTC"
-    assert "a clock went backwards" in told[1]
+    found = said([*daily(10), ahead], LAST + timedelta(days=3))
+    assert found[0] == f"no good run of {CASE} since 2026-03-10 02:00 UTC"
+    assert "a clock went backwards" in found[1]
 
 
 def test_a_moment_that_is_none_counts_for_nothing():

@@ -27,7 +27,7 @@ def test_a_workflow_is_what_the_schema_asks_for(name):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_workflow_that_is_none_is_told(tmp_path):
+def test_a_workflow_that_is_not_one_is_found_out(tmp_path):
     path = tmp_path / "bad.yml"
     path.write_text("on: push\njobs:\n  a:\n    runs: ubuntu\n")
     assert check(path).returncode == 1

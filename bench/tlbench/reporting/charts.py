@@ -1,7 +1,8 @@
-"""Charts: figures over runs, their parts, and one against another, as SVG.
+"""Charts as SVG: figures over runs, the parts of a whole, one figure over another.
 
 Pure functions from numbers to text; the same numbers give the same bytes. Colours are
-those of the page's style sheet, by class.
+in the style sheet of the page, by class. By hand: three small charts do not justify a
+plotting library of many megabytes, whose bytes change with its version.
 """
 
 import math
@@ -14,7 +15,7 @@ from tlbench import units
 WIDTH, HEIGHT = 640, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 26
 _MARKED = 40
-"""Of a long trend the newest points are marked, each with its words."""
+"""How many points of a trend, the newest, are marked and have a tooltip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,9 @@ class Point:
     """One value of a trend.
 
     Attributes:
-        value: in seconds, bytes or as it is: in the unit of the chart.
-        words: what is shown where one points at it.
-        verdict: of the case in that run; marks the point.
+        value: in seconds, in bytes or plain: in the unit of the chart.
+        words: the tooltip.
+        verdict: the verdict on the case in that run, which colours the point.
     """
 
     value: float
@@ -43,7 +44,7 @@ class Band:
 
 
 def trend(points: Sequence[Point], band: Band | None, *, unit: str, title: str) -> str:
-    """Return a line over runs, in their order, with the band of what is expected."""
+    """Return a line over runs, in their order, with the band of expected values."""
     values = [point.value for point in points]
     if band is not None:
         values += [band.low, band.high]
@@ -79,11 +80,11 @@ def trend(points: Sequence[Point], band: Band | None, *, unit: str, title: str) 
 def shares(
     rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, title: str
 ) -> str:
-    """Return bars, one a row, divided into the parts of each row.
+    """Return one bar for each row, divided into its parts.
 
     Args:
-        rows: a name, and its parts by name in seconds.
-        title: of the chart.
+        rows: a name, and its parts: names with seconds.
+        title: the title of the chart.
     """
     names = list(dict.fromkeys(name for _, parts in rows for name, _ in parts))
     total = max((sum(x for _, x in parts) for _, parts in rows), default=0.0) or 1.0
@@ -113,7 +114,7 @@ def shares(
 def scatter(
     points: Sequence[tuple[float, float, str]], *, across: str, up: str, title: str
 ) -> str:
-    """Return points (x, y, words), x on a scale of powers of ten."""
+    """Return points (x, y, tooltip), with a logarithmic x axis."""
     logs = [math.log10(x) for x, _, _ in points]
     left, right = _span(logs)
     low, high = _span([y for _, y, _ in points])

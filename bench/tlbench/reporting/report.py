@@ -1,8 +1,8 @@
-"""The report: one HTML page and a Markdown summary, built from the files alone.
+"""The report: one HTML page and a Markdown summary, built from files alone.
 
-Owns what a page shows and in which order. It reads `results/` and no clock, so that the
-same files give the same bytes; it judges nothing: the verdicts are those that the last
-run was given. The page needs nothing from elsewhere, and no script.
+Owns what the page shows and in which order. It reads `results/` and no clock, so that
+the same files give the same bytes. It judges nothing: the verdicts are those of the
+last run. The page is self-contained and has no script.
 """
 
 import math
@@ -20,13 +20,13 @@ from tlbench.storage.last_run import LastRun, read_last_run
 from tlbench.storage.machines import read_machines
 from tlbench.storage.published import read_published
 from tlbench.verdicts import noise, verdict
-from tlbench.verdicts.figures import proportions_of, series_of
+from tlbench.verdicts.figures import mean, proportions_of, series_of
 from tlbench.verdicts.verdict import Case
 
 PAGE, SUMMARY = "report.html", "report.md"
 
 _PARAMETERS = ("total_params", "params", "frozen.total_params")
-"""Exact values that say how large a model is, the first that is there."""
+"""Exact values that say how large a model is; the first one that exists is used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class Trend:
     name: str
     runs: int
     chart: str
-    told: str
+    accepted: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A figure that somebody published, to stand beside ours; never a gate."""
+    """A figure that somebody published, shown next to ours; never a gate."""
 
     work: str
     figure: str
@@ -55,7 +55,7 @@ def write(results: Path, folder: Path) -> Path:
     """Write the page and the summary; return the path of the page.
 
     Raises:
-        FileNotFoundError: there was no run yet.
+        FileNotFoundError: there has been no run yet.
         ValueError: a file is damaged or of a newer schema.
         OSError: a file cannot be read or written.
     """
@@ -117,10 +117,10 @@ def _cases(run: LastRun) -> list[Case]:
             verdict.from_json(case, data, run.cases.get(case))
             for case, data in sorted(run.verdicts.items())
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except documents.DAMAGE as error:
         raise ValueError(
-            "The last run must hold the verdicts of its cases. "
-            f"Received: {error}. Run pytest again."
+            "The last run must hold the verdicts on its cases. "
+            f"Received: {documents.reason(error)}. Run pytest again."
         ) from error
 
 
@@ -157,13 +157,13 @@ def _row(case: Case) -> dict[str, Any]:
 
 
 def _figures(case: Case) -> Iterator[tuple[str, str]]:
-    assert case.record is not None  # noqa: S101 - its caller looked
+    if case.record is None:
+        return
     for name, one in series_of(case.record).items():
-        yield name, units.figure(one.value, one.unit)
+        yield name, str(one)
     for name, entries in proportions_of(case.record).items():
-        mean = sum(entry.value for entry in entries) / len(entries)
         seeds = "" if len(entries) == 1 else f", {len(entries)} seeds"
-        yield name, f"{mean:.2%} (n={entries[0].n}{seeds})"
+        yield name, f"{units.proportion(mean(entries))} (n={entries[0].n}{seeds})"
 
 
 def _trends(
@@ -176,7 +176,7 @@ def _trends(
             (name, one.value, one.unit) for name, one in series_of(entry.record).items()
         ]
         for name, seeds in proportions_of(entry.record).items():
-            values.append((name, sum(x.value for x in seeds) / len(seeds), ""))
+            values.append((name, mean(seeds), ""))
         for name, value, unit in values:
             values_of.setdefault((entry.case, name), []).append((entry, value, unit))
     bands = _bands(figures)
@@ -197,14 +197,14 @@ def _trends(
             name=name,
             runs=len(runs),
             chart=charts.trend(points, band, unit=unit, title=f"{case} {name}"),
-            told=_told(band, figures.get(case)),
+            accepted=_accepted(band, figures.get(case)),
         )
 
 
 def _bands(
     figures: Mapping[str, MachineBaseline],
 ) -> dict[tuple[str, str], charts.Band]:
-    """Return where each series is expected, one of all that are judged together."""
+    """Return where each series is expected, all of them sharing the error budget."""
     accepted = {
         (case, name): runs
         for case, x in figures.items()
@@ -214,14 +214,14 @@ def _bands(
     if not accepted:
         return {}
     scaled = {
-        "\n".join(key): {run: noise.scaled(value, runs) for run, value in runs.items()}
+        key: {run: noise.scaled(value, runs) for run, value in runs.items()}
         for key, runs in accepted.items()
     }
     judged = noise.compare_run(scaled, {})
     alpha = noise.FALSE_ALARMS / len(accepted)
     bands = {}
     for key, runs in accepted.items():
-        expected = judged.expectations["\n".join(key)]
+        expected = judged.expectations[key]
         anchor = figures[key[0]].figures.anchor.get(key[1], {})
         limit = max(expected.limit(alpha), noise.PRACTICAL_SIZE)
         level = [math.log(value) for value in anchor.values() if value > 0]
@@ -235,23 +235,23 @@ def _bands(
     return bands
 
 
-def _told(band: charts.Band | None, figures: MachineBaseline | None) -> str:
+def _accepted(band: charts.Band | None, figures: MachineBaseline | None) -> str:
     if figures is None:
         return "no accepted runs"
     accepted = figures.accepted
-    told = f"accepted {accepted.when[:10]} by {accepted.by}: {accepted.reason}"
+    text = f"accepted {accepted.when[:10]} by {accepted.by}: {accepted.reason}"
     if band is not None and band.anchor is not None:
         drift = band.centre / band.anchor - 1
         since = figures.anchored.when[:10]
-        told += f"; {units.percent(drift, sign=True)} since the anchor of {since}"
-    return told
+        text += f"; {units.percent(drift, sign=True)} since the anchor of {since}"
+    return text
 
 
 def _split(cases: Sequence[Case]) -> str:
     """Return what epochs are made of.
 
-    Of the cases that recorded `epoch.first`, `epoch.PART` and, each with one thing more
-    in it than the one before, `epoch.+PART`.
+    A case contributes if it recorded `epoch.first`, `epoch.PART` and `epoch.+PART`,
+    where each `+PART` was timed with one thing more than the timing before it.
     """
     rows = []
     for case in cases:
@@ -281,9 +281,9 @@ def _accuracy(cases: Sequence[Case]) -> str:
         size = next((x for x in sizes if isinstance(x, int) and x > 0), None)
         for name, entries in proportions_of(case.record).items():
             if size is not None:
-                mean = sum(entry.value for entry in entries) / len(entries)
-                words = f"{case.case} {name} {mean:.2%}, {size:,} parameters"
-                points.append((float(size), mean, words))
+                share = units.proportion(mean(entries))
+                words = f"{case.case} {name} {share}, {size:,} parameters"
+                points.append((float(size), mean(entries), words))
     if not points:
         return ""
     return charts.scatter(
@@ -313,8 +313,8 @@ def _published(results: Path, cases: Sequence[Case]) -> list[Published]:
 def _changes(
     entries: Sequence[Entry], machines: Mapping[str, machine.Identity], here: str
 ) -> list[str]:
-    """Say what changed in the machine, and how it differs from the others."""
-    told = []
+    """Return what changed in the machine, and how it differs from the others."""
+    found = []
     before: Mapping[str, Any] = {}
     seen = ""
     for entry in entries:
@@ -323,13 +323,13 @@ def _changes(
         for key in ("governor", "cpu_limit", "memory_limit", "gpu_programs"):
             old, new = before.get(key), entry.context.get(key)
             if before and old != new:
-                told.append(f"{entry.when} {key}: {old or 'none'} -> {new or 'none'}")
+                found.append(f"{entry.when} {key}: {old or 'none'} -> {new or 'none'}")
         before, seen = entry.context, entry.run
     for name, identity in machines.items():
         if name != here and here in machines:
             differing = machine.differences(machines[here], identity)
-            told.append(f"{name} -> {here}: {'; '.join(differing)}")
-    return told
+            found.append(f"{name} -> {here}: {'; '.join(differing)}")
+    return found
 
 
 def _percent(change: float | None, *, sign: bool = False) -> str:

@@ -1,7 +1,7 @@
-"""The words of a session's end: a table of the cases, a line for every finding.
+"""What the terminal shows at the end: a table of cases, and a line for every finding.
 
-Owns how figures and verdicts are written for a terminal. It judges nothing and knows no
-pytest.
+Owns how figures and verdicts are written for a terminal. It judges nothing and does not
+know pytest.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from tlbench import units
 from tlbench.record import Metric
+from tlbench.verdicts.figures import mean
 from tlbench.verdicts.verdict import (
     MACHINE,
     VERDICTS,
@@ -31,10 +32,10 @@ COLOURS: Mapping[Verdict, dict[str, bool]] = {
 }
 
 BLIND = 0.5
-"""A pass that could not have seen a change of this size is remarked upon."""
+"""A pass that could not have seen a change of this size gets a remark."""
 
 Line = tuple[str, dict[str, bool]]
-"""A line and its colours."""
+"""A line and its markup, as pytest's terminal reporter takes it."""
 
 
 def table(cases: Sequence[Case]) -> Iterator[Line]:
@@ -63,7 +64,7 @@ def findings(cases: Sequence[Case]) -> Iterator[Line]:
 
 
 def blind(cases: Sequence[Case]) -> Iterator[Line]:
-    """Yield a line for every figure that would have passed with a half more too."""
+    """Yield a remark on every figure whose limit is wider than `BLIND`."""
     for case in cases:
         for one in case.judgements:
             seen = one.detectable
@@ -112,17 +113,16 @@ def _counts(comparison: Comparison) -> list[str]:
         "new": comparison.new,
         "lost": comparison.lost,
     }
-    told = [f"{len(names)} {word}" for word, names in counts.items() if names]
-    return [", ".join(told)] if told else []
+    words = [f"{len(names)} {word}" for word, names in counts.items() if names]
+    return [", ".join(words)] if words else []
 
 
 def _metric(entries: Sequence[Metric]) -> str:
     if len(entries) > 1:
-        mean = sum(entry.value for entry in entries) / len(entries)
-        text = f"{mean:.4g} of {len(entries)} seeds"
+        text = f"{units.figure(mean(entries), '')} of {len(entries)} seeds"
         return text if entries[0].n is None else f"{text} n={entries[0].n}"
     (metric,) = entries
-    text = f"{metric.value:.4g}"
+    text = units.figure(metric.value, "")
     if metric.interval:
         low, high = metric.interval
         text += f" [{low:.4f}, {high:.4f}]"
@@ -130,10 +130,10 @@ def _metric(entries: Sequence[Metric]) -> str:
 
 
 def _seen(judgement: Judgement) -> str:
-    """Return by how much a figure changed, and what change would have been seen."""
+    """Return how much a figure changed, and the change that would have been seen."""
     if judgement.change is None:
         return ""
-    told = f" {units.percent(judgement.change, sign=True)}"
+    text = f" {units.percent(judgement.change, sign=True)}"
     if judgement.detectable is not None:
-        told += f" (sees {units.percent(judgement.detectable)})"
-    return told
+        text += f" (sees {units.percent(judgement.detectable)})"
+    return text

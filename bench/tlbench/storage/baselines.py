@@ -1,4 +1,4 @@
-"""Accepted baselines: exact values and costs of every machine, figures of each.
+"""Accepted baselines: exact values and costs for all machines, figures for each.
 
 Owns `results/any/accepted.json` and `results/<machine>/accepted.json`: the values in
 them, their JSON forms and their files. How a run becomes a baseline is in `acceptance`.
@@ -21,7 +21,7 @@ class Acceptance:
 
     Attributes:
         by: who accepted them.
-        when: the moment, UTC, in ISO 8601.
+        when: the time, UTC, in ISO 8601.
         reason: why they are right.
         evidence: the sha256 of the `last-run.json` they were taken from.
     """
@@ -43,7 +43,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Alias:
-    """The name that a renamed case has now, and how it was renamed."""
+    """The new name of a renamed case, and how it was renamed."""
 
     to: str
     accepted: Acceptance
@@ -54,7 +54,7 @@ class Baselines:
     """All exact baselines.
 
     Attributes:
-        cases: by case.
+        cases: the baselines, by case.
         renamed: the cases that were renamed, by their old names.
     """
 
@@ -63,7 +63,7 @@ class Baselines:
 
     @property
     def aliases(self) -> dict[str, str]:
-        """The new name of every case that was renamed, by its old one."""
+        """The new name of every renamed case, by its old name."""
         return {old: alias.to for old, alias in self.renamed.items()}
 
 
@@ -74,7 +74,7 @@ class MachineBaseline:
     Attributes:
         figures: the values.
         accepted: how they became a baseline.
-        anchored: how their anchor became the anchor.
+        anchored: how the runs of the anchor were accepted.
     """
 
     figures: Figures
@@ -83,17 +83,17 @@ class MachineBaseline:
 
 
 def accepted_path(results: Path) -> Path:
-    """Give the file of the exact baselines, which hold on every machine."""
+    """Return the path of the exact baselines, which hold on every machine."""
     return results / "any" / "accepted.json"
 
 
 def figures_path(results: Path, machine: str) -> Path:
-    """Give the file of a machine's accepted figures."""
+    """Return the path of a machine's accepted figures."""
     return results / machine / "accepted.json"
 
 
 def read_accepted(results: Path) -> Baselines:
-    """Read the exact baselines; a missing file holds none.
+    """Return the exact baselines; none without a file.
 
     Raises:
         ValueError: the file is damaged or of a newer schema.
@@ -102,7 +102,7 @@ def read_accepted(results: Path) -> Baselines:
 
 
 def parse_accepted(data: bytes, path: Path) -> Baselines:
-    """Read the exact baselines from the content of the file `path`.
+    """Return the exact baselines from the content of the file `path`.
 
     Raises:
         ValueError: the content is damaged or of a newer schema.
@@ -111,7 +111,7 @@ def parse_accepted(data: bytes, path: Path) -> Baselines:
 
 
 def accepted_json(baselines: Baselines) -> str:
-    """Give the content of the file of exact baselines."""
+    """Return the content of the file of exact baselines."""
     document = asdict(baselines)
     cases = documents.with_digests(document["cases"])
     return documents.encode({"schema": SCHEMA, **document, "cases": cases})
@@ -123,7 +123,7 @@ def write_accepted(results: Path, baselines: Baselines) -> None:
 
 
 def read_figures(results: Path, machine: str) -> dict[str, MachineBaseline]:
-    """Read the accepted figures of a machine by case; a missing file holds none.
+    """Return the accepted figures of a machine by case; none without a file.
 
     Raises:
         ValueError: the file is damaged or of a newer schema.
@@ -210,5 +210,5 @@ def _series(data: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 def _seed_value(data: Any) -> SeedValue:
     seed, value, n = data
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise TypeError(f"{n!r} is no number of samples")
+        raise TypeError(f"{n!r} is not a number of samples")
     return documents.text(seed), documents.number(value), n

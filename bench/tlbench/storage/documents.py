@@ -1,8 +1,8 @@
-"""JSON documents: read with a schema and a reason, written whole or not at all.
+"""JSON documents: read with a check of their schema, written whole or not at all.
 
 Owns the refusal of damaged documents, of newer ones and of entries that were edited by
-hand, and the one way a file under `results/` is written. What a document holds is in
-the modules that own the files.
+hand, and the one way that a file under `results/` is written. What a document holds is
+up to the modules that own the files.
 """
 
 import hashlib
@@ -17,9 +17,34 @@ from tlbench.record import SCHEMA
 
 _Value = TypeVar("_Value")
 
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised by building a value from a document that has another form.
+
+The builders check what could be wrong silently, and otherwise just index and convert:
+turning these into one sentence here is shorter than a schema, and names what is wrong.
+"""
+
+
+class NewerError(ValueError):
+    """A document that a newer version wrote."""
+
+
+def reason(error: BaseException) -> str:
+    """Return in words what one of the errors in `DAMAGE` found."""
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def check_schema(schema: int, path: Path) -> None:
+    """Raise NewerError if a document is of a newer schema than this version knows."""
+    if schema > SCHEMA:
+        raise NewerError(
+            f"{path} must have schema {SCHEMA} or older. Received: schema={schema}. "
+            "Install a newer tlbench to read it."
+        )
+
 
 def read(path: Path, build: Callable[[Mapping[str, Any]], _Value]) -> _Value | None:
-    """Build a value from the JSON document in a file; None where there is no file.
+    """Build a value from the JSON document in a file; None if there is no file.
 
     Raises:
         ValueError: the file is damaged or of a newer schema.
@@ -35,37 +60,31 @@ def read(path: Path, build: Callable[[Mapping[str, Any]], _Value]) -> _Value | N
 def parse(
     data: bytes, path: Path, build: Callable[[Mapping[str, Any]], _Value]
 ) -> _Value:
-    """Build a value from the JSON document `data`, the content of the file `path`."""
+    """Build a value from a JSON document, the content of the file `path`.
+
+    Raises:
+        ValueError: the document is damaged or of a newer schema.
+    """
     try:
         document = json.loads(data, object_pairs_hook=_distinct)
-        schema = _schema(document)
-        if schema <= SCHEMA:
-            return build(document)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
-        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        check_schema(_schema(document), path)
+        return build(document)
+    except NewerError:
+        raise
+    except DAMAGE as error:
         raise ValueError(
-            f"{path} must be a whole tlbench file. Received: a damaged one ({why}). "
-            "Restore it, for instance from version control."
+            f"{path} must be a whole tlbench file. Received: a damaged one "
+            f"({reason(error)}). Restore it, for instance from version control."
         ) from error
-    raise ValueError(
-        f"{path} must have schema {SCHEMA} or older. Received: schema={schema}. "
-        "Install a newer tlbench to read it."
-    )
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # A merge can leave one case twice; JSON readers would take the last silently.
+    # A merge can leave one case twice, of which JSON readers silently take the last.
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice")
+        raise ValueError(f"{twice!r} is there twice")
     return found
 
 
@@ -77,16 +96,16 @@ def _schema(document: Mapping[str, Any]) -> int:
 
 
 def text(value: object) -> str:
-    """Return a value that must be a text; TypeError if it is not."""
+    """Return a value that must be a string; TypeError if it is not."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 
 def number(value: object) -> float:
     """Return a value that must be a finite number; TypeError or ValueError if not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
     return float(value)
@@ -98,11 +117,19 @@ def encode(document: Mapping[str, Any], *, sort: bool = True) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, its folder too where there is none."""
+    """Write a file whole or not at all, and its folder if there is none.
+
+    By hand: renaming a finished file over the old one is all there is to it, and the
+    library for it (atomicwrites) is no longer maintained. Readers see the old file or
+    the new one, also when the process is killed or the disk is full in between.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as a rename is atomic only within one file system; under a
+    # name of its own, so that two writers do not share it.
     aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        # "x" makes a new file with the permissions that the umask grants.
+        # "x" creates a file with the permissions that the umask grants; `tempfile`
+        # would make it readable by its owner only.
         with aside.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
         aside.replace(path)
@@ -111,14 +138,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def with_digests(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Give every case a digest of what was accepted of it."""
+    """Return the entries, each with a digest of its content.
+
+    No secret and no proof: it catches an edit by hand or by a merge, which nobody
+    accepted with a reason.
+    """
     return {
         case: {**entry, "digest": _digest(case, entry)} for case, entry in cases.items()
     }
 
 
 def check_digests(document: Mapping[str, Any]) -> None:
-    """Refuse a case that was edited by hand; before schema 2 there were no digests."""
+    """Refuse an entry that was edited by hand; before schema 2 there were no digests.
+
+    Raises:
+        ValueError: a digest does not match.
+    """
     for case, entry in document["cases"].items():
         content = {key: value for key, value in entry.items() if key != "digest"}
         if document["schema"] > 1 and entry["digest"] != _digest(case, content):

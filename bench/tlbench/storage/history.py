@@ -1,9 +1,9 @@
 """The history of a machine: one line for every case of every saved run.
 
-Owns the lines of `history.jsonl`, their checksums, appending them whole although many
-processes do so at once and any of them may be killed, and reading them back with what
-is damaged named. The order of the lines is the order of the runs; a clock may go
-backwards. Nothing is judged here, and no line is ever rewritten.
+Owns the lines of `history.jsonl`, their checksums, and appending them whole although
+many processes append at once and any of them may be killed. Reading names every damaged
+line and returns the others. The order of the lines is the order of the runs, as a clock
+may go backwards. Nothing is judged here, and no line is ever rewritten.
 """
 
 import json
@@ -24,15 +24,20 @@ from tlbench.record import (
     record_from_json,
     record_to_json,
 )
+from tlbench.storage import documents
 
 LINE_BYTES = 2048
-"""The most that a line holds, its end included."""
+"""The most that a line holds, its newline included.
+
+The file is committed and grows by every case of every run: 2 kB keep a year of a suite
+in megabytes. It is also how far back an append looks for the end of the last line.
+"""
 
 _OPTIONAL = {"structure", "commit", "context", "metrics", "timings", "memory"}
-"""What a line leaves out where it is empty."""
+"""What a line leaves out if it is empty."""
 
 _DIGITS = 6
-"""Significant digits of a duration: more than any clock means."""
+"""Significant digits of a duration: more than any measurement is worth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +48,10 @@ class Entry:
         run: the name of the run.
         when: its end, UTC, in ISO 8601.
         record: outcome, version, metrics, timings and memory of the case.
-        verdict: on the case, when it was saved.
+        verdict: the verdict on the case when it was saved.
         structure: a digest of its exact values and costs.
-        commit: of the repository it ran in, if there was one.
-        context: of the machine; explains, and is never compared.
+        commit: the commit of the repository it ran in, "" without one.
+        context: facts about the machine that explain a figure and are never compared.
     """
 
     run: str
@@ -59,12 +64,12 @@ class Entry:
 
     @property
     def case(self) -> str:
-        """The case."""
+        """The name of the case."""
         return self.record.case
 
     @property
     def is_good(self) -> bool:
-        """Whether the case passed, whatever was found about its figures."""
+        """Whether the case passed, whatever the verdict on its figures."""
         return self.record.outcome == "passed"
 
 
@@ -73,10 +78,10 @@ class History:
     """What could be read of a history.
 
     Attributes:
-        entries: of all whole lines, in their order.
-        damage: a sentence for every line that is not whole.
-        interrupted: whether the last line is the beginning of one, as a process that
-            was killed leaves it; the next append takes it away.
+        entries: all whole lines, in their order.
+        damage: a sentence for every damaged line.
+        interrupted: whether the last line is only the beginning of one, left by a
+            process that was killed; the next append removes it.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -84,28 +89,24 @@ class History:
     interrupted: bool = False
 
     def renamed(self, aliases: Mapping[str, str]) -> "History":
-        """Return the history with the cases under the names they have now."""
+        """Return the history with every case under its present name."""
         return replace(
             self,
             entries=tuple(
-                replace(
-                    entry,
-                    record=replace(
-                        entry.record, case=current(entry.record.case, aliases)
-                    ),
-                )
-                for entry in self.entries
+                replace(x, record=replace(x.record, case=current(x.case, aliases)))
+                for x in self.entries
             ),
         )
 
 
 def history_path(results: Path, machine: str) -> Path:
-    """Give the file of a machine's history."""
+    """Return the path of a machine's history."""
     return results / machine / "history.jsonl"
 
 
 def current(case: str, aliases: Mapping[str, str]) -> str:
-    """Return the name that a case has now."""
+    """Return the present name of a case that may have been renamed."""
+    # At most as many steps as there are renames, so that a circle ends.
     for _ in range(len(aliases)):
         case = aliases.get(case, case)
     return case
@@ -118,7 +119,7 @@ def structure_of(record: CaseRecord) -> str:
 
 
 def append(path: Path, entries: Iterable[Entry]) -> None:
-    """Append lines to a history, all of them or, if it fails, none.
+    """Append lines to a history: all of them or, if it fails, none.
 
     Raises:
         ValueError: an entry does not fit into a line.
@@ -126,18 +127,22 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
     """
     data = b"".join(line(entry) for entry in entries)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A lock file next to the history: POSIX guarantees that an append does not
+    # overwrite another one, but not that a long one is written in one piece. The system
+    # drops the lock when its process ends, however it ends.
     with FileLock(path.with_name(f".{path.name}.lock")), path.open("ab+") as file:
         end = _mend(file.fileno())
         try:
             _write(file.fileno(), data)
             os.fsync(file.fileno())
         except OSError:
+            # A full disk: what was written of the lines goes, what was there stays.
             os.ftruncate(file.fileno(), end)
             raise
 
 
 def read(path: Path) -> History:
-    """Read a history; a missing file is an empty one.
+    """Return a history; without a file it is empty.
 
     Raises:
         ValueError: a line is of a newer schema.
@@ -152,12 +157,11 @@ def read(path: Path) -> History:
     for number, text in enumerate(lines, 1):
         try:
             entries.append(_entry(text, path))
-        except _NewerError:
+        except documents.NewerError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-            why = f"no {e}" if isinstance(e, KeyError) else str(e)
+        except documents.DAMAGE as error:
             damage.append(
-                f"{path} line {number} is damaged ({why}). "
+                f"{path} line {number} is damaged ({documents.reason(error)}). "
                 "Restore it, for instance from version control, or remove the line."
             )
     interrupted = bool(tail)
@@ -170,7 +174,7 @@ def read(path: Path) -> History:
 
 
 def line(entry: Entry) -> bytes:
-    """Return an entry as a line; of one that is too long the samples are left out.
+    """Return an entry as a line, without its samples if it would be too long.
 
     Raises:
         ValueError: it is still too long.
@@ -210,11 +214,9 @@ def _entry(data: bytes, path: Path) -> Entry:
     text = data.decode("utf-8")
     document = json.loads(text)
     schema = document["schema"]
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise _NewerError(
-            f"{path} must have schema {SCHEMA} or older. Received: schema={schema}. "
-            "Install a newer tlbench to read it."
-        )
+    if isinstance(schema, int):
+        # Before the checksum, which a newer version may calculate differently.
+        documents.check_schema(schema, path)
     checksum = document.pop("crc")
     if checksum != _checksum(_text(document)):
         raise ValueError("its checksum does not match")
@@ -232,10 +234,6 @@ def _entry(data: bytes, path: Path) -> Entry:
     )
 
 
-class _NewerError(ValueError):
-    """A line that a newer version wrote."""
-
-
 def _text(document: Mapping[str, Any]) -> str:
     return json.dumps(
         document, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -243,21 +241,28 @@ def _text(document: Mapping[str, Any]) -> str:
 
 
 def _checksum(text: str) -> str:
+    # CRC-32 of the rest of the line: it detects any single flipped bit and costs eight
+    # characters. It does not protect against intent; version control does.
     return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _is_whole(data: bytes, path: Path) -> bool:
     try:
         _entry(data, path)
-    except _NewerError:
+    except documents.NewerError:
         return True
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except documents.DAMAGE:
         return False
     return True
 
 
 def _mend(file: int) -> int:
-    """End the last line, or take it away if it is but a beginning; return the end."""
+    """Complete the last line, or remove it if it is only a beginning; return the end.
+
+    A process that was killed while it wrote leaves a part of its lines. Whole lines are
+    valid; of the last one nothing can be used, and the next line must not be joined to
+    it.
+    """
     end = os.lseek(file, 0, os.SEEK_END)
     start = max(0, end - LINE_BYTES)
     last = os.pread(file, end - start, start)
@@ -265,7 +270,7 @@ def _mend(file: int) -> int:
         return end
     tail = last.rpartition(b"\n")[2]
     if len(tail) == LINE_BYTES:
-        return end + _write(file, b"\n")  # too long for one of ours
+        return end + _write(file, b"\n")  # no line of ours: it is not ours to remove
     if _is_whole(tail, Path("history.jsonl")):
         return end + _write(file, b"\n")
     os.ftruncate(file, end - len(tail))
@@ -292,7 +297,7 @@ def _bare(entry: Entry) -> Entry:
 
 
 def rounded(record: CaseRecord) -> CaseRecord:
-    """Return a record with its durations in as many digits as a line holds."""
+    """Return a record with its durations in the precision of a line."""
     timings = {
         name: Timing(
             seconds=_rounded(timing.seconds),

@@ -1,7 +1,7 @@
-"""Importing: what pytest-benchmark itself saved, as a history.
+"""Importing: files that pytest-benchmark itself saved, as a history.
 
-Owns reading the JSON that `pytest --benchmark-json` writes. Its samples are the rounds
-of one run, and become one line of one run.
+Owns reading the JSON that `pytest --benchmark-json` writes. The rounds of a case are
+samples of one run, and become one line of the history.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 from tlbench.machine import Identity, machine_id
 from tlbench.record import CaseRecord
 from tlbench.recorder import Recorder
+from tlbench.storage import documents
 from tlbench.storage.history import Entry, rounded
 
 
@@ -26,34 +27,33 @@ class Imported:
 
 
 def read(path: Path) -> Imported:
-    """Read a file of `pytest --benchmark-json`.
+    """Return the run in a file that `pytest --benchmark-json` wrote.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is not such a file.
         OSError: it cannot be read.
     """
     try:
         document = json.loads(path.read_bytes())
         return _imported(document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+    except documents.DAMAGE as error:
         raise ValueError(
-            "A file to import must be what `pytest --benchmark-json FILE` wrote. "
-            f"Received: {path} ({why})."
+            "A file to import must be one that `pytest --benchmark-json FILE` wrote. "
+            f"Received: {path} ({documents.reason(error)})."
         ) from error
 
 
 def _imported(document: Mapping[str, Any]) -> Imported:
-    told = document["machine_info"]
-    cpu = told.get("cpu", {})
+    info = document["machine_info"]
+    cpu = info.get("cpu", {})
     identity: Identity = {
-        "system": f"{told['system']} {told['machine']}",
-        "cpu": cpu.get("brand_raw") or told["processor"] or told["machine"],
+        "system": f"{info['system']} {info['machine']}",
+        "cpu": cpu.get("brand_raw") or info["processor"] or info["machine"],
         "cpus": int(cpu.get("count") or 0),
         "memory_gib": 0,
         "gpus": [],
         "driver": [],
-        "python": ".".join(told["python_version"].split(".")[:2]),
+        "python": ".".join(info["python_version"].split(".")[:2]),
         "frameworks": {},
         "settings": {},
         "imported": "pytest-benchmark",
@@ -75,6 +75,6 @@ def _imported(document: Mapping[str, Any]) -> Imported:
 def _record(one: Mapping[str, Any]) -> CaseRecord:
     stats = one["stats"]
     recorder = Recorder(str(one["fullname"]))
-    # Saved without --benchmark-save-data there are no rounds, but their median.
+    # A file saved without --benchmark-save-data has no rounds, only their median.
     recorder.timing("benchmark", stats.get("data") or [stats["median"]], warmup=0)
     return recorder.snapshot("passed")

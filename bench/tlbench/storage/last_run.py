@@ -1,7 +1,7 @@
 """The last run: what the last session left, in `results/last-run.json`.
 
-Owns the value, its JSON form and its file. Fresh processes that run suspects again
-leave a file of the same form elsewhere. How a run becomes a baseline is in
+Owns the value, its JSON form and its file. A fresh process that runs a suspect again
+writes a file of the same form elsewhere. How a run becomes a baseline is in
 `acceptance`.
 """
 
@@ -21,13 +21,13 @@ class LastRun:
 
     Attributes:
         when: the end of the session, UTC, in ISO 8601.
-        versions: the version of each program that took part, by name.
-        cases: the records by case.
-        gone: baseline cases which the files of the session no longer have.
-        run: its name, which its lines of the history carry too.
+        versions: by name, the version of each program that took part.
+        cases: the records, by case.
+        gone: baseline cases that are no longer in the files of the session.
+        run: its name, as in its lines of the history.
         machine: the name of the machine it ran on.
-        frameworks: the versions its costs hold for.
-        verdicts: by case, findings and judgements as `verdict` wrote them.
+        frameworks: the framework versions, the key that its costs are accepted under.
+        verdicts: by case, the JSON form of its verdict.
     """
 
     when: str
@@ -41,22 +41,22 @@ class LastRun:
 
 
 def last_run_path(results: Path) -> Path:
-    """Give the file of the last run."""
+    """Return the path of the last run."""
     return results / "last-run.json"
 
 
 def read_last_run(results: Path) -> tuple[LastRun, str]:
-    """Read the last run and the sha256 of its file.
+    """Return the last run and the sha256 of its file.
 
     Raises:
-        FileNotFoundError: there was none yet.
+        FileNotFoundError: there has been none yet.
         ValueError: the file is damaged or of a newer schema.
     """
     return read_run(last_run_path(results))
 
 
 def read_run(path: Path) -> tuple[LastRun, str]:
-    """Read a run and the sha256 of its file.
+    """Return a run and the sha256 of its file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -66,26 +66,11 @@ def read_run(path: Path) -> tuple[LastRun, str]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"A last run is needed. Received: no file {path}. "
-            "Run pytest on cases that use the fixture `record` first."
+            f"There must be a last run. Received: no file {path}. "
+            "First run pytest on cases that use the fixture `record`."
         ) from None
 
-    def run(document: Mapping[str, Any]) -> LastRun:
-        return LastRun(
-            when=documents.text(document["when"]),
-            versions={k: documents.text(v) for k, v in document["versions"].items()},
-            cases={
-                case: record_from_json(case, entry)
-                for case, entry in document["cases"].items()
-            },
-            gone=tuple(map(documents.text, document["gone"])),
-            run=documents.text(document.get("run", "")),
-            machine=documents.text(document.get("machine", "")),
-            frameworks=documents.text(document.get("frameworks", "")),
-            verdicts=dict(document.get("verdicts", {})),
-        )
-
-    return documents.parse(data, path, run), hashlib.sha256(data).hexdigest()
+    return documents.parse(data, path, _run), hashlib.sha256(data).hexdigest()
 
 
 def write_run(path: Path, run: LastRun) -> None:
@@ -101,5 +86,23 @@ def write_run(path: Path, run: LastRun) -> None:
         "frameworks": run.frameworks,
         "verdicts": dict(run.verdicts),
     }
-    # In the order it was recorded in, which tells what was timed on top of what.
+    # Not sorted: the order of the timings says which part was added to which, and
+    # the report divides epochs by it.
     documents.write_text(path, documents.encode(document, sort=False))
+
+
+def _run(document: Mapping[str, Any]) -> LastRun:
+    text = documents.text
+    return LastRun(
+        when=text(document["when"]),
+        versions={name: text(x) for name, x in document["versions"].items()},
+        cases={
+            case: record_from_json(case, entry)
+            for case, entry in document["cases"].items()
+        },
+        gone=tuple(map(text, document["gone"])),
+        run=text(document.get("run", "")),
+        machine=text(document.get("machine", "")),
+        frameworks=text(document.get("frameworks", "")),
+        verdicts=dict(document.get("verdicts", {})),
+    )

@@ -13,12 +13,12 @@ from tlbench.storage import documents
 
 
 def machine_path(results: Path, machine: str) -> Path:
-    """Give the file of a machine's identity."""
+    """Return the path of a machine's identity."""
     return results / machine / "machine.json"
 
 
 def read_machines(results: Path) -> dict[str, Identity]:
-    """Read the identities of all machines that have a folder, by name.
+    """Return the identities of all machines that have a folder, by name.
 
     Raises:
         ValueError: a file is damaged or of a newer schema.
@@ -34,7 +34,7 @@ def read_machines(results: Path) -> dict[str, Identity]:
 
 
 def write_machine(results: Path, machine: str, identity: Identity) -> None:
-    """Write a machine's identity, unless it stands there."""
+    """Write a machine's identity unless it is there already."""
     path = machine_path(results, machine)
     if not path.exists():
         document = {"schema": SCHEMA, "identity": identity}

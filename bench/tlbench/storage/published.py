@@ -1,6 +1,6 @@
 """Figures that others published, in `results/any/published.json`.
 
-They are shown next to ours in the report, and never judge anything.
+The report shows them next to ours; nothing is ever judged by them.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tlbench.storage import documents
 
 
 def read_published(results: Path) -> list[dict[str, str]]:
-    """Read the figures that others published; a missing file holds none.
+    """Return the figures that others published; none without a file.
 
     Raises:
         ValueError: the file is damaged or of a newer schema.

@@ -20,7 +20,11 @@ _FAILED: Mapping[Outcome, str] = {
 def compare(
     exact: Mapping[str, Exact], accepted: Mapping[str, Exact] | None
 ) -> Comparison:
-    """Compare exact values with accepted ones: equal means the same type and value."""
+    """Compare exact values with accepted ones: equal means the same type and value.
+
+    >>> compare({"params": 3, "flag": True}, {"params": 4, "flag": 1, "old": 0})
+    Comparison(equal=(), differing=('params', 'flag'), new=(), lost=('old',))
+    """
     known = accepted or {}
     shared = [name for name in exact if name in known]
     return Comparison(
@@ -34,7 +38,7 @@ def compare(
 def differences(
     exact: Mapping[str, Exact], accepted: Mapping[str, Exact] | None
 ) -> tuple[str, ...]:
-    """Say, value by value, which values differ from the accepted ones."""
+    """Return a sentence for each value that differs from the accepted one."""
     return tuple(
         f"{name}: expected {(accepted or {})[name]!r}, received {exact[name]!r}"
         for name in compare(exact, accepted).differing
@@ -42,7 +46,7 @@ def differences(
 
 
 def structural(record: CaseRecord, accepted: Accepted) -> Iterator[Finding]:
-    """Yield what is wrong with a record but for the noise of its figures."""
+    """Yield everything that is wrong with a record except the noise of its figures."""
     exact = accepted.exact.get(record.case)
     for sentence in differences(record.exact, exact):
         yield Finding("regression", sentence)
@@ -70,7 +74,7 @@ def structural(record: CaseRecord, accepted: Accepted) -> Iterator[Finding]:
 
 
 def whole_comparison(record: CaseRecord, accepted: Accepted) -> Comparison:
-    """Compare exact values and costs alike, for the summary."""
+    """Compare exact values and costs together, for the summary."""
     costs = accepted.costs.get(record.case, {}).get(accepted.versions, {})
     known = {**accepted.exact.get(record.case, {}), **costs}
     return compare({**record.exact, **record.costs}, known)
@@ -79,7 +83,7 @@ def whole_comparison(record: CaseRecord, accepted: Accepted) -> Comparison:
 def _unknown_costs(
     record: CaseRecord, costs: Costs, accepted: Accepted
 ) -> Iterator[Finding]:
-    """Yield what cannot be said of costs, for want of a baseline for their versions."""
+    """Yield why costs cannot be judged: no baseline for these framework versions."""
     known = costs.get(accepted.versions)
     new = compare(record.costs, known).new
     if known is None and costs:
@@ -110,8 +114,8 @@ def _other_versions(record: CaseRecord, costs: Costs, accepted: Accepted) -> str
         f"{name} {before[name]!r} -> {record.costs[name]!r}"
         for name in compare(record.costs, before).differing
     ]
-    said = "; ".join(changes) if changes else "the costs are the same"
-    return f"costs were accepted for {versions}, not {accepted.versions} ({said})"
+    difference = "; ".join(changes) if changes else "the costs are the same"
+    return f"costs were accepted for {versions}, not {accepted.versions} ({difference})"
 
 
 def _same(left: Exact, right: Exact) -> bool:

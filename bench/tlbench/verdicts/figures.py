@@ -17,7 +17,7 @@ SeedValue: TypeAlias = tuple[str, float, int]
 """A proportion of an accepted run: its seed or run, its value, its samples."""
 
 Costs: TypeAlias = Mapping[str, Mapping[str, Exact]]
-"""The accepted costs of a case, by the versions of the frameworks."""
+"""The accepted costs of a case, by framework versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ class Figures:
     """The accepted figures of one case on one machine.
 
     Attributes:
-        version: of the case.
-        series: by name, the value in each accepted run, in natural units.
+        version: the version of the case.
+        series: by name, the value in each accepted run: seconds, bytes or plain.
         metrics: by name, the proportions of the accepted runs.
-        anchor: as `series`, of the oldest runs accepted at this level.
-        units: by name, "s" or "bytes" of those series that have one.
+        anchor: like `series`, from the oldest runs accepted at this level.
+        units: by name, "s" or "bytes" of the series that have a unit.
     """
 
     version: str
@@ -52,9 +52,9 @@ class Accepted:
         exact: by case, the accepted exact values.
         costs: by case, the accepted costs.
         figures: by case, the accepted figures of this machine.
-        versions: of the installed frameworks, as costs are accepted under.
-        elsewhere: how the nearest machine with figures differs, where this one has
-            none.
+        versions: the installed frameworks, the key that costs are accepted under.
+        elsewhere: how the most similar machine with figures differs, if this one has
+            no figures.
     """
 
     exact: Mapping[str, Mapping[str, Exact]] = field(default_factory=dict)
@@ -74,9 +74,9 @@ class Series:
     """One figure of one case in one run.
 
     Attributes:
-        value: in natural units.
-        unit: "s", "bytes" or nothing.
-        better: which change is an improvement; None where none is.
+        value: in seconds, in bytes or plain.
+        unit: "s", "bytes" or "".
+        better: which change is an improvement; None if every change is a finding.
         shared: whether a slower machine moves it too.
     """
 
@@ -101,8 +101,7 @@ def series_of(record: CaseRecord) -> dict[str, Series]:
     }
     for name, entries in record.metrics.items():
         if any(entry.correct is None for entry in entries):
-            value = sum(entry.value for entry in entries) / len(entries)
-            found[name] = Series(value=value, better=entries[0].better)
+            found[name] = Series(value=mean(entries), better=entries[0].better)
     return found
 
 
@@ -115,19 +114,29 @@ def proportions_of(record: CaseRecord) -> dict[str, tuple[Metric, ...]]:
     }
 
 
+def mean(entries: Sequence[Metric]) -> float:
+    """Return the mean of a metric over its seeds."""
+    return sum(entry.value for entry in entries) / len(entries)
+
+
 def worsening(better: Better | None, change: float) -> float:
-    """Return a change with its sign turned so that positive is worse."""
+    """Return a change with its sign chosen so that positive is worse.
+
+    >>> worsening("higher", -0.1), worsening("lower", -0.1), worsening(None, -0.1)
+    (0.1, -0.1, 0.1)
+    """
     if better is None:
         return abs(change)
     return -change if better == "higher" else change
 
 
-def no_figures(record: CaseRecord, accepted: Accepted) -> tuple[Verdict, str] | None:
-    """Return the verdict and the reason if no figure of a record can be compared."""
+def incomparable(record: CaseRecord, accepted: Accepted) -> tuple[Verdict, str] | None:
+    """Return a verdict and the reason if no figure of a record can be compared."""
     figures = accepted.figures.get(record.case)
     if figures is None and not accepted.figures and accepted.elsewhere:
-        told = "; ".join(accepted.elsewhere)
-        return "not_comparable", f"the baseline is of another machine: {told}"
+        differences = "; ".join(accepted.elsewhere)
+        why = f"the baseline is from another machine: {differences}"
+        return "not_comparable", why
     if figures is None:
         return "missing", "no baseline for this machine"
     if figures.version != record.version:

@@ -21,13 +21,13 @@ def judge(
     accepted: Accepted,
     again: Mapping[str, Sequence[CaseRecord]] | None = None,
 ) -> tuple[Case, ...]:
-    """Judge what the cases of a run left.
+    """Judge the records of a run.
 
     Args:
-        records: by case, what it left.
+        records: by case.
         accepted: what to compare with.
-        again: by case, what fresh runs left of the cases whose series were suspects;
-            None where nothing is run again.
+        again: by case, the records of fresh runs of the suspects; None if nothing is
+            run again.
 
     Returns:
         The cases, sorted; after them the machine, if it shifted.
@@ -35,6 +35,8 @@ def judge(
     found = {
         case: list(structural(record, accepted)) for case, record in records.items()
     }
+    # Time is judged only where the exact values hold: a faster run that trains fewer
+    # weights is no improvement.
     timed = {
         case: record
         for case, record in records.items()
@@ -65,8 +67,6 @@ def suspects(cases: Iterable[Case]) -> tuple[str, ...]:
 
 
 def _findings(judgements: Iterable[Judgement]) -> Iterator[Finding]:
-    """Yield what judgements say beside `pass`, the same sentence once."""
-    said = dict.fromkeys(
-        Finding(x.verdict, x.why) for x in judgements if x.verdict != "pass"
-    )
-    yield from said
+    """Yield every verdict other than `pass`, each sentence once."""
+    found = (Finding(x.verdict, x.why) for x in judgements if x.verdict != "pass")
+    yield from dict.fromkeys(found)

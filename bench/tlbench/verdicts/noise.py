@@ -2,27 +2,31 @@
 
 Pure functions on numbers; no clock, no file, no case. A *series* is one figure of one
 case, such as the median epoch of a run; its unit is the run, never the epoch. Series
-that cannot be zero or negative are compared as logarithms, so that a shift of 0.02 is
-2 %. What is judged, and the sentences about it, are in `verdict`.
+whose values are always positive are compared as logarithms, so that a shift of 0.02 is
+2 %. What is judged, and the sentences about it, are in `series` and `proportions`.
 """
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 FALSE_ALARMS = 0.01
-"""The probability of any false alarm in a night, shared by the series of the night."""
+"""Probability of any false alarm in one run of the suite, shared by its series."""
 
 SCREENING = 0.1
-"""The probability that a series as ever is run again, where there is confirmation."""
+"""Probability that an unchanged series is run again under `--tl-confirm`."""
 
 PRACTICAL_SIZE = 0.015
-"""A smaller change of a timing or of memory is no finding, however certain."""
+"""A smaller change of a timing or of memory is no finding, however certain it is."""
 
 SPREAD_FLOOR = 0.001
-"""No series is taken to vary less from run to run: equal runs are luck, not law."""
+"""The smallest spread from run to run that a series is assumed to have.
+
+Five runs that agree to the last digit are luck: without a floor their limit would be
+zero, and the next run a false alarm.
+"""
 
 FEWEST_RUNS = 5
 """With fewer accepted runs a figure is inconclusive."""
@@ -31,23 +35,26 @@ MOST_RUNS = 20
 """How many accepted runs, the newest, a figure is compared with."""
 
 FEWEST_SERIES = 5
-"""With fewer series a slower machine cannot be told from slower cases."""
+"""With fewer series a slower machine cannot be distinguished from slower cases."""
 
 POWER = 0.85
-"""How surely a change of the minimum detectable size would be seen."""
+"""Probability that a change of the minimum detectable size is seen."""
 
 Runs: TypeAlias = Mapping[str, float]
 """The value of a series in each run, by the run's name."""
 
+Key = TypeVar("Key", bound=Hashable)
+"""What identifies a series: the caller's choice, such as case and name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What the accepted runs say of the next value of a series.
+    """What the accepted runs say about the next value of a series.
 
     Attributes:
-        centre: the mean of the accepted values, common mode taken out.
+        centre: the mean of the accepted values, with the common mode removed.
         spread: the standard deviation from run to run.
-        freedom: the degrees of freedom that the spread is known with.
+        freedom: the degrees of freedom of that spread.
         runs: how many accepted runs there are.
     """
 
@@ -57,19 +64,29 @@ class Expectation:
     runs: int
 
     def limit(self, alpha: float, *, fresh: int = 1, common: float = 0.0) -> float:
-        """Return how far the mean of some fresh runs strays from the centre by noise.
+        """Return how far the mean of fresh runs strays from the centre by noise.
 
-        The half width of a two-sided Student prediction interval.
+        The half width of a two-sided Student prediction interval: unlike a confidence
+        interval it covers the next value, not the mean of all of them.
 
         Args:
             alpha: the probability of straying further, on either side.
-            fresh: how many fresh runs the mean is of.
-            common: the variance of what was taken out of all of them alike.
+            fresh: how many fresh runs the mean is taken over.
+            common: the variance of the common mode that was removed from all of them.
+
+        >>> one = Expectation(centre=0.0, spread=0.01, freedom=19.0, runs=20)
+        >>> round(one.limit(0.05), 4), round(one.limit(0.05, fresh=3), 4)
+        (0.0214, 0.013)
         """
         return quantile(1 - alpha / 2, self.freedom) * self.error(fresh, common=common)
 
     def error(self, fresh: int = 1, *, common: float = 0.0) -> float:
         """Return the standard deviation of the mean of fresh runs from the centre."""
+        # Both means vary: that of the fresh runs (1 / fresh) and the accepted centre
+        # (1 / runs). The spread includes the error of the common mode that was removed
+        # from each run. Fresh runs all have the same one removed, that of the judged
+        # run, so that its error does not shrink with their number: what the division
+        # by `fresh` took away of it is added again.
         shared = common * (1 - 1 / fresh)
         return math.sqrt(self.spread**2 * (1 / fresh + 1 / self.runs) + shared)
 
@@ -82,19 +99,19 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunComparison:
-    """The accepted runs of all series, and what one night's values say beside them.
+class RunComparison(Generic[Key]):
+    """The accepted runs of all series, and one run's values relative to them.
 
     Attributes:
-        expectations: by series, common mode taken out.
-        shifts: how far each series of the night is from its centre, likewise.
-        common_mode: what was taken out: the median shift of the night.
+        expectations: by series, with the common mode removed.
+        shifts: how far each series of the run is from its centre, likewise.
+        common_mode: what was removed: the median shift of the run.
         common_limit: how far the common mode strays by noise alone.
         common_variance: of the common mode, as an estimate from these series.
     """
 
-    expectations: Mapping[str, Expectation]
-    shifts: Mapping[str, float]
+    expectations: Mapping[Key, Expectation]
+    shifts: Mapping[Key, float]
     common_mode: float
     common_limit: float
     common_variance: float
@@ -106,9 +123,12 @@ def is_relative(runs: Runs) -> bool:
 
 
 def scaled(value: float, runs: Runs) -> float:
-    """Return a value as it is compared with accepted runs: its logarithm, if relative.
+    """Return a value on the scale of accepted runs: its logarithm, if they are ratios.
 
-    Of a series that was always positive, and now is not, that is minus infinity.
+    For a series that was always positive and now is not, that is minus infinity.
+
+    >>> scaled(1.0, {"r1": 2.0}), scaled(1.0, {"r1": 0.0}), scaled(0.0, {"r1": 2.0})
+    (0.0, 1.0, -inf)
     """
     if not is_relative(runs):
         return value
@@ -116,31 +136,33 @@ def scaled(value: float, runs: Runs) -> float:
 
 
 def quantile(probability: float, freedom: float) -> float:
-    """Return a quantile of Student's distribution; `math.inf` freedom is the normal."""
+    """Return a quantile of Student's distribution; infinite freedom is the normal."""
     if math.isinf(freedom):
         return statistics.NormalDist().inv_cdf(probability)
-    from scipy import special  # late: collecting tests needs no scipy
+    # Late and from `special`: collecting tests needs no scipy, and `scipy.stats` takes
+    # most of a second to import.
+    from scipy import special
 
     return float(special.stdtrit(freedom, probability))
 
 
 def compare_run(
-    accepted: Mapping[str, Runs], values: Mapping[str, float], *, shared: bool = True
-) -> RunComparison:
-    """Compare the values of one night with the accepted runs.
+    accepted: Mapping[Key, Runs], values: Mapping[Key, float], *, shared: bool = True
+) -> RunComparison[Key]:
+    """Compare the values of one run with the accepted runs.
 
     Args:
         accepted: by series, its accepted runs, at least one each.
-        values: by series, the night's value; only series with accepted runs.
-        shared: whether the machine may move all series alike; if so, the common mode
-            is taken out of the night and of every accepted run.
+        values: by series, the value of the run; only series with accepted runs.
+        shared: whether the machine may move all series together; if so, the common
+            mode is removed from the run and from every accepted run.
     """
     modes = common_modes(accepted) if shared else {}
-    left = {
+    cleaned = {
         series: [value - modes.get(run, 0.0) for run, value in runs.items()]
         for series, runs in accepted.items()
     }
-    spreads = moderated(left)
+    spreads = moderated(cleaned)
     expectations = {
         series: Expectation(
             centre=statistics.fmean(runs),
@@ -148,13 +170,15 @@ def compare_run(
             freedom=spreads[series][1],
             runs=len(runs),
         )
-        for series, runs in left.items()
+        for series, runs in cleaned.items()
     }
     shifts = {s: value - expectations[s].centre for s, value in values.items()}
     mode = _common(list(shifts.values())) if shared else 0.0
     typical = [expectations[series].spread ** 2 for series in shifts]
     variance = 0.0
     if shared and len(shifts) >= FEWEST_SERIES:
+        # The asymptotic variance of the median of n normal values is pi/2 times that
+        # of their mean.
         variance = math.pi / 2 * statistics.median(typical) / len(typical)
     return RunComparison(
         expectations=expectations,
@@ -165,8 +189,12 @@ def compare_run(
     )
 
 
-def common_modes(accepted: Mapping[str, Runs]) -> dict[str, float]:
-    """Return for each run by how much all its series were off alike."""
+def common_modes(accepted: Mapping[Key, Runs]) -> dict[str, float]:
+    """Return, for each run, by how much all its series were off together.
+
+    A machine that is 5 % slower for an hour moves every timing by 5 %; without that
+    part the spread of a series is its own.
+    """
     runs = dict.fromkeys(run for series in accepted.values() for run in series)
     centres = {name: statistics.fmean(x.values()) for name, x in accepted.items() if x}
     return {
@@ -177,23 +205,26 @@ def common_modes(accepted: Mapping[str, Runs]) -> dict[str, float]:
     }
 
 
-def moderated(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+def moderated(values: Mapping[Key, Sequence[float]]) -> dict[Key, tuple[float, float]]:
     """Return the spread of each series and its degrees of freedom.
 
-    With few runs a series' own spread is known badly. As far as the series of a suite
-    are alike, each lends from the others; where they are not, each stands alone.
+    With few runs the spread of a single series is a poor estimate, and some of many
+    series will look far too calm. As far as the series of a suite are alike, each
+    borrows from the others; where they are not, each stands alone.
 
     Source: G. K. Smyth, "Linear models and empirical Bayes methods for assessing
     differential expression in microarray experiments", Stat. Appl. Genet. Mol. Biol. 3
     (2004), section 6.2.
     """
     own = {name: (_variance(x), len(x) - 1) for name, x in values.items()}
+    # Floored: the logarithm of zero would take the prior to minus infinity.
     known = [(max(v, SPREAD_FLOOR**2), f) for v, f in own.values() if f > 0]
     prior, weight = _prior(known)
     found = {}
     for name, (variance, freedom) in own.items():
         if freedom + weight > 0:
             total = freedom + weight
+            # The posterior mean: both variances, weighted by what each is worth.
             pooled = (freedom * variance + weight * prior) / total
             found[name] = math.sqrt(pooled), total
         else:
@@ -202,21 +233,21 @@ def moderated(values: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, f
 
 
 def seeds(
-    accepted: Sequence[tuple[object, float, int]], fresh: Sequence[tuple[float, int]]
+    accepted: Sequence[tuple[str, float, int]], fresh: Sequence[tuple[float, int]]
 ) -> tuple[Expectation, float]:
-    """Return what the accepted seeds say of a proportion, and the variance of samples.
+    """Return what the accepted seeds say about a proportion, and a sampling variance.
 
-    The same seed on the same machine says the same again, so that several runs of one
+    The same seed on the same machine gives the same result, so several runs of one
     seed count as one. Between seeds the spread is at least half a sample. Where the
-    fresh seeds were measured on as many samples as the accepted ones, these are the
-    same test set, whose chance composition moves both alike; elsewhere the binomial
-    variance of both sets is added.
+    fresh seeds were measured on as many samples as the accepted ones, both used the
+    same test set, whose random composition moves them together and adds no variance;
+    elsewhere the binomial variance of both sets is added.
 
     Args:
         accepted: (seed, proportion, samples) of every accepted measurement.
         fresh: (proportion, samples) of every new one.
     """
-    by_seed: dict[object, list[float]] = {}
+    by_seed: dict[str, list[float]] = {}
     for seed, value, _ in accepted:
         by_seed.setdefault(seed, []).append(value)
     means = [statistics.fmean(values) for values in by_seed.values()]
@@ -231,13 +262,19 @@ def seeds(
     )
     if before == after:
         return expected, 0.0
-    # Agresti and Coull's two successes and failures more: certainty is never total.
+    # Two successes and two failures are added (Agresti and Coull 1998): a share of 0
+    # or 1 on n samples does not mean a variance of 0.
     share = (centre * before + 2) / (before + 4)
     return expected, share * (1 - share) * (1 / before + 1 / after)
 
 
 def _prior(known: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Return the variance common to the series and the freedom it is worth."""
+    """Return the variance common to the series and the freedom it is worth.
+
+    Smyth's moment estimator: the logarithms of sample variances have a known mean and
+    variance if all series share one variance; what they vary beyond that is how much
+    the series differ.
+    """
     if len(known) < FEWEST_SERIES:
         return 0.0, 0.0
     from scipy import special
@@ -249,20 +286,25 @@ def _prior(known: Sequence[tuple[float, int]]) -> tuple[float, float]:
     centre = statistics.fmean(logs)
     expected = statistics.fmean(special.polygamma(1, f / 2) for _, f in known)
     excess = statistics.variance(logs) - expected
+    # All the series together are worth no more than the sum of their freedoms.
+    most = float(sum(f for _, f in known))
     if excess <= 0:
         # As alike as chance allows: one variance for all, known from all of them.
-        freedom = sum(f for _, f in known)
-        variance = sum(v * f for v, f in known) / freedom
-        return variance, float(freedom)
+        return sum(v * f for v, f in known) / most, most
     half = _inverse_trigamma(excess)
-    weight = min(2 * half, float(sum(f for _, f in known)))
-    return math.exp(centre + float(special.digamma(half)) - math.log(half)), weight
+    prior = math.exp(centre + float(special.digamma(half)) - math.log(half))
+    return prior, min(2 * half, most)
 
 
 def _inverse_trigamma(value: float) -> float:
-    """Return x with trigamma(x) = value, by Newton's method (Smyth 2004, appendix)."""
+    """Return x with trigamma(x) = value, by Newton's method (Smyth 2004, appendix).
+
+    By hand: scipy has the function, but not its inverse.
+    """
     from scipy import special
 
+    # From this start the iteration on 1 / trigamma is monotone, so that it needs no
+    # safeguard; it ends long before the 50 steps.
     x = 0.5 + 1 / value
     for _ in range(50):
         first = float(special.polygamma(1, x))
@@ -278,12 +320,14 @@ def _variance(values: Sequence[float]) -> float:
 
 
 def _common(shifts: Sequence[float]) -> float:
+    # The median, not the mean: a few cases that really are slower do not move it.
     return statistics.median(shifts) if len(shifts) >= FEWEST_SERIES else 0.0
 
 
 def _common_limit(modes: Mapping[str, float], variance: float) -> float:
     if len(modes) < 2:
         return math.inf
+    # At least the sampling variance of a median: a machine may have been calm so far.
     spread = math.sqrt(max(_variance(list(modes.values())), variance))
     spread = max(spread, SPREAD_FLOOR)
     width = quantile(1 - FALSE_ALARMS / 2, len(modes) - 1)

@@ -1,4 +1,8 @@
-"""Proportions, such as accuracy: judged by their seeds and by their test sets."""
+"""Proportions, such as accuracy: judged by their seeds and by their test sets.
+
+A fixed band ("one point") would be too narrow for 200 images and too wide for 50,000;
+the limit is what the accepted seeds and the sizes of the test sets explain.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,14 +10,20 @@ from collections.abc import Mapping, Sequence
 from tlbench import units
 from tlbench.record import CaseRecord, Metric
 from tlbench.verdicts import noise
-from tlbench.verdicts.figures import Accepted, no_figures, proportions_of, worsening
+from tlbench.verdicts.figures import (
+    Accepted,
+    incomparable,
+    mean,
+    proportions_of,
+    worsening,
+)
 from tlbench.verdicts.verdict import Judgement, Verdict
 
 
 def judge_proportions(
     records: Mapping[str, CaseRecord], accepted: Accepted
 ) -> list[Judgement]:
-    """Judge every proportion of the records, with the error budget shared by them."""
+    """Judge every proportion of the records, sharing one error budget."""
     found = [
         (record, name, entries)
         for record in records.values()
@@ -30,47 +40,43 @@ def _proportion(
     accepted: Accepted,
     alpha: float,
 ) -> Judgement:
-    """Judge a proportion: by its seeds, and by its samples where they are others."""
+    """Judge a proportion by its seeds, and by its samples if the test set changed."""
     case = record.case
-    refused = no_figures(record, accepted)
+    refused = incomparable(record, accepted)
     if refused is not None:
         return Judgement(case=case, name=name, verdict=refused[0], why=refused[1])
     known = accepted.figures[case].metrics.get(name, ())
     if not known:
         why = f"no baseline for {name} on this machine"
         return Judgement(case=case, name=name, verdict="missing", why=why)
-    expected, samples = noise.seeds(
-        known,
-        [(entry.value, entry.n or 1) for entry in entries],
-    )
-    mean = sum(entry.value for entry in entries) / len(entries)
-    change = mean - expected.centre
+    fresh = [(entry.value, entry.n or 1) for entry in entries]
+    expected, sampling = noise.seeds(known, fresh)
+    change = mean(entries) - expected.centre
     if expected.runs < noise.FEWEST_RUNS:
         why = f"{name}: {expected.runs} of {noise.FEWEST_RUNS} accepted seeds"
         return Judgement(
             case=case, name=name, verdict="inconclusive", why=why, change=change
         )
-    fresh = len(entries)
-    width = noise.quantile(1 - alpha / 2, expected.freedom)
-    error = math.sqrt(expected.error(fresh) ** 2 + samples)
-    limit = width * error
-    worse = worsening(entries[0].better, change)
-    verdict: Verdict = "pass"
-    if worse > limit:
-        verdict = "regression"
-    elif -worse > limit:
-        verdict = "improvement"
-    count = "1 seed" if fresh == 1 else f"{fresh} seeds"
-    way = "below" if change < 0 else "above"
+    # Two independent sources of variance add up: seeds, and the draw of a test set.
+    error = math.sqrt(expected.error(len(entries)) ** 2 + sampling)
+    limit = noise.quantile(1 - alpha / 2, expected.freedom) * error
+    count = "1 seed" if len(entries) == 1 else f"{len(entries)} seeds"
     why = (
-        f"{name} {mean:.2%} of {count} is {units.points(abs(change))} {way} the "
+        f"{name} {units.proportion(mean(entries))} of {count} is "
+        f"{units.points(abs(change))} {'below' if change < 0 else 'above'} the "
         f"{expected.runs} accepted seeds (limit {units.points(limit)})"
     )
     return Judgement(
         case=case,
         name=name,
-        verdict=verdict,
+        verdict=_word(worsening(entries[0].better, change), limit),
         why=why,
         change=change,
         detectable=limit + noise.quantile(noise.POWER, math.inf) * error,
     )
+
+
+def _word(worse: float, limit: float) -> Verdict:
+    if worse > limit:
+        return "regression"
+    return "improvement" if -worse > limit else "pass"

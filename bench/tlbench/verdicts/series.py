@@ -1,13 +1,14 @@
 """Series: timings, memory and plain values, judged by their accepted runs.
 
-Owns which series are judged together, the limits of each, drift since the anchor and
-the shift of the machine. The statistics are in `noise`.
+Owns which series are judged together, the limit of each, drift since the anchor and the
+shift of the machine. The statistics are in `noise`.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from tlbench import units
 from tlbench.record import CaseRecord
@@ -16,7 +17,7 @@ from tlbench.verdicts.figures import (
     Accepted,
     Figures,
     Series,
-    no_figures,
+    incomparable,
     series_of,
     worsening,
 )
@@ -25,15 +26,23 @@ from tlbench.verdicts.verdict import MACHINE, Case, Finding, Judgement, Verdict
 DRIFT_SIZE = 0.02
 """What a series must have moved since its anchor, in small steps, to be a finding."""
 
+Key: TypeAlias = tuple[str, str]
+"""A series: its case and its name."""
+
+Again: TypeAlias = Mapping[str, Sequence[CaseRecord]] | None
+"""By case, the records of fresh runs; None where nothing is run again."""
+
 
 def judge_series(
-    records: Mapping[str, CaseRecord],
-    accepted: Accepted,
-    again: Mapping[str, Sequence[CaseRecord]] | None,
+    records: Mapping[str, CaseRecord], accepted: Accepted, again: Again
 ) -> tuple[list[Judgement], list[Case]]:
-    """Judge timings, memory and plain values; return the machine's shift beside."""
+    """Judge timings, memory and plain values.
+
+    Returns:
+        A judgement for each series, and the verdict on the machine if it shifted.
+    """
     judged: list[Judgement] = []
-    ready: dict[tuple[str, str], Series] = {}
+    ready: dict[Key, Series] = {}
     for case, record in records.items():
         for name, series in series_of(record).items():
             refused = _unjudged(record, name, series, accepted)
@@ -41,9 +50,8 @@ def judge_series(
                 ready[case, name] = series
             else:
                 judged.append(refused)
-    families = _families(ready, accepted)
     shift: list[Case] = []
-    for family in families:
+    for family in _families(ready, accepted):
         judged += family.judge(again)
         shift += family.shift()
     return judged, shift
@@ -52,12 +60,12 @@ def judge_series(
 def _unjudged(
     record: CaseRecord, name: str, series: Series, accepted: Accepted
 ) -> Judgement | None:
-    """Say why a series cannot be judged, None if it can."""
+    """Return why a series cannot be judged, None if it can."""
     case = record.case
     if series.unit and series.value <= 0:
         why = f"{name} is 0 {series.unit}: there was nothing to measure"
         return Judgement(case=case, name=name, verdict="missing", why=why)
-    refused = no_figures(record, accepted)
+    refused = incomparable(record, accepted)
     if refused is not None:
         return Judgement(case=case, name=name, verdict=refused[0], why=refused[1])
     runs = accepted.figures[case].series.get(name)
@@ -70,6 +78,7 @@ def _unjudged(
 
 
 def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgement:
+    """Return that a series is inconclusive, with the change that could be seen."""
     values = [noise.scaled(x, runs) for x in runs.values()]
     change = noise.scaled(series.value, runs) - sum(values) / len(values)
     seen = None
@@ -96,27 +105,28 @@ def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgemen
 
 @dataclass(frozen=True, kw_only=True)
 class _Family:
-    """Series that are judged together; the machine moves all or none of them."""
+    """Series that are judged together.
 
-    series: Mapping[tuple[str, str], Series]
+    Attributes:
+        series: those of the judged run.
+        figures: by case, the accepted figures, of cases that did not run too.
+        alpha: the probability of a false alarm that each series may have.
+        shared: whether the machine moves all of them, or none.
+    """
+
+    series: Mapping[Key, Series]
     figures: Mapping[str, Figures]
     alpha: float
     shared: bool
 
-    def judge(
-        self, again: Mapping[str, Sequence[CaseRecord]] | None
-    ) -> Iterator[Judgement]:
-        compared = self._compared
-        anchors = {
-            key: runs
-            for key in self.series
-            if len(runs := self.figures[key[0]].anchor.get(key[1], {}))
-            >= noise.FEWEST_RUNS
-            and runs != self.figures[key[0]].series[key[1]]
-        }
+    def judge(self, again: Again) -> Iterator[Judgement]:
+        """Yield the judgement on each series."""
+        anchors = self._anchors
         drifted = self._compare(anchors) if anchors else None
         for key in self.series:
-            judgement = self._one(key, compared, again)
+            judgement = self._level(key, again)
+            # Drift is looked for only where the step from run to run is no finding:
+            # one cause is reported once.
             if drifted and key in anchors and judgement.verdict == "pass":
                 judgement = self._drift(key, drifted, again) or judgement
             yield judgement
@@ -125,24 +135,35 @@ class _Family:
         """Yield the verdict on the machine, if it shifted."""
         if not self.shared:
             return
-        compared = self._compared
-        mode, limit = compared.common_mode, compared.common_limit
+        mode, limit = self._compared.common_mode, self._compared.common_limit
         if abs(mode) > max(limit, noise.PRACTICAL_SIZE):
             way = "slower" if mode > 0 else "faster"
-            told = units.percent(abs(math.expm1(mode)))
+            size = units.percent(abs(math.expm1(mode)))
             why = (
-                f"{len(self.series)} timings are {told} {way} alike "
+                f"all {len(self.series)} timings together are {size} {way} "
                 f"(limit {units.percent(math.expm1(limit))}): the machine changed, or "
-                "what all cases share; each case is judged relative to the others"
+                "something that all cases share; each case is judged relative to the "
+                "others"
             )
             yield Case(case=MACHINE, findings=(Finding("machine_shift", why),))
 
     @property
-    def _accepted(self) -> dict[tuple[str, str], noise.Runs]:
-        """The accepted runs of the family, of cases that are not judged too.
+    def _anchors(self) -> dict[Key, noise.Runs]:
+        """The anchors that drift can be measured from."""
+        found = {}
+        for case, name in self.series:
+            figures = self.figures[case]
+            runs = figures.anchor.get(name, {})
+            if len(runs) >= noise.FEWEST_RUNS and runs != figures.series[name]:
+                found[case, name] = runs
+        return found
 
-        They lend their spread and tell the common mode of a run, whichever part of
-        the suite is judged.
+    @property
+    def _accepted(self) -> dict[Key, noise.Runs]:
+        """The accepted runs of the family, also of cases that are not judged.
+
+        They lend their spread and show the common mode of a run, so that a part of the
+        suite is judged as it would be within the whole.
         """
         found = {(c, n): self.figures[c].series[n] for c, n in self.series}
         for case, figures in self.figures.items():
@@ -153,128 +174,101 @@ class _Family:
         return found
 
     @cached_property
-    def _compared(self) -> noise.RunComparison:
+    def _compared(self) -> noise.RunComparison[Key]:
         return self._compare(self._accepted)
 
-    def _compare(
-        self, accepted: Mapping[tuple[str, str], noise.Runs]
-    ) -> noise.RunComparison:
+    def _compare(self, accepted: Mapping[Key, noise.Runs]) -> noise.RunComparison[Key]:
         runs = {
-            _key(key): {run: noise.scaled(x, values) for run, x in values.items()}
+            key: {run: noise.scaled(x, values) for run, x in values.items()}
             for key, values in accepted.items()
         }
         values = {
-            _key(key): noise.scaled(self.series[key].value, accepted[key])
+            key: noise.scaled(self.series[key].value, accepted[key])
             for key in accepted
             if key in self.series
         }
         return noise.compare_run(runs, values, shared=self.shared)
 
-    def _fresh(
-        self,
-        key: tuple[str, str],
-        again: Mapping[str, Sequence[CaseRecord]] | None,
-        runs: noise.Runs,
-    ) -> list[float]:
-        """Return the values of the fresh runs of a series."""
-        left = (again or {}).get(key[0], ())
-        series = [series_of(record).get(key[1]) for record in left]
-        return [
-            noise.scaled(x.value, runs) for x in series if x is not None and x.value > 0
-        ]
-
-    def _one(
-        self,
-        key: tuple[str, str],
-        compared: noise.RunComparison,
-        again: Mapping[str, Sequence[CaseRecord]] | None,
-    ) -> Judgement:
+    def _level(self, key: Key, again: Again) -> Judgement:
+        """Judge a series by the newest accepted runs."""
         (case, name), series = key, self.series[key]
+        compared = self._compared
         runs = self.figures[case].series[name]
-        expected, shift = compared.expectations[_key(key)], compared.shifts[_key(key)]
-        worse = worsening(series.better, shift)
-        suspect = worse > expected.limit(2 * noise.SCREENING)
-        size = noise.PRACTICAL_SIZE if noise.is_relative(runs) else 0.0
-        fresh = self._fresh(key, again, runs) if suspect else []
-        change, seen_again = shift, ""
+        expected, change = compared.expectations[key], compared.shifts[key]
+        # Two-sided at twice the level is one-sided at the level.
+        suspect = worsening(series.better, change) > expected.limit(2 * noise.SCREENING)
+        fresh = _fresh(key, again, runs) if suspect else []
+        note = ""
         if fresh:
-            mean = sum(fresh) / len(fresh)
-            change = mean - expected.centre - compared.common_mode
-            worse = worsening(series.better, change)
+            # The suspicious value itself is left out: it was selected for being large.
+            # The common mode stays that of the whole run; alone a case has none.
+            change = _mean(fresh) - expected.centre - compared.common_mode
             word = "run" if len(fresh) == 1 else "runs"
-            seen_again = f", mean of {len(fresh)} fresh {word}"
+            note = f", mean of {len(fresh)} fresh {word}"
         count = len(fresh) or 1
-        common = compared.common_variance
-        limit = max(expected.limit(self.alpha, fresh=count, common=common), size)
-        detectable = expected.detectable(self.alpha, smallest=size, fresh=count)
-        verdict: Verdict = "pass"
-        if worse > limit:
-            verdict = "regression"
-        elif series.better is not None and -worse > limit:
-            verdict = "improvement"
-        told = _change(change, runs)
-        way = _way(series, change)
-        why = (
-            f"{name} {series} is {told} {way} than the "
-            f"{expected.runs} accepted runs (limit {_change(limit, runs)}{seen_again})"
+        size = noise.PRACTICAL_SIZE if noise.is_relative(runs) else 0.0
+        limit = max(
+            expected.limit(self.alpha, fresh=count, common=compared.common_variance),
+            size,
         )
+        detectable = expected.detectable(self.alpha, smallest=size, fresh=count)
         return Judgement(
             case=case,
             name=name,
-            verdict=verdict,
-            why=why,
+            verdict=_word(series, change, limit),
+            why=(
+                f"{name} {series} is {_change(change, runs)} {_way(series, change)} "
+                f"than the {expected.runs} accepted runs "
+                f"(limit {_change(limit, runs)}{note})"
+            ),
             change=_fraction(change, runs),
             detectable=_fraction(detectable, runs),
             suspect=suspect,
         )
 
     def _drift(
-        self,
-        key: tuple[str, str],
-        compared: noise.RunComparison,
-        again: Mapping[str, Sequence[CaseRecord]] | None,
+        self, key: Key, compared: noise.RunComparison[Key], again: Again
     ) -> Judgement | None:
+        """Judge a series by its anchor; None if it has not drifted."""
         (case, name), series = key, self.series[key]
         runs = self.figures[case].anchor[name]
         if not noise.is_relative(runs):
             return None
-        expected, change = compared.expectations[_key(key)], compared.shifts[_key(key)]
-        suspect = worsening(series.better, change) > max(
-            expected.limit(2 * noise.SCREENING), DRIFT_SIZE
-        )
-        fresh = self._fresh(key, again, runs) if suspect else []
+        expected, change = compared.expectations[key], compared.shifts[key]
+        screen = max(expected.limit(2 * noise.SCREENING), DRIFT_SIZE)
+        if worsening(series.better, change) <= screen:
+            return None
+        fresh = _fresh(key, again, runs)
         if fresh:
-            change = sum(fresh) / len(fresh) - expected.centre - compared.common_mode
+            change = _mean(fresh) - expected.centre - compared.common_mode
         count = len(fresh) or 1
-        common = compared.common_variance
-        limit = expected.limit(self.alpha, fresh=count, common=common)
-        if suspect and worsening(series.better, change) > max(limit, DRIFT_SIZE):
+        noisy = expected.limit(self.alpha, fresh=count, common=compared.common_variance)
+        limit = max(noisy, DRIFT_SIZE)
+        if worsening(series.better, change) > limit:
             verdict: Verdict = "regression"
-        elif suspect and again is None:
-            verdict = "pass"
+        elif again is None:
+            verdict = "pass"  # a suspect still, which fresh runs may convict
         else:
             return None
-        way = _way(series, change)
+        detectable = expected.detectable(self.alpha, smallest=DRIFT_SIZE)
         return Judgement(
             case=case,
             name=name,
             verdict=verdict,
             why=(
                 f"{name} {series} has drifted: it is {_change(change, runs)} "
-                f"{way} than its anchor, the oldest accepted runs (limit "
-                f"{_change(max(limit, DRIFT_SIZE), runs)})"
+                f"{_way(series, change)} than its anchor, the oldest accepted runs "
+                f"(limit {_change(limit, runs)})"
             ),
             change=_fraction(change, runs),
-            detectable=_fraction(
-                expected.detectable(self.alpha, smallest=DRIFT_SIZE), runs
-            ),
+            detectable=_fraction(detectable, runs),
             suspect=True,
         )
 
 
-def _families(
-    ready: Mapping[tuple[str, str], Series], accepted: Accepted
-) -> list[_Family]:
+def _families(ready: Mapping[Key, Series], accepted: Accepted) -> list[_Family]:
+    # Bonferroni: with alpha / m for each of m series, the probability that any of them
+    # is a false alarm is at most alpha, however they depend on each other.
     alpha = noise.FALSE_ALARMS / max(1, len(ready))
     families = []
     for shared in (True, False):
@@ -288,8 +282,26 @@ def _families(
     return families
 
 
-def _key(key: tuple[str, str]) -> str:
-    return "\n".join(key)
+def _fresh(key: Key, again: Again, runs: noise.Runs) -> list[float]:
+    """Return the values of the fresh runs of a series, on the scale of its runs."""
+    case, name = key
+    series = [series_of(record).get(name) for record in (again or {}).get(case, ())]
+    return [
+        noise.scaled(x.value, runs) for x in series if x is not None and x.value > 0
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _word(series: Series, change: float, limit: float) -> Verdict:
+    worse = worsening(series.better, change)
+    if worse > limit:
+        return "regression"
+    if series.better is not None and -worse > limit:
+        return "improvement"
+    return "pass"
 
 
 def _way(series: Series, change: float) -> str:
@@ -300,9 +312,10 @@ def _way(series: Series, change: float) -> str:
 
 def _fraction(change: float, runs: noise.Runs) -> float:
     """Return a change as a fraction, if the series is compared as ratios."""
+    # Capped at e**50, so that an absurd change is still a finite number in JSON.
     return math.expm1(min(change, 50.0)) if noise.is_relative(runs) else change
 
 
 def _change(change: float, runs: noise.Runs) -> str:
     size = abs(_fraction(change, runs))
-    return units.percent(size) if noise.is_relative(runs) else f"{size:.4g}"
+    return units.percent(size) if noise.is_relative(runs) else units.figure(size, "")

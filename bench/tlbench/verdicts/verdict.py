@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from tlbench.record import CaseRecord
+from tlbench.record import CaseRecord, one_of
 
 Verdict: TypeAlias = Literal[
     "regression",
@@ -24,7 +24,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """The gravest first."""
 
 MACHINE = "(machine)"
-"""Stands in the place of a case where a verdict is on the machine."""
+"""The name in place of a case, for a verdict on the machine."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What became of one series.
+    """The verdict on one series or proportion.
 
     Attributes:
-        case: whose it is.
-        name: of the series.
-        verdict: on it.
-        why: the sentence.
-        change: against the accepted runs, as a fraction or as a difference; None
-            where there is nothing to compare with.
+        case: the case it belongs to.
+        name: its name in that case.
+        verdict: one of `VERDICTS`.
+        why: the sentence that explains it.
+        change: relative to the accepted runs, as a fraction or as a difference; None
+            if there is nothing to compare with.
         detectable: the smallest change that would have been seen; None likewise.
         suspect: whether it should be run again before it is judged.
     """
@@ -64,7 +64,7 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The names of a case's exact values, by how they compare with accepted ones."""
+    """The names of a case's exact values, by how they compare with the accepted."""
 
     equal: tuple[str, ...]
     differing: tuple[str, ...]
@@ -77,11 +77,11 @@ class Case:
     """The verdict on one case.
 
     Attributes:
-        case: which.
+        case: its name.
         findings: why it does not pass, if it does not; improvements too.
-        judgements: of its series, by name.
-        comparison: of its exact values and costs.
-        record: what it left; None if it left nothing.
+        judgements: on its series and proportions.
+        comparison: its exact values and costs.
+        record: what it recorded; None if it did not run.
     """
 
     case: str
@@ -97,7 +97,11 @@ class Case:
 
 
 def gravest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the gravest of some verdicts; of none it is `pass`."""
+    """Return the gravest of some verdicts, `pass` if there are none.
+
+    >>> gravest(["improvement", "missing", "inconclusive"])
+    'missing'
+    """
     return min(verdicts, key=VERDICTS.index, default="pass")
 
 
@@ -107,12 +111,12 @@ def is_finding(verdict: Verdict) -> bool:
 
 
 def absent(case: str, why: str) -> Case:
-    """Return the verdict on a case with a baseline that left no record."""
+    """Return the verdict on a case that has a baseline but left no record."""
     return Case(case=case, findings=(Finding("missing", why),))
 
 
 def to_json(case: Case) -> dict[str, Any]:
-    """Give the JSON form of a verdict, without the record it is on."""
+    """Return the JSON form of a verdict, without the record."""
     return {
         "findings": [[finding.verdict, finding.why] for finding in case.findings],
         "judgements": [
@@ -147,6 +151,5 @@ _LEFT_OUT = {"case", "suspect"}
 
 
 def _verdict(word: Any) -> Verdict:
-    if word not in VERDICTS:
-        raise ValueError(f"{word!r} is no verdict")
-    return VERDICTS[VERDICTS.index(word)]
+    verdict: Verdict = one_of("verdict", word, VERDICTS)
+    return verdict

@@ -10,13 +10,20 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlbench.record import SAMPLES, SCHEMA
 from tlbench.recorder import Recorder
 from tlbench.storage import history
 from tlbench.storage.history import Entry
+
+UNHURRIED = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+"""No example fails for a busy machine, nor by the luck of the draw."""
 
 WRITER = """
 import sys
@@ -110,6 +117,7 @@ def test_a_damaged_line_is_named_and_the_others_are_read(path, damage, why):
     assert "Restore it" in sentence
 
 
+@UNHURRIED
 @given(st.data())
 def test_no_flipped_bit_goes_unseen(data):
     line = history.line(entry())[:-1]
@@ -126,7 +134,9 @@ def test_no_flipped_bit_goes_unseen(data):
 def test_a_newer_schema_is_refused(path):
     path.parent.mkdir()
     path.write_text(json.dumps({"schema": SCHEMA + 1}) + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="Install a newer tlbench"):
+    with pytest.raises(
+        ValueError, match=rf"Received: schema={SCHEMA + 1}\. Install a newer"
+    ):
         history.read(path)
 
 
@@ -179,7 +189,7 @@ def test_a_case_that_cannot_fit_is_refused_and_nothing_is_written(path):
     recorder = Recorder("c" * 3000, "1")
     long = replace(entry(), record=recorder.snapshot("passed"))
     with pytest.raises(
-        ValueError, match=r"must fit into a line of 2048 bytes.*Record less"
+        ValueError, match=r"2048 bytes\. Received: \d+ bytes of c+\. Record less"
     ):
         history.append(path, [entry(), long])
     assert not path.exists()
@@ -194,6 +204,7 @@ def test_an_ordinary_line_is_short():
     assert len(history.line(replace(entry(), record=record))) < history.LINE_BYTES / 2
 
 
+@UNHURRIED
 @given(st.floats(1e-9, 1e6))
 def test_six_digits_of_a_duration_are_kept(seconds):
     recorder = Recorder("c")
@@ -218,20 +229,20 @@ def test_eight_writers_lose_nothing(path):
 
 def test_a_killed_writer_leaves_whole_lines_and_all_it_said_it_wrote(path):
     chance = random.Random(1)
-    told = {}
+    said = {}
     for name in range(12):
         process = writer(path, str(name), 0, 100_000, 5)
-        told[name] = [process.stdout.readline()]
+        said[name] = [process.stdout.readline()]
         time.sleep(chance.uniform(0, 0.1))
         os.kill(process.pid, signal.SIGKILL)
-        told[name] += process.stdout.readlines()
+        said[name] += process.stdout.readlines()
         process.wait()
         process.stdout.close()
     history.append(path, [entry()])
     found = history.read(path)
     assert (found.damage, found.interrupted) == ((), False)
     cases = {x.case for x in found.entries}
-    for name, lines in told.items():
+    for name, lines in said.items():
         starts = [int(line) for line in lines if line.endswith("\n")]
         assert starts
         for start in starts:

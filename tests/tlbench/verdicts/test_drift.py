@@ -35,8 +35,8 @@ def test_without_an_anchor_or_a_change_of_size_there_is_no_drift(anchor):
     assert judge(left(timings={"epoch": 1.04}), figures=known).verdict == "pass"
 
 
-def test_three_tenths_of_a_percent_a_night_are_found_by_four_percent():
-    """Every run is accepted as it comes, as nobody should: the anchor tells."""
+def test_three_tenths_of_a_percent_a_run_are_found_by_four_percent():
+    """Every run is accepted, as nobody should: the anchor shows the drift."""
     import random
 
     chance = random.Random(1)
@@ -47,12 +47,12 @@ def test_three_tenths_of_a_percent_a_night_are_found_by_four_percent():
         level = 1.0
         while level < 1.1:
             level *= 1.003
-            tonight = level * math.exp(chance.gauss(0, 0.0055))
+            newest = level * math.exp(chance.gauss(0, 0.0055))
             recent = {f"r{i}": x for i, x in enumerate(values[-20:])}
             known = figures(epoch=recent, anchor={"epoch": anchor})
-            if judge(left(timings={"epoch": tonight}), figures=known).verdict != "pass":
+            if judge(left(timings={"epoch": newest}), figures=known).verdict != "pass":
                 break
-            values.append(tonight)
+            values.append(newest)
         found.append(level)
     assert max(found) <= 1.04, found
 
@@ -97,8 +97,8 @@ def test_drift_is_judged_by_the_mean_of_fresh_runs():
     (judgement,) = case.judgements
     assert judgement.change == pytest.approx(math.sqrt(1.06 * 1.04) - 1, abs=1e-3)
     _, limit = limit_of("x", runs(1.0), fresh=2)
-    told = math.expm1(max(limit, DRIFT_SIZE))
-    assert f"(limit {told:.1%})" in case.findings[0].why
+    size = math.expm1(max(limit, DRIFT_SIZE))
+    assert f"(limit {size:.1%})" in case.findings[0].why
 
 
 def test_a_drift_within_its_noise_is_a_suspect_and_no_finding():

@@ -25,13 +25,13 @@ def test_a_slower_machine_is_one_finding_and_no_case():
     assert [x.case for x in cases if x.findings] == [verdict.MACHINE]
     (finding,) = cases[-1].findings
     assert finding.verdict == "machine_shift"
-    assert finding.why.startswith("10 timings are 5.0% slower alike (limit ")
+    assert finding.why.startswith("all 10 timings together are 5.0% slower (limit ")
     assert verdict.is_finding(finding.verdict)
 
 
-def test_a_faster_machine_is_told_too():
+def test_a_faster_machine_is_reported_too():
     cases = judge_all(*suite(**{f"t{i}": 0.9 for i in range(10)}))
-    assert "faster alike" in cases[-1].findings[0].why
+    assert "% faster (limit " in cases[-1].findings[0].why
 
 
 def test_a_case_that_is_slower_than_its_slower_machine_is_found():
@@ -44,7 +44,7 @@ def test_a_case_that_is_slower_than_its_slower_machine_is_found():
     assert cases[-1].case == verdict.MACHINE
 
 
-def test_fresh_runs_have_the_common_mode_of_the_night_taken_out():
+def test_fresh_runs_have_the_common_mode_of_the_run_removed():
     records, accepted = suite(
         **{f"t{i}": 1.05 * (1.2 if i == 3 else 1) for i in range(10)}
     )
@@ -64,7 +64,7 @@ def test_memory_and_values_do_not_shift_with_the_machine():
     assert {x.verdict for x in case.findings} == {"regression"}
 
 
-def test_cases_that_are_not_judged_tonight_lend_their_spread():
+def test_cases_that_are_not_judged_lend_their_spread():
     """A part of the suite is judged as the whole would judge it."""
     records, accepted = suite(10)
     units = {
@@ -77,6 +77,6 @@ def test_cases_that_are_not_judged_tonight_lend_their_spread():
         {name: records[name]}, replace(accepted, figures={name: accepted.figures[name]})
     )
     seen = {x.case: x.judgements[0].detectable for x in whole}
-    # Alone it has all the false alarms of a night to itself.
+    # Alone it has all the false alarms of a run to itself.
     assert part.judgements[0].detectable < seen[name]
     assert part.judgements[0].detectable < alone.judgements[0].detectable

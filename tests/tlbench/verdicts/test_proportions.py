@@ -67,7 +67,7 @@ def test_many_proportions_share_their_false_alarms():
         ({}, "missing: no baseline for this machine"),
         (
             {"elsewhere": ("cpu A -> B",)},
-            "not_comparable: the baseline is of another machine: cpu A -> B",
+            "not_comparable: the baseline is from another machine: cpu A -> B",
         ),
         (
             {"figures": figures(version="0", metrics={"accuracy": seeds(9, 0.85)})},

@@ -23,7 +23,9 @@ def test_a_verdict_survives_json():
 
 def test_an_unknown_verdict_is_refused():
     data = {"findings": [["fine", "why"]], "judgements": [], "comparison": None}
-    with pytest.raises(ValueError, match="'fine' is no verdict"):
+    with pytest.raises(
+        ValueError, match="one of regression, missing, .*Received: verdict='fine'"
+    ):
         verdict.from_json(CASE, data, None)
 
 

@@ -1,11 +1,11 @@
-"""Replay the same nights before several judges, and print who was right, as Markdown.
+"""Replay the same runs to several judges, and print who was right, as Markdown.
 
-Twenty accepted nights of 24 series, then one night in which nothing changed, one case
-or the whole machine became slower. Ten samples a run; run-to-run and within-run spread
-are told. The judges: a fixed threshold against the last night, a U test on the samples
-of two runs, and tlbench with three fresh runs of a suspect.
+Twenty accepted runs of 24 series, then one run in which nothing changed, or one case or
+the whole machine became slower. Each run has ten samples; the spread between runs and
+within them is given. The judges: a fixed threshold against the last run, a U test on
+the samples of two runs, and tlbench with three fresh runs of each suspect.
 
-    python bench/scripts/replay_nights.py [--nights 2000] [--seed 1]
+    python bench/scripts/replay_runs.py [--repeats 2000] [--seed 1]
 """
 
 import argparse
@@ -37,7 +37,7 @@ SCENES: dict[str, tuple[float, float, float]] = {
 """The spread from run to run, and by what the machine and the first case got slower."""
 
 
-def night(
+def draw(
     chance: np.random.Generator, spread: float, machine: float, slow: float
 ) -> Runs:
     """Draw the samples of all runs."""
@@ -48,7 +48,7 @@ def night(
 
 
 def threshold(size: float) -> Callable[[Runs], set[int]]:
-    """Judge by a fixed percentage between two nights."""
+    """Judge by a fixed percentage between two runs."""
 
     def judge(runs: Runs) -> set[int]:
         middles = np.median(runs, axis=2)
@@ -59,7 +59,7 @@ def threshold(size: float) -> Callable[[Runs], set[int]]:
 
 
 def u_test(runs: Runs) -> set[int]:
-    """Judge by Mann and Whitney's test on the samples of two nights, at 5 %."""
+    """Judge by Mann and Whitney's test on the samples of two runs, at 5 %."""
     return {
         i
         for i in range(SERIES)
@@ -77,8 +77,8 @@ def tlbench(runs: Runs) -> set[int]:
         str(i): {str(run): float(middles[run, i]) for run in range(ACCEPTED)}
         for i in range(SERIES)
     }
-    tonight = {str(i): float(middles[ACCEPTED, i]) for i in range(SERIES)}
-    judged = noise.compare_run(accepted, tonight)
+    values = {str(i): float(middles[ACCEPTED, i]) for i in range(SERIES)}
+    judged = noise.compare_run(accepted, values)
     found = set()
     for i in range(SERIES):
         expected = judged.expectations[str(i)]
@@ -104,24 +104,24 @@ JUDGES: dict[str, Callable[[Runs], set[int]]] = {
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nights", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
-    print(f"| nights ({told.nights:,} each) | {' | '.join(JUDGES)} |")
+    arguments = parser.parse_args()
+    print(f"| runs ({arguments.repeats:,} each) | {' | '.join(JUDGES)} |")
     print("| --- " * (len(JUDGES) + 1) + "|")
     for scene, (spread, machine, slow) in SCENES.items():
-        chance = np.random.default_rng(told.seed)
+        chance = np.random.default_rng(arguments.seed)
         found = dict.fromkeys(JUDGES, 0)
         wrong = dict.fromkeys(JUDGES, 0)
-        for _ in range(told.nights):
-            runs = night(chance, spread, machine, slow)
+        for _ in range(arguments.repeats):
+            runs = draw(chance, spread, machine, slow)
             for name, judge in JUDGES.items():
                 alarms = judge(runs)
                 found[name] += 0 in alarms
                 wrong[name] += bool(alarms - {0} if slow else alarms)
         cells = [
-            (f"found {found[name] / told.nights:.1%}, " if slow else "")
-            + f"false {wrong[name] / told.nights:.1%}"
+            (f"found {found[name] / arguments.repeats:.1%}, " if slow else "")
+            + f"false {wrong[name] / arguments.repeats:.1%}"
             for name in JUDGES
         ]
         print(f"| {scene} | {' | '.join(cells)} |")
