@@ -1,5 +1,5 @@
 """`python -m tlcore` is the command `tlcore`."""
 
-from tlcore.cli.main import main
+from tlcore.cli.main import program
 
-main()
+program()

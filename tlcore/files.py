@@ -2,11 +2,9 @@
 
 Owns the only way this package writes a file: to a temporary sibling that is moved into
 place, so that neither a reader nor a killed process leaves or sees half of one. Also
-owns how a moment is written in a folder's name, how a size is printed, and whether the
-process that a file names is still running.
+owns how a moment is written in a folder's name and how a size is printed.
 """
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,14 +73,3 @@ def readable(nbytes: float) -> str:
     size = nbytes / unit
     # From 999.5 on `.3g` would print 1e+03.
     return f"{size:.3g} {suffix}" if size < 999.5 else f"{size:.0f} {suffix}"
-
-
-def is_alive(process: int) -> bool:
-    """Return whether a process with this number runs on this machine."""
-    try:
-        os.kill(process, 0)  # signal 0 only checks
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it runs and belongs to another user
-    return True

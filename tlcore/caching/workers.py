@@ -32,6 +32,7 @@ from tlcore.caching.store import FeatureCache
 from tlcore.caching.work import InexactError, PassOptions, Source, Work
 from tlcore.determinism import is_deterministic, make_deterministic
 from tlcore.models import load_model
+from tlcore.processes import whole_program
 from tlcore.splitting.graph import unroll
 from tlcore.splitting.part import Part, Prefix
 from tlcore.splitting.split import Split, split_augmentation
@@ -211,4 +212,5 @@ def _report(**message: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with whole_program():
+        sys.exit(main(sys.argv[1:]))

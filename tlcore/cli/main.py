@@ -28,9 +28,16 @@ from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
+from tlcore.processes import whole_program
 
 INTERRUPTED = 130
 TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
+
+
+def program() -> None:
+    """Run the command as a process of its own, and end the process with its code."""
+    with whole_program():
+        main()
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -34,7 +34,7 @@ from tlcore.data.unpacking import (
     reading_archive,
     unpack,
 )
-from tlcore.files import is_alive
+from tlcore.processes import is_alive
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
 """The variable that names the folder of TF Hub's cache.

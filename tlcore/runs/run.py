@@ -20,7 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcore.files import STAMP_FORMAT, is_alive, write_text
+from tlcore.files import STAMP_FORMAT, write_text
+from tlcore.processes import is_alive
 from tlcore.runs import documents
 from tlcore.runs.publications import NOTE_FILE
 

@@ -13,8 +13,8 @@ _COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from tlcore.cli.main import main
-main()
+from tlcore.cli.main import program
+program()
 """
 
 _SMALL = (

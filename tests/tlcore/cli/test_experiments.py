@@ -23,8 +23,8 @@ ACCURACY = {"value": 0.9, "n": 150, "low": 0.84, "high": 0.94}
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from tlcore.cli.main import main
-main()
+from tlcore.cli.main import program
+program()
 """
 
 

@@ -143,7 +143,7 @@ class TestTensorBoard:
         finally:
             process.kill()
             process.communicate()
-        assert process.returncode == 143
+        assert process.returncode == 143, err
         assert "to open it again: tensorboard --logdir" in err
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(address, timeout=5)

@@ -12,6 +12,43 @@ import pytest
 from tlcore.cli import main as cli
 from tlcore.cli.signals import Signals
 
+# A thread of tf.data that is in Python when the command ends, and stays there: if
+# Python were finalized, it would wait for that thread or abort with it.
+STUCK = """
+import os, signal, sys, threading, time
+import tensorflow as tf
+from tlcore.cli import main as cli
+
+inside = threading.Event()
+
+def second(number):
+    if number:
+        inside.set()
+        time.sleep(3600)
+    return number
+
+numbers = tf.data.Dataset.range(2)
+numbers = numbers.map(lambda n: tf.numpy_function(second, [n], n.dtype))
+iterator = iter(numbers.prefetch(1))
+next(iterator)
+inside.wait()
+
+@cli.tlcore.command()
+def done():
+    print("done")
+
+@cli.tlcore.command()
+def wrong():
+    raise ValueError("wrong")
+
+@cli.tlcore.command()
+def terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+cli.program()
+"""
+
 
 class TestSignals:
     @pytest.mark.parametrize(
@@ -37,20 +74,45 @@ class TestSignals:
         )
         try:
             history = None
-            for _ in range(600):
+            for _ in range(3000):  # five minutes, on a machine that is busy
                 history = next(tmp_path.glob("model_0/*/history.csv"), None)
                 if history or process.poll() is not None:
                     break
                 time.sleep(0.1)
             process.send_signal(number)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=240)
         finally:
             process.kill()
             process.communicate()
-        assert process.returncode == code
+        assert process.returncode == code, err
         assert "Traceback" not in err
         document = json.loads((history.parent / "run.json").read_text())
         assert document["status"] == status
+
+    @pytest.mark.parametrize(
+        ("command", "code", "out", "err"),
+        [
+            ("done", 0, "done\n", ""),
+            ("wrong", 2, "", "tlcore: error: wrong\n"),
+            ("terminated", 143, "", ""),
+        ],
+    )
+    def test_a_thread_of_tensorflow_neither_aborts_the_end_nor_holds_it_up(
+        self, command, code, out, err
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-c", STUCK, command],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        assert (ended.returncode, ended.stdout) == (code, out), ended.stderr
+        # TensorFlow writes a line when it is loaded, before any log level applies.
+        assert ended.stderr.endswith(err)
+        for word in ("Fatal", "terminate called", "Traceback"):
+            assert word not in ended.stderr
 
     @pytest.mark.parametrize(
         ("number", "error"),
