@@ -13,6 +13,7 @@ from tlcore.data.images import MAX_PIXELS
 
 LABEL_MODES = ("categorical", "int", "binary")
 _MAX_BATCH_SIZE = 1_000_000
+"""A larger one is a mistake, which tf.data would report as a lack of memory."""
 
 
 def folder_options(

@@ -152,6 +152,7 @@ def _replacing_folder(directory: Path) -> Iterator[Path]:
 
     `tlcore.files.replacing` does the same for a file.
     """
+    # A sibling, because a rename is atomic only within one file system.
     target = directory.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}-{secrets.token_hex(4)}")

@@ -117,6 +117,8 @@ def load_splits(
         "label_mode": label_mode,
         "seed": seed,
     }
+    # Held-out images are never a subset: runs on 1 % and on 100 % of train could not be
+    # compared if they were evaluated on different images.
     whole = folder_options(percent=100, shuffle=False, **shared)
     part = folder_options(percent=percent, shuffle=True, **shared)
     options = {"train": part, "validation": whole, "test": whole}
