@@ -1,6 +1,6 @@
 """The sample net: a small convolutional backbone that comes with trained weights.
 
-Owns its architecture and the path of its packaged weights, so that whatever requires a
+Owns its architecture and the path of its packaged weights, so that all that requires a
 pretrained backbone runs without a download. It does not know the images it was trained
 on; `bench/scripts/pretrain_sample_net.py` trains and writes the weights.
 """

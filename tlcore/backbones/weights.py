@@ -32,8 +32,8 @@ def load_weights(network: keras.Model, path: Path) -> None:
     found = _count_numbers(path)
     top = "with" if network.output_shape[-1] == IMAGENET_CLASSES else "without"
     remedy = (
-        "Give the file that `save_weights` wrote for this very network, of the same "
-        f"alpha and {top} top."
+        "Pass the file that `save_weights` wrote for this network, of the same alpha "
+        f"and {top} top."
     )
     if found != expected:
         raise ValueError(
@@ -67,7 +67,8 @@ def _count_numbers(path: Path) -> int:
     if not path.name.endswith(".h5"):
         raise ValueError(
             "A weights file must end in `.weights.h5`, or in `.h5` for the files of "
-            f"keras.applications. Received: weights={str(path)!r}."
+            f"keras.applications. Received: weights={str(path)!r}. Write one with "
+            "`model.save_weights`."
         )
     try:
         with h5py.File(path, "r") as file:

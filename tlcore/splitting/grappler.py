@@ -8,10 +8,10 @@ model may be cut for that reason (`terms`), and the models that may not be cut a
 (`rewritten`). `split` applies both.
 
 The rules are stricter than Grappler: they go by classes of layers, not by operations.
-A rule that is too strict costs a later start of the suffix, or the cache; one that is
-missing costs the promise that cached training has the same bits. Whether one is missing
-is what `pytest -m slow tests/tlcore/splitting` tries, on random models. Sources are in
-tensorflow/core/grappler/optimizers of TensorFlow 2.18 to 2.21, by the names of passes:
+A rule that is too strict costs an earlier cut, or the cache; a missing one breaks the
+promise that cached training has the same bits. `pytest -m slow tests/tlcore/splitting`
+looks for missing ones, on random models. The passes, from the sources in
+tensorflow/core/grappler/optimizers:
 
 - AddOpsRewrite (arithmetic_optimizer.cc) replaces a tree of additions by one AddN where
   all shapes are symbolically equal, else by a tree of its own. It absorbs an addition
@@ -61,8 +61,8 @@ _UNMERGED_PARTS = ("Pooling", "Padding", "Concatenate")
 """Names, and parts of names, of classes without arithmetic that Grappler reorders.
 
 Their first and last operations are contractions, comparisons or moves of data. Conv2D
-ends with BiasAdd, which is none of the additions that AddOpsRewrite collects; Remapper
-fuses it with its own convolution, which is in the same part.
+ends with BiasAdd, which is not among the additions that AddOpsRewrite collects.
+Remapper may fuse a convolution with the relu after it; a cut between changes no bits.
 """
 
 

@@ -178,11 +178,12 @@ def _layers(steps: Iterable[Step]) -> list[keras.Layer]:
 def _share_batch_size(tensors: Sequence[Any]) -> list[Any]:
     """Return equal tensors whose batch sizes are known to be the same.
 
-    In the model, every batch size is that of the images. As inputs of a suffix each
-    tensor would have an unknown size of its own. Grappler's AddOpsRewrite compares
-    shapes symbolically: terms of equal shape become one AddN, others a tree of Adds,
-    so that a residual sum would be added in another order and differ in its last bit.
-    Hence the tensors are packed into one and sliced from it again.
+    In the model, every batch size is that of the images. As inputs of a suffix, each
+    tensor would have an unknown size of its own, and Grappler's AddOpsRewrite groups
+    terms by symbolic shape. BatchNorm(x) + y is (x * a + b) + y, with b of another
+    shape; where x and y have the same batch size, it becomes AddN(x * a, y) + b, and
+    otherwise not, and the last bit differs. Hence the tensors are packed into one and
+    sliced from it again.
     """
     if len(tensors) < 2:
         return list(tensors)

@@ -1,4 +1,4 @@
-"""Inference: a backbone stays in inference mode, whatever `fit` passes."""
+"""Inference: a backbone stays in inference mode, also during `fit`."""
 
 import keras
 import numpy as np
@@ -93,7 +93,7 @@ def calibrate(network):
     st.integers(1, 8),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_global_average_pooling_is_reduce_mean(n, height, width, channels, seed):
     values = np.random.default_rng(seed).normal(size=(n, height, width, channels))
     images = values.astype("float32")

@@ -30,6 +30,7 @@ def conv(filters=4, **options):
         lambda x, u: layers.Concatenate()([x, layers.BatchNormalization()(u)]),
         lambda x, u: layers.Concatenate()([x, layers.PReLU()(u)]),
     ],
+    ids=["sum", "product", "batch norm", "prelu"],
 )
 @pytest.mark.parametrize("training", [True, False])
 def test_no_cut_is_where_tensorflow_merges_two_steps(
@@ -333,6 +334,8 @@ FOUND = [
 ]
 
 
+# Without `_Scopes`, the third differs; without the rule for x + x, the fifth; without
+# `terms`, the fifth and the sixth.
 @pytest.mark.parametrize(("moves", "head", "training"), FOUND)
 @pytest.mark.parametrize("boundary", [pytest.param(1, marks=pytest.mark.slow), 12])
 def test_prefix_then_suffix_is_the_whole_where_it_once_was_not(
