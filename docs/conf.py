@@ -41,10 +41,10 @@ nitpick_ignore_regex = [
     # These publish no inventory.
     (r"py:.*", r"keras\..*"),
     (r"py:.*", r"(tf|tensorflow)\..*"),
-    # The annotations of `plots` are never evaluated and keep their short form.
+    # The annotations of `plotting` are never evaluated and keep their short form.
     (r"py:class", r"Figure|History|Images|Path"),
-    # What `image_folder().dataset(...)` takes from `caching` and `views` alone.
-    (r"py:class", r"(tlcore\.datasets\.)?(Rows|Bank)"),
+    # What `image_folder().dataset(...)` takes from the wings `caching` and `splitting`.
+    (r"py:class", r"(tlcore\.data\.pipeline\.)?(Rows|Bank|Column)"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Callbacks: an epoch with TensorBoard or checkpoints beside one without."""
+"""Callbacks: an epoch with TensorBoard or checkpoints, compared to one without."""
 
 from statistics import median
 
@@ -21,7 +21,7 @@ def callbacks(tmp_path):
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", ["tensorboard", "checkpoint"])
 def bench_epoch_with(name, callbacks, sample_splits, record):
-    """The ratio of both epochs, in blocks that take turns."""
+    """The ratio of the two epochs, measured in alternating blocks."""
     import keras
 
     from tlcore.callbacks import EpochClock

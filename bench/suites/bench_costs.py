@@ -1,8 +1,9 @@
-"""Costs: what forward passes, training steps and checkpoints take, counted.
+"""Costs: operations of forward passes and training steps, sizes of checkpoints.
 
-Nothing here depends on the machine; what depends on the versions of TensorFlow and
-Keras is a cost, and compared with what was accepted for the same versions. A layer
-that is frozen no more shows as a jump of the training step's operations.
+Everything is counted and nothing depends on the machine. What depends on the versions
+of TensorFlow and Keras is recorded as a cost and compared with the accepted value for
+the same versions. A layer that is no longer frozen shows as a jump in the operations of
+the training step.
 """
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import tlcore as tl
 
 HEADS = {"vgg16": "dense"}
-"""The heads of backbones whose recipe gives another than the pooled one."""
+"""Heads of the backbones whose recipe does not use the pooled one."""
 
 FIRST_VISIT = ("sample_net", "efficientnet_b0", "resnet50_v2", "vgg16", "mobilenet_v2")
 """Backbones whose training step is traced in the main job; the others take minutes."""
@@ -38,7 +39,7 @@ def compiled(name, *, last):
 @pytest.mark.parametrize("last", [0, 10], ids=["frozen", "last_10"])
 @pytest.mark.parametrize("name", BACKBONES)
 def bench_training_step(name, last, record):
-    """Operations of a step on one image, graph and optimizer."""
+    """Operations of a training step on one image, of its graph, and optimizer slots."""
     import costs
 
     model = compiled(name, last=last)
@@ -56,7 +57,7 @@ def bench_training_step(name, last, record):
 
 @pytest.mark.parametrize("cache", ["off", "on"])
 def bench_traces(cache, sample_splits, tmp_path, record):
-    """A step is traced in the first epoch and never again; a retrace costs seconds."""
+    """A step is traced in the first epoch only; each further trace costs seconds."""
     import costs
 
     counter = costs.TraceCounter()
@@ -75,7 +76,7 @@ def bench_traces(cache, sample_splits, tmp_path, record):
 
 @pytest.mark.parametrize("last", [0, 10], ids=["frozen", "last_10"])
 def bench_checkpoint(last, sample_splits, tmp_path, record):
-    """A round trip of a checkpoint: the same bits, frozen state included."""
+    """A checkpoint restores the same bits, frozen state included."""
     import costs
     import keras
 

@@ -1,11 +1,11 @@
-"""Doctor: what the installed stack answers to the questions of `tlcore doctor`.
+"""Doctor: how the installed stack answers the questions of `tlcore doctor`.
 
-The word alone is recorded, as an exact value: whatever version of Keras is installed, a
-defect that upstream mended, and one that came back, is a regression until someone has
-looked at it and accepted the new word.
+Only the status of each question is recorded, as an exact value. With any version of
+Keras, a defect that upstream fixed and one that came back are both regressions until
+someone has looked at them and accepted the new status.
 
-A12 is left out: whether an image alone in its batch gives other bits is decided by the
-kernels of the processor, not by the stack.
+A12 is left out: whether an image gives different bits when it is alone in its batch
+depends on the kernels for the processor, not on the stack.
 """
 
 import pytest
@@ -26,7 +26,7 @@ QUESTIONS = [
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def bench_question(question, record):
-    """The word of one question; none is a failure of the case."""
+    """The status of one question; a question without an answer fails the case."""
     (finding,) = examine([question], worker_seconds=PATIENT_WORKER_SECONDS)
     assert finding.status != "cannot tell", finding.evidence
     record.exact("status", finding.status)

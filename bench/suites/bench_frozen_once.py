@@ -1,9 +1,9 @@
-"""Each frozen layer once: what the cache saves, with plain Keras beside it in one run.
+"""Frozen layers run once: what the cache saves, compared to plain Keras in one run.
 
 The long cases are marked slow and make the table of the README: `tox -e frozen-once`.
-They take the real photographs of `../shared/data/pizza_steak_sushi` where these lie
-beside the project, else sample images of the same number. Two sides of a ratio take
-turns, and what is compared is the median.
+They use the photographs in `../shared/data/pizza_steak_sushi` if that folder exists
+next to the project, else as many sample images. The two sides of a ratio are measured
+in turn, and their medians are compared.
 """
 
 import itertools
@@ -27,13 +27,13 @@ PHOTOGRAPHS = Path(__file__).parents[3] / "shared/data/pizza_steak_sushi"
 SIZE, BATCH = 224, 32
 QUIET = {"verbose": 0}
 PLAIN = {"verbose": 0, "shuffle": False}
-"""Keras warns where it is told to shuffle a dataset, which it is by default."""
+"""Keras warns if it is asked to shuffle a dataset, and asks by default."""
 TRAIN_IMAGES, VALIDATION_IMAGES = 750, 2500
-"""Of the tutorials' Model 2: 10 % of ten classes of food, and all of their test."""
+"""Those of the tutorials' Model 2: 10 % of ten classes of food, all test images."""
 
 
 def moments():
-    """Return a callback with the seconds from its making to each epoch's ends."""
+    """Return a callback that measures when epochs begin and end, from its creation."""
     import keras
 
     class Moments(keras.callbacks.Callback):
@@ -69,7 +69,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model_2_images(tmp_path_factory):
-    """As many images as the tutorials' Model 2 has, generated."""
+    """Generated images, as many as in the tutorials' Model 2."""
     directory = tmp_path_factory.mktemp("model_2")
     folders = []
     for name, count in (("train", TRAIN_IMAGES), ("test", VALIDATION_IMAGES)):
@@ -81,7 +81,7 @@ def model_2_images(tmp_path_factory):
 
 
 def keras_folder(folder):
-    """Return the same images as Keras's own loader reads them."""
+    """Return the same images, read by Keras's own loader."""
     import keras
 
     return keras.utils.image_dataset_from_directory(
@@ -123,7 +123,7 @@ def plain_model(classes, *, last=0, augmented=False):
 
 
 def our_model(classes, **options):
-    """Return the same by this package."""
+    """Return the same model, built by this package."""
     return tl.create_model("efficientnet_b0", classes, weights=None, **options)
 
 
@@ -167,7 +167,7 @@ def resident_bytes():
 
 
 def bench_cached_beside_end_to_end(sample_splits, tmp_path, record):
-    """The same weights to the bit, on sample images; how much faster is recorded."""
+    """The same weights to the bit, on sample images; the speed-up is recorded."""
     import keras
 
     from tlcore.callbacks import EpochClock
@@ -198,7 +198,7 @@ def bench_cached_beside_end_to_end(sample_splits, tmp_path, record):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def bench_feature_extraction(photographs, tmp_path, table):
-    """5 and 15 epochs from a cold cache beside plain Keras, and one plain predict."""
+    """5 and 15 epochs from a cold cache, against plain Keras and one plain predict."""
     train, validation = photographs
     predicted, cached = [], {5: [], 15: []}
     for turn in range(3):
@@ -220,7 +220,7 @@ def bench_feature_extraction(photographs, tmp_path, table):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def bench_last_10_warm_epoch(photographs, tmp_path, table):
-    """A warm epoch with the last 10 layers unfrozen, beside plain Keras."""
+    """A warm epoch with the last 10 layers unfrozen, against plain Keras."""
     from tlcore.callbacks import EpochClock
 
     train, validation = photographs
@@ -253,7 +253,7 @@ def bench_last_10_warm_epoch(photographs, tmp_path, table):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def bench_model_2(model_2_images, tmp_path, table):
-    """Augmented: 750 + 2,500 images, validation cached; then two views as well."""
+    """Augmented training on 750 + 2,500 images: validation cached, then views too."""
     train, validation = model_2_images
     ours = []
 
@@ -276,7 +276,7 @@ def bench_model_2(model_2_images, tmp_path, table):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def bench_warm_start(photographs, tmp_path, table):
-    """How long after the model is built the first epoch begins, cache warm."""
+    """Seconds from a built model to its first epoch, with a warm cache."""
     import keras
 
     train, validation = photographs
@@ -294,7 +294,7 @@ def bench_warm_start(photographs, tmp_path, table):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def bench_20_000_images(tmp_path, table):
-    """Memory and cost per image from 2,000 to 20,000 images at 37 KiB."""
+    """Memory, and time per image, for 20,000 images of 37 KiB each."""
     from tlcore.caching.feeds import CacheOptions, training_feed
 
     random = np.random.default_rng(1)
@@ -337,7 +337,7 @@ def bench_20_000_images(tmp_path, table):
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def bench_cache_input_and_output(photographs, tmp_path, table):
-    """Writing beside the bare pass, and reading from the page cache."""
+    """What writing adds to the pass alone, and the speed of reading."""
     from tlcore.splitting.split import split
 
     train, _ = photographs
@@ -379,7 +379,7 @@ def bench_cache_input_and_output(photographs, tmp_path, table):
 
 
 def synthetic_entry(folder, rows):
-    """Return an entry of 37 KiB rows from no model."""
+    """Return a cache entry of random rows, 37 KiB each."""
     tensors = [Tensor("block6d_add", (7, 7, 192), "float32")]
     names = tuple(f"{number:064x}" for number in range(rows))
     key, cache = Key("0" * 64, names), FeatureCache(folder)

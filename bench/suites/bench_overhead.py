@@ -1,7 +1,7 @@
-"""Overhead: an epoch of `feature_extract` beside plain Keras `fit`, in one run.
+"""Overhead: an epoch of `feature_extract` compared to Keras's `fit`, in one run.
 
-Both train the same kind of model on the same files, in blocks that take turns, and are
-compared block by block: what slows the machine slows both.
+Both train the same kind of model on the same files, in alternating blocks, and are
+compared block by block: whatever slows the machine down slows both.
 """
 
 from statistics import median
@@ -13,7 +13,7 @@ import tlcore as tl
 BLOCKS, EPOCHS = 7, 5
 """Pairs of blocks, and epochs in each; the first epoch of a block warms up."""
 LIMIT = 1.05
-"""A warm epoch may take this much of plain Keras's."""
+"""The most that a warm epoch may take, as a multiple of plain Keras's."""
 
 
 def plain_keras(directory):
@@ -44,7 +44,7 @@ def plain_keras(directory):
 
 
 def ours(train):
-    """Return the same by this package."""
+    """Return the same, written with this package."""
     model = tl.create_model(
         "mobilenet_v2_035", 10, weights=None, input_shape=(96, 96, 3)
     )
@@ -55,7 +55,7 @@ def ours(train):
 
 
 def warm_epochs(block):
-    """Return the seconds of a block's epochs but the first."""
+    """Return the seconds of all epochs of a block except the first."""
     from tlcore.callbacks import EpochClock
 
     clock = EpochClock()
@@ -64,7 +64,7 @@ def warm_epochs(block):
 
 
 def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
-    """The harness waits for the device at the edges of epochs only."""
+    """The harness waits for the device only before and after an epoch."""
     import costs
     import tensorflow as tf
 
@@ -93,7 +93,7 @@ def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
 
 @pytest.mark.matrix
 def bench_warm_epoch_beside_plain_keras(sample_splits, record):
-    """At most 1.05 of plain Keras, by the median of the pairs of blocks."""
+    """At most 1.05 times plain Keras, by the median over pairs of blocks."""
     train = sample_splits.train
     sides = {"tlcore": ours(train), "keras": plain_keras(train.directory)}
     timed = {name: [] for name in sides}

@@ -1,7 +1,8 @@
-"""Photographs: accuracy over seeds and epoch time on real images, where they are.
+"""Photographs: accuracy over seeds and epoch time on real images.
 
-They lie beside the project, in `../shared`, with real weights; elsewhere these cases
-are skipped. Nothing exact is recorded: what has no baseline on a machine is not missed.
+Images and pretrained weights are expected in `../shared`; without them these cases are
+skipped. No exact values are recorded, because an exact value that is missing is a
+regression, and these are missing on most machines.
 """
 
 from functools import partial

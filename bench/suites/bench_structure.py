@@ -1,6 +1,6 @@
-"""Structure: the exact counts of every catalogue entry and of the recipes' models.
+"""Structure: the exact counts of every backbone in the catalogue.
 
-Nothing here depends on the machine: what differs from `results/any/` is a regression.
+Nothing here depends on the machine: any difference from `results/any/` is a regression.
 """
 
 import pytest
@@ -10,7 +10,7 @@ from tlcore.backbones.catalogue import CATALOGUE
 
 
 def counts(plan) -> dict[str, int]:
-    """Return the counts that a plan led to."""
+    """Return the counts of a freeze plan by name."""
     return {
         "total_params": plan.counts.total_params,
         "trainable_params": plan.counts.trainable_params,
@@ -21,7 +21,7 @@ def counts(plan) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", tl.list_backbones())
 def bench_backbone(name, record):
-    """A backbone with a head of ten classes, frozen and with its last 10 unfrozen."""
+    """A backbone with a head of ten classes: frozen, and with 10 layers unfrozen."""
     model = tl.create_model(name, 10, weights=None, input_shape=(96, 96, 3))
     network = model.get_layer(name).network
     record.exact("backbone_params", network.count_params())

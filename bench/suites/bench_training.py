@@ -1,4 +1,4 @@
-"""Training on sample images: seconds per epoch, what they are made of, accuracy."""
+"""Training on sample images: accuracy, seconds per epoch and where they go."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ QUIET = {"verbose": 0}
 
 
 def trained(phase, splits, *, seed):
-    """Return sample_net after a phase on ten classes, and its epochs so far."""
+    """Return sample_net after a phase on ten classes, and the number of its epochs."""
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -32,7 +32,7 @@ def trained(phase, splits, *, seed):
 
 @pytest.mark.parametrize("phase", PHASES)
 def bench_accuracy(phase, sample_splits, record):
-    """Accuracy on the test images over seeds, and what did not change on the way."""
+    """Accuracy on the test images over seeds, and counts that must not change."""
     from tlcore.evaluation import evaluate
 
     for seed in SEEDS:
@@ -48,7 +48,7 @@ def bench_accuracy(phase, sample_splits, record):
 
 @pytest.mark.parametrize("phase", PHASES)
 def bench_epoch(phase, sample_splits, time_epochs, record):
-    """Seconds of an epoch end to end, validated; nothing of it is cached."""
+    """Seconds of an epoch with validation; nothing is cached."""
     model, start = trained(phase, sample_splits, seed=1)
     before = tl.frozen_fingerprint(model)
     fit = partial(tl.fit, model, sample_splits.train, cache="off", **QUIET)
@@ -66,10 +66,10 @@ def bench_epoch(phase, sample_splits, time_epochs, record):
 
 @pytest.mark.matrix
 def bench_epoch_split(sample_splits, tmp_path, record):
-    """What an epoch end to end is made of: whole epochs with ever more in them.
+    """Where the time of an epoch goes: whole epochs, each with one more thing in it.
 
-    Nothing is measured within an epoch: a clock beside every batch would wait for the
-    device, or not wait and tell of the input what belongs to the device.
+    Nothing is measured within an epoch. A clock around every batch would either wait
+    for the device and slow it down, or not wait and charge its time to the input.
     """
     import costs
     import keras
@@ -114,7 +114,7 @@ def bench_epoch_split(sample_splits, tmp_path, record):
 
 
 def plain_fit(model, data, clock, *, callbacks=(), **options):
-    """Fit for a few epochs with Keras's own `fit`."""
+    """Train for a few epochs with Keras's own `fit`."""
     model.fit(
         data,
         epochs=4,

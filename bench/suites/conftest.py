@@ -1,4 +1,4 @@
-"""What the suites share: the sample images they train on, and the clock of rounds."""
+"""What the suites share: sample images, timed epochs and the table of figures."""
 
 from collections.abc import Callable
 
@@ -23,19 +23,20 @@ def sample_splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
 
 @pytest.fixture
 def time_epochs(benchmark, record) -> Callable[..., None]:
-    """Time a function of the epoch's index: one round is one epoch, the first warms up.
+    """Return a function that times epochs; the first is a warm-up.
 
-    The raw seconds go to the record, under the name "epoch".
+    It calls another function with the index of each epoch, and records the raw seconds
+    under the name "epoch".
     """
 
     def run(epoch: Callable[[int], object], *, epochs: int) -> None:
-        import costs  # late: collecting loads no framework
+        import costs  # here, because collecting tests must load no framework
 
         counter = iter(range(epochs))
 
         def one() -> None:
             epoch(next(counter))
-            costs.synchronize()  # at the edge of an epoch, never within
+            costs.synchronize()  # after an epoch, never within one
 
         benchmark.pedantic(one, rounds=epochs, iterations=1, warmup_rounds=0)
         record.timing("epoch", benchmark.stats.stats.data, warmup=1)
@@ -52,7 +53,7 @@ def _feature_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def _table_rows(pytestconfig: pytest.Config):
-    """Lines that are printed once all cases are done."""
+    """Collect lines of a table, which is printed once all cases are done."""
     rows: list[str] = []
     yield rows
     head = "| work | plain Keras | tlcore | ratio | target |"
@@ -65,10 +66,11 @@ def _table_rows(pytestconfig: pytest.Config):
 
 @pytest.fixture
 def table(record, _table_rows) -> Callable[..., None]:
-    """Record a figure, put it into the table, and hold it to its target.
+    """Return a function that records a figure and compares it with a target.
 
-    `at_least` is of the ratio where there is another side, else of the figure itself;
-    `within` is how far from 1 the ratio may be.
+    The figure is the ratio of `plain` to `ours`, or `ours` itself if `plain` is None.
+    It must reach `at_least`, stay below `at_most`, or be `within` a distance of 1. The
+    test fails at its end, so that all of its figures are in the table.
     """
 
     def add(work, plain, ours, *, at_least=None, at_most=None, within=None):

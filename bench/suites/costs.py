@@ -1,8 +1,9 @@
-"""Costs: what a model's forward pass and training step take, counted, not timed.
+"""Costs: the operations of a forward pass and a training step, counted, not timed.
 
-Owns counting on the graphs that TensorFlow traces. The counts depend on the versions of
-TensorFlow and Keras and on nothing else: no machine, no load, no luck. A layer that is
-frozen no more shows as a jump of the training step's operations.
+Owns counting on the graphs that TensorFlow traces, peak memory and waiting for devices.
+Counts depend on the versions of TensorFlow and Keras and on nothing else, neither the
+machine nor its load. A layer that is no longer frozen shows as a jump in the operations
+of the training step.
 """
 
 import tempfile
@@ -14,14 +15,14 @@ import keras
 import numpy as np
 
 _BATCH = 2
-"""Images of the batch that is traced; what is counted is divided by it."""
+"""Images in the traced batch, by which counts are divided."""
 
 
 def forward_flops(model: keras.Model) -> int:
     """Return the floating-point operations of a forward pass over one image.
 
-    In inference, as TensorFlow's profiler counts them; operations that it has no
-    formula for count nothing.
+    The pass is in inference mode. Operations are counted by the formulas of
+    TensorFlow's profiler; those without a formula count as 0.
 
     Raises:
         ValueError: the size of the model's inputs is not fixed.
@@ -31,12 +32,12 @@ def forward_flops(model: keras.Model) -> int:
 
 @dataclass(frozen=True)
 class StepCosts:
-    """What a training step takes.
+    """The costs of a training step.
 
     Attributes:
-        flops: floating-point operations for one image: forward, backward to the lowest
-            trainable layer, and its share of the optimizer's.
-        operations: of the graph, those that run.
+        flops: floating-point operations for one image: forward, backward down to the
+            lowest trainable layer, and a share of those of the optimizer.
+        operations: number of operations in the graph that run.
     """
 
     flops: int
@@ -44,7 +45,7 @@ class StepCosts:
 
 
 def training_step(model: keras.Model) -> StepCosts:
-    """Return what a training step of a compiled model takes, by one trace.
+    """Trace a training step of a compiled model and return its costs.
 
     Raises:
         ValueError: the model is not compiled, or the size of its inputs is not fixed.
@@ -54,7 +55,7 @@ def training_step(model: keras.Model) -> StepCosts:
 
 
 def optimizer_slots(model: keras.Model) -> int:
-    """Return how many tensors the optimizer of a compiled model keeps.
+    """Return the number of tensors that the optimizer of a compiled model keeps.
 
     Raises:
         ValueError: the model is not compiled.
@@ -63,7 +64,7 @@ def optimizer_slots(model: keras.Model) -> int:
 
 
 def checkpoint_bytes(model: keras.Model) -> int:
-    """Return the size of a file of all weights of a model, the optimizer's too."""
+    """Return the size of a checkpoint with the weights of model and optimizer."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "checkpoint.weights.h5")
         model.save_weights(path)
@@ -73,8 +74,8 @@ def checkpoint_bytes(model: keras.Model) -> int:
 class TraceCounter(keras.metrics.Metric):
     """Counts how often the steps of a model are traced.
 
-    Compile a model with it among its metrics: tracing calls it once, running a traced
-    step does not. More traces after the first epoch are a bug that costs seconds.
+    It is one of the metrics in `compile`: tracing a step calls it once, running the
+    traced step does not. Traces after the first epoch are a bug that costs seconds.
     """
 
     def __init__(self, name: str = "traces") -> None:
@@ -82,16 +83,16 @@ class TraceCounter(keras.metrics.Metric):
         self.traces = 0
 
     def update_state(self, *_values: Any, **_options: Any) -> None:
-        """Count a call from Python, which only tracing makes."""
+        """Count a call; only tracing calls Python code."""
         self.traces += 1
 
     def result(self) -> Any:
-        """Return 0: the count is in `traces`, outside the graph."""
+        """Return 0; the count is in `traces`, outside the graph."""
         return keras.ops.zeros(())
 
 
 def peak_memory() -> dict[str, int]:
-    """Return the peak of memory so far in bytes, by "host" and the first device."""
+    """Return the peak memory of this process in bytes, on "host" and "device"."""
     found = {"host": _host_peak()}
     import tensorflow as tf
 
@@ -101,7 +102,7 @@ def peak_memory() -> dict[str, int]:
 
 
 def synchronize() -> None:
-    """Wait until the devices have done all they were given."""
+    """Wait until the devices have finished all work queued so far."""
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
@@ -114,7 +115,8 @@ def _host_peak() -> int:
     except OSError:
         import resource
 
-        # On macOS in bytes, and there is no /proc.
+        # macOS has no /proc, and ru_maxrss in bytes. On Linux it is in KiB, and it
+        # starts at the peak of the process that called exec.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     line = next((x for x in status.splitlines() if x.startswith("VmHWM")), "VmHWM: 0")
     return int(line.split()[1]) * 1024
@@ -139,10 +141,10 @@ def _train_operations(model: keras.Model) -> list[Any]:
 
 
 def _needed(graph: Any) -> list[Any]:
-    """Return the operations of a traced graph that run.
+    """Return the operations of a traced graph that run when it is executed.
 
-    A tape also writes down gradients that nobody asks for, of frozen layers too;
-    TensorFlow leaves them out when it runs the graph.
+    A gradient tape also records gradients that nothing uses, such as those of frozen
+    layers. TensorFlow prunes them before it executes the graph.
     """
     waiting = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
     found: dict[str, Any] = {}
@@ -179,7 +181,7 @@ def _optimizer(model: keras.Model) -> Any:
 
 
 def _flops(operations: list[Any]) -> int:
-    # The formulas are the profiler's, which itself counts whole graphs only.
+    # The profiler's own entry point counts whole graphs, also what does not run.
     from tensorflow.python.framework import ops
     from tensorflow.python.profiler.internal import flops_registry  # noqa: F401
 

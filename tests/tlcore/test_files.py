@@ -1,11 +1,13 @@
-"""Files that are whole or absent."""
+"""Files: written whole or not at all, sizes that are read, processes that run."""
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from tlcore.files import replacing, write_bytes, write_text
+from tlcore.files import is_alive, readable, replacing, write_bytes, write_text
 
 
 def names(folder):
@@ -55,3 +57,33 @@ def test_a_file_can_be_read_by_whom_the_umask_lets(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "a", "x")
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1023 * 1024, "1023 KiB"),
+        (5 * 1024**4, "5 TiB"),
+    ],
+)
+def test_a_size_has_three_digits_and_a_unit(nbytes, text):
+    assert readable(nbytes) == text
+
+
+def test_a_process_is_alive_until_it_has_ended():
+    assert is_alive(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert not is_alive(ended.pid)
+
+
+def test_the_process_of_another_user_is_alive(monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert is_alive(1)
