@@ -95,8 +95,8 @@ def reading_archive(
         NotImplementedError,
         UnicodeError,
     ) as error:
-        # gzip raises OSError without a number, and a seek to a wrong offset EINVAL. All
-        # other numbers come from the disk.
+        # gzip and bz2 raise OSError without a number, a seek to a wrong offset EINVAL;
+        # all other numbers come from the disk.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise
         raise kind(
@@ -254,7 +254,6 @@ def plan(entries: Iterable[_Entry], room: int, label: str) -> _Plan:
         ...     contents = plan(entries, free_bytes(Path()), "some.zip")
         >>> len(contents.files), len(contents.folders), contents.top
         (12, 3, None)
-        >>> unpack(contents, Path("copy"), title="some.zip", progress=False)
     """
     files: dict[PurePosixPath, _Entry] = {}
     links: dict[PurePosixPath, PurePosixPath] = {}
@@ -325,6 +324,15 @@ def unpack(plan: _Plan, root: Path, *, title: str, progress: bool) -> None:
         root: the folder to fill; created if missing.
         title: the name shown in the progress bar.
         progress: show a bar if stderr is a terminal.
+
+    Example:
+        >>> import shutil
+        >>> path = Path(shutil.make_archive("some", "zip", "photos/train"))
+        >>> with archive_entries(path, "some.zip") as entries:
+        ...     contents = plan(entries, free_bytes(Path()), "some.zip")
+        ...     unpack(contents, Path("copy"), title="some.zip", progress=False)
+        >>> len(list(Path("copy").iterdir()))
+        3
     """
     depth = 0 if plan.top is None else 1
 

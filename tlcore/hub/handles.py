@@ -130,11 +130,10 @@ def resolve(handle: str | Path) -> Path:
         OSError: the cache cannot be written to.
 
     Example:
-        >>> import keras
-        >>> network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-        >>> network.export("served", verbose=False)
-        >>> resolve("served").name
-        'served'
+        >>> Path("around/model").mkdir(parents=True)
+        >>> Path("around/model/saved_model.pb").touch()
+        >>> resolve("around").name
+        'model'
     """
     text = absolute(handle)
     path = Path(text)

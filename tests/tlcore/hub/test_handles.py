@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,7 +270,14 @@ class TestAddresses:
         folder = resolve(url)
         assert [x.name for x in left_in(cache)] == [folder.name]
 
-    def test_two_processes_at_once_download_once(self, server, cache):
+    def test_two_processes_at_once_download_once(self, server, cache, monkeypatch):
+        # Even if the download is so slow that its lock of TF Hub seems abandoned.
+        handles._tensorflow_hub()
+        from tensorflow_hub import resolver
+
+        clock = SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.01))
+        monkeypatch.setattr(resolver, "time", clock)
+        monkeypatch.setattr(handles, "LOCK_SECONDS", 0)
         url = server.serve("/m/1", packed(FILES), seconds=0.3)
         with ThreadPoolExecutor() as pool:
             folders = list(pool.map(resolve, [url, url]))
