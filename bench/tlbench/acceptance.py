@@ -85,11 +85,14 @@ def accept(
             if after.pop(record.case, None):
                 dropped.append(record.case)
             continue
+        # Other framework versions keep their costs, this one loses its own: a cost that
+        # is no longer recorded must not stay accepted.
         costs = dict(before.costs) if before else {}
         costs.pop(run.frameworks, None)
         if record.costs:
             costs[run.frameworks] = record.costs
         fresh = Baseline(exact=record.exact, accepted=acceptance, costs=costs)
+        # Its own reason and date still stand, and the file does not change.
         if before and _equal(before, fresh):
             done["unchanged"].append(record.case)
             continue
@@ -237,6 +240,7 @@ def acceptable(run: LastRun, cases: tuple[str, ...]) -> list[CaseRecord]:
             f"The last run has: {', '.join(sorted(run.cases))}."
         )
     chosen = [run.cases[case] for case in sorted(set(cases) or run.cases)]
+    # Of a whole run, skipped cases are left as they are; one that was named cannot be.
     refused = ("failed", "skipped", "xfailed") if cases else ("failed",)
     bad = [record for record in chosen if record.outcome in refused]
     if bad:
@@ -261,6 +265,7 @@ def _equal(before: Baseline, fresh: Baseline) -> bool:
 
 def _alike(record: CaseRecord, entries: Sequence[Entry]) -> list[Entry]:
     """Return the good runs of the same code with the same exact values and costs."""
+    # Another structure is another model: its times say nothing about this one.
     structure = structure_of(record)
     return [
         entry
@@ -280,6 +285,7 @@ def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
             series.setdefault(name, {})[entry.run] = one.value
             units |= {name: one.unit} if one.unit else {}
         for name, entries in proportions_of(entry.record).items():
+            # Without a seed the run stands in for it: each run counts once.
             metrics.setdefault(name, []).extend(
                 (entry.run if x.seed is None else f"seed {x.seed}", x.value, x.n or 1)
                 for x in entries
@@ -303,6 +309,8 @@ def _moved(before: Figures, fresh: Figures) -> bool:
         known = before.series.get(name, {})
         if len(known) >= noise.FEWEST_RUNS and runs:
             scaled = {k: noise.scaled(v, known) for k, v in known.items()}
+            # By the series alone: an acceptance may hold one case, and has no machine
+            # to compare with.
             judged = noise.compare_run({name: scaled}, {}, shared=False)
             expected = judged.expectations[name]
             values = [noise.scaled(value, known) for value in runs.values()]

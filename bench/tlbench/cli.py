@@ -304,6 +304,7 @@ def _accept_figures(
     if not run.machine:
         return None
     kept = history.read(history_path(results, run.machine))
+    # A baseline from what is left of a damaged history would be another one.
     if kept.damage:
         raise ValueError(kept.damage[0])
     before = read_figures(results, run.machine)
@@ -364,7 +365,7 @@ def _who() -> str:
             check=False,
         )
         name = git.stdout.strip()
-    except OSError:
+    except OSError:  # no git
         name = ""
     try:
         return name or getpass.getuser()

@@ -44,6 +44,7 @@ def run_again(
         for turn in range(1, times + 1):
             for case in cases:
                 say(f"again, {turn} of {times}: {case}")
+                # A process that dies must not leave the record of the one before it.
                 left = Path(aside, f"{turn}.json")
                 left.unlink(missing_ok=True)
                 done = subprocess.run(  # noqa: S603 - this interpreter, pytest

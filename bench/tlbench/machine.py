@@ -55,7 +55,7 @@ SETTINGS = (
 """Environment variables that set devices, precision, threads or determinism."""
 
 _GIB = 2**30
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 10  # nvidia-smi hangs when its driver does
 
 
 def identity(
@@ -75,6 +75,8 @@ def identity(
         ValueError: `extra` is not plain JSON.
     """
     gpus = ask("gpu", "name,memory.total,driver_version") if ask else []
+    # What changes without a difference to figures is left out or rounded: the host's
+    # name, patch releases of Python, the few megabytes that a kernel reserves.
     found: Identity = {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(root),
@@ -109,12 +111,14 @@ def framework_key(versions: Mapping[str, str]) -> str:
     >>> framework_key({"numpy": "2.0", "keras": "3.15.1", "tensorflow": "2.21.0"})
     'keras 3.15.1, tensorflow 2.21.0'
     """
+    # Neither decides what is counted as a cost.
     heavy = {k: v for k, v in versions.items() if k not in {"numpy", "torchvision"}}
     return ", ".join(f"{k} {v}" for k, v in sorted(heavy.items())) or "no framework"
 
 
 def machine_id(found: Identity) -> str:
     """Return the name of a machine's folder: readable, and unique to its identity."""
+    # The slug is for people; the digest is of everything that must match.
     device = (found["gpus"] or [found["cpu"]])[0].partition(",")[0]
     words = re.sub(r"\((r|tm)\)|cpu|processor|@.*", " ", device.lower())
     slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "machine"
@@ -165,6 +169,7 @@ def context(*, root: Path = Path("/"), ask: Query | None) -> Context:
 
 def commit(folder: Path) -> str:
     """Return the commit of a folder, with a `+` if files were changed since."""
+    # --exclude=*: the commit itself, not its distance to a tag.
     words = [
         "git",
         "-C",
@@ -197,6 +202,7 @@ def nvidia_smi() -> Query | None:
             )
         except (OSError, subprocess.SubprocessError):
             return []
+        # Its errors come on standard output too: a row counts if it has all fields.
         rows = [line.split(", ") for line in done.stdout.splitlines() if line.strip()]
         return [row for row in rows if len(row) == fields.count(",") + 1]
 
@@ -239,6 +245,8 @@ def _text(root: Path, path: str) -> str:
 
 def _cpu(root: Path) -> str:
     text = _text(root, "proc/cpuinfo")
+    # x86 says "model name", ARM boards "Model" or "Hardware", some virtual machines
+    # nothing at all.
     name = re.search(r"^(?:model name|Model|Hardware)\s*: (.+)$", text, re.MULTILINE)
     return name[1].strip() if name else platform.processor() or platform.machine()
 
@@ -252,10 +260,12 @@ def _cpus(root: Path) -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = re.match(r"(\d+) (\d+)", _text(root, "sys/fs/cgroup/cpu.max"))
+    # A quota of 1.5 processors lets two of them run: rounded up.
     return min(count, -(-int(quota[1]) // int(quota[2]))) if quota else count
 
 
 def _memory(root: Path) -> int:
+    # The host's memory, or the container's limit if that is smaller.
     total = re.search(r"MemTotal:\s+(\d+) kB", _text(root, "proc/meminfo"))
     nbytes = int(total[1]) * 1024 if total else 0
     limit = _text(root, "sys/fs/cgroup/memory.max")

@@ -25,6 +25,8 @@ _PARCEL = "tlbench-record"
 _RECORD = "tlbench_record"
 """The attribute of a report that carries the record within one process."""
 
+# Results that could not be written end even an ungated session with an error: nobody
+# could accept or compare what it found.
 _STATUS: Mapping[Ending, pytest.ExitCode] = {
     "passed": pytest.ExitCode.OK,
     "findings": pytest.ExitCode.TESTS_FAILED,
@@ -82,10 +84,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="write report.html and report.md there",
     )
+    # How a fresh process hands its records back to the session that started it.
     group.addoption("--tl-records", metavar="FILE", help="for tlbench itself")
 
 
 def _times(text: str) -> int:
+    # argparse turns a ValueError into a usage error, exit code 4.
     if not text.isdigit():
         raise ValueError(
             f"--tl-confirm must be 0 or more. Received: {text!r}. Pass for instance 3."
@@ -100,6 +104,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start watching the session."""
+    # In the stash for the fixture, registered for the hooks: one object is both.
     config.stash[_HOOKS] = hooks = _Hooks(config)
     config.pluginmanager.register(hooks, "tlbench-session")
 
@@ -141,12 +146,14 @@ class _Hooks:
         return getattr(self._config, "workerinput", None)
 
     def _identity(self) -> dict[str, Any]:
+        # Several conftests may know something; the hook returns one answer of each.
         extra: dict[str, Any] = {}
         for known in self._config.hook.pytest_tlbench_identity(config=self._config):
             extra |= known
         return extra
 
     def _say(self, sentence: str) -> None:
+        # None under `-p no:terminal`, for instance inside an IDE.
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
@@ -177,6 +184,7 @@ class _Hooks:
         recording = any(
             fixtures & set(getattr(item, "fixturenames", ())) for item in session.items
         )
+        # Only now: a damaged baseline must not stop sessions that record nothing.
         if recording or options.gate:
             self.load()
         if session.testsfailed:
@@ -200,6 +208,7 @@ class _Hooks:
             result = yield
             self._take_benchmark(item)
         finally:
+            # Whatever a fixture recorded later, in its teardown, would not be judged.
             recorder = item.stash.get(_RECORDER, None)
             if recorder:
                 recorder.close()
@@ -210,7 +219,7 @@ class _Hooks:
                     f"{'; '.join(wrong)}\nin {recorder.case}, compared with its "
                     "accepted baseline. If the change is intended: "
                     f"{self._session.options.remedy}",
-                    pytrace=False,
+                    pytrace=False,  # which would show this file, not the case
                 )
                 item.stash[_REGRESSION] = regression
                 raise regression
@@ -218,6 +227,8 @@ class _Hooks:
 
     def _take_benchmark(self, item: pytest.Item) -> None:
         """Record what the fixture `benchmark` timed, unless the case did so itself."""
+        # By name, as pytest-benchmark may not be there. Its `data` are the raw rounds;
+        # its warm-up rounds are not among them. Under xdist it times nothing.
         fixture = getattr(item, "funcargs", {}).get("benchmark")
         stats = getattr(getattr(fixture, "stats", None), "stats", None)
         recorder = item.stash.get(_RECORDER, None)
@@ -237,7 +248,10 @@ class _Hooks:
         report = yield
         recorder = item.stash.get(_RECORDER, None)
         if recorder is None and self._session.has_baseline(_case(item)):
-            recorder = _recorder(item)  # a case with a baseline that records nothing
+            # A case with a baseline that no longer records anything: without a record
+            # it would read as a case that did not run.
+            recorder = _recorder(item)
+        # The setup and teardown of a case add nothing unless they fail.
         if recorder and (report.when == "call" or not report.passed):
             # A failure until the finished report says otherwise: other plugins may
             # still change the outcome.
@@ -250,6 +264,9 @@ class _Hooks:
 
     def _attach(self, report: pytest.TestReport, left: CaseRecord) -> None:
         """Attach a record to a report; as JSON if it leaves this process."""
+        # execnet carries a report to the controlling process as plain values; an object
+        # would not get through. Tied to the report, not to the order of reports:
+        # plugins that retry a case make all its reports first and log them later.
         if self._worker is None:
             setattr(report, _RECORD, left)
         else:
@@ -273,6 +290,8 @@ class _Hooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: _Worker) -> None:
+        # A worker that crashed has no output. Every worker collects all cases, so that
+        # those it did not finish are missed by the inventories of the others.
         output = getattr(node, "workeroutput", {})
         if _PARCEL in output:
             self._session.add_inventory(output[_PARCEL])
@@ -283,6 +302,7 @@ class _Hooks:
         if self._worker is not None or self._config.getoption("collectonly"):
             return
         status = _STATUS[self._session.finish()]
+        # A failed case, an interruption or an internal error says more.
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = status
 
@@ -328,6 +348,8 @@ def _again(config: pytest.Config, results: Path | None) -> tuple[str, ...]:
     options += ["--tl-results", str(results)] if results else []
     if config.inipath is not None:
         options += ["-c", str(config.inipath)]
+    # The `addopts` of the suite apply again: a marker expression there may deselect the
+    # case, and workers would make its process one of several.
     options += ["-m", config.getoption("markexpr", default="")]
     if config.pluginmanager.hasplugin("xdist"):
         options += ["-n", "0"]
@@ -355,6 +377,7 @@ def _outcome(report: pytest.TestReport, failure: Outcome) -> Outcome:
     """Return the outcome of a finished report, `failure` if it failed."""
     if report.passed:
         return "passed"
+    # A failed case with an xfail mark is reported as skipped.
     if report.skipped:
         return "xfailed" if hasattr(report, "wasxfail") else "skipped"
     return failure

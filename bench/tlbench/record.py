@@ -233,6 +233,8 @@ def checked_exact(name: str, value: object) -> Exact:
 
 def _scalar(value: object) -> Scalar | None:
     """Return the plain Python value of `value`, which may be a NumPy number."""
+    # bool first, as it is an Integral; the others through the abstract classes, which
+    # NumPy's scalars belong to, so that no NumPy is imported.
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -303,6 +305,7 @@ def checked_timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
             "warmup must be how many of the first repeats to keep apart, 0 or more. "
             f"Received: {name}: warmup={warmup!r}."
         )
+    # A single number gets the same message as a sequence of something else.
     repeats = tuple(seconds) if isinstance(seconds, Iterable) else (None,)
     if not all(_is_number(repeat) and repeat >= 0 for repeat in repeats):
         raise ValueError(

@@ -111,10 +111,12 @@ class Recorder:
             better: "higher" or "lower". For a proportion the default is "higher"; for a
                 value the default makes a change in either direction a finding.
         """
+        # The value first: a bad one is reported as such, also under a used name.
         entry = checked_metric(
             name, correct=correct, n=n, value=value, seed=seed, better=better
         )
         others = self._metrics.get(name, ()) if isinstance(name, str) else ()
+        # Several entries are fine as long as each has a seed of its own.
         known = {other.seed for other in others}
         if seed is None or None in known or seed in known or self._closed:
             self._check_name(name)

@@ -124,6 +124,7 @@ class Session:
             ValueError: a file is damaged or of a newer schema.
             OSError: a file cannot be read.
         """
+        # Load and clocks are read before the cases run, which change both.
         if self._baselines is None:
             self._baselines = read_accepted(self.options.results)
             self._accepted = baseline.gather(
@@ -166,6 +167,8 @@ class Session:
         """Tell whether a case has a baseline of any kind."""
         return case in self._accepted.cases
 
+    # Cached, and only when needed: a session that records nothing starts no nvidia-smi.
+
     @cached_property
     def _ask(self) -> machine.Query | None:
         return machine.nvidia_smi()
@@ -187,6 +190,7 @@ class Session:
             searched: the files and folders that pytest was given.
             narrowed: whether files may have been collected only in part.
         """
+        # The cases of a skipped file are not collected, but were asked for.
         known = self._accepted.cases
         self._chosen = known & set(chosen)
         self._chosen |= {case for case in known if _file(case) in self.skipped_files}
@@ -203,6 +207,8 @@ class Session:
             return False
         if _file(case) in self.collected_files:
             return True
+        # pytest reports no file that is not there: it is gone if its folder was
+        # searched.
         path = (self.options.root / _file(case)).resolve()
         return any(one in path.parents for one in searched) and not path.exists()
 
@@ -290,6 +296,8 @@ class Session:
         )
 
     def _judge(self) -> Sequence[verdict.Case]:
+        # Judged twice: the first time says who is suspect, the second time is with
+        # their fresh runs, and is the verdict.
         cases = judge(self._records, self._accepted)
         suspected = suspects(cases)
         if suspected and self.options.confirm:
@@ -319,12 +327,14 @@ class Session:
             for case, record in self._records.items()
             if exact and not self.has_baseline(case) and record.exact == exact
         ]
+        # Of several candidates none is named: a wrong hint would be followed.
         if len(alike) != 1:
             return ""
         words = f"--alias {shlex.quote(gone)} {shlex.quote(alike[0])}"
         return f"; if it was renamed: {self.options.remedy} {words}"
 
     def _write(self) -> None:
+        # In this order: the report reads the files that were written before it.
         run, results = self._run(), self.options.results
         if self._records or self._gone:
             write_run(last_run_path(results), run)
@@ -364,6 +374,7 @@ class Session:
             },
             cases=self._records,
             gone=tuple(sorted(self._gone)),
+            # Random digits: two sessions may end in the same second.
             run=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
             machine=self._here.name,
             frameworks=self._here.versions,

@@ -57,6 +57,7 @@ def stale(
     rhythm = every or _rhythm(moments)
     found = []
     future = [entry for entry, when in moments if when is not None and when > now]
+    # The newest by date, not by place: the clock of a machine may have gone backwards.
     good: dict[str, datetime] = {}
     for entry, when in moments:
         if entry.is_good and when is not None and when <= now:
@@ -83,10 +84,12 @@ def _moment(when: str) -> datetime | None:
         moment = datetime.fromisoformat(when)
     except ValueError:
         return None
+    # Written in UTC; what an import brought may lack the zone.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _rhythm(moments: Sequence[tuple[Entry, datetime | None]]) -> timedelta:
+    # One time for each run, however many cases it has; the median gap, as jobs pause.
     runs = {entry.run: when for entry, when in moments if when is not None}
     times = sorted(runs.values())[-_RECENT:]
     gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(times)]

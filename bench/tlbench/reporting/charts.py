@@ -60,6 +60,7 @@ def trend(points: Sequence[Point], band: Band | None, *, unit: str, title: str) 
         parts.append(_level(_y(band.centre, low, high), "centre"))
         if band.anchor is not None:
             parts.append(_level(_y(band.anchor, low, high), "anchor"))
+    # By the number of the run, not its date: runs are accepted and compared by number.
     step = (WIDTH - _LEFT - _RIGHT) / max(1, len(points))
     places = [
         (_LEFT + step * (i + 0.5), _y(point.value, low, high))
@@ -133,6 +134,7 @@ def scatter(
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
+    # Never zero, also for one value or for equal ones: it is divided by.
     margin = (high - low) * 0.1 or abs(high) * 0.1 or 1.0
     return low - margin, high + margin
 
@@ -168,4 +170,5 @@ def _svg(parts: Sequence[str], title: str, *, height: int = HEIGHT) -> str:
 
 
 def _n(value: float) -> str:
+    # A tenth of a pixel: enough to look at, and a year of runs stays small.
     return f"{value:.1f}"

@@ -81,6 +81,8 @@ def build(results: Path) -> tuple[str, str]:
     aliases = read_accepted(results).aliases
     kept = history.read(history.history_path(results, run.machine or "none"))
     kept = kept.renamed(aliases)
+    # Escaped: names of cases and reasons may hold any text. Strict: a misspelt name in
+    # the template is an error, not a gap in the page.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tlbench", "reporting"),
         autoescape=True,
@@ -217,6 +219,7 @@ def _bands(
         key: {run: noise.scaled(value, runs) for run, value in runs.items()}
         for key, runs in accepted.items()
     }
+    # No values: the bands are what accepted runs predict, not what the last run did.
     judged = noise.compare_run(scaled, {})
     alpha = noise.FALSE_ALARMS / len(accepted)
     bands = {}
@@ -225,6 +228,7 @@ def _bands(
         anchor = figures[key[0]].figures.anchor.get(key[1], {})
         limit = max(expected.limit(alpha), noise.PRACTICAL_SIZE)
         level = [math.log(value) for value in anchor.values() if value > 0]
+        # An anchor at the same runs would only hide the centre line.
         moved = bool(level) and dict(anchor) != dict(runs)
         bands[key] = charts.Band(
             low=math.exp(expected.centre - limit),
@@ -341,6 +345,7 @@ def _markdown(
     cases: Sequence[Case],
     found: Sequence[tuple[str, verdict.Finding]],
 ) -> str:
+    # For the summary of a CI job: short, as everything else is on the page.
     lines = [f"## tlbench: {summary.count(cases)}", ""]
     lines += [f"Run {run.run} on `{run.machine}`, {run.when}.", ""]
     if found:

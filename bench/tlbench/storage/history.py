@@ -164,6 +164,7 @@ def read(path: Path) -> History:
                 f"{path} line {number} is damaged ({documents.reason(error)}). "
                 "Restore it, for instance from version control, or remove the line."
             )
+    # Only the newline may be missing, from a kill between two writes or from an editor.
     interrupted = bool(tail)
     if tail and _is_whole(tail, path):
         entries.append(_entry(tail, path))
@@ -179,6 +180,8 @@ def line(entry: Entry) -> bytes:
     Raises:
         ValueError: it is still too long.
     """
+    # What goes first is what no verdict needs: the samples around a median, then the
+    # context.
     for shorter in (entry, _without_samples(entry), _bare(entry)):
         data = _encoded(shorter)
         if len(data) <= LINE_BYTES:
@@ -206,6 +209,7 @@ def _encoded(entry: Entry) -> bytes:
         },
     }
     document = {k: v for k, v in document.items() if v or k not in _OPTIONAL}
+    # The checksum is the last key, and covers the text before it was added.
     text = _text(document)
     return f'{text[:-1]},"crc":"{_checksum(text)}"}}\n'.encode()
 
@@ -218,6 +222,8 @@ def _entry(data: bytes, path: Path) -> Entry:
         # Before the checksum, which a newer version may calculate differently.
         documents.check_schema(schema, path)
     checksum = document.pop("crc")
+    # Dumped again rather than cut from the line, so that white space does not count;
+    # JSON keeps the order of keys and floats survive it exactly.
     if checksum != _checksum(_text(document)):
         raise ValueError("its checksum does not match")
     return Entry(
@@ -225,6 +231,7 @@ def _entry(data: bytes, path: Path) -> Entry:
         when=document["when"],
         record=record_from_json(
             document["case"],
+            # A line has no exact values, and leaves out what is empty.
             {"exact": {}, "metrics": {}, "timings": {}, **document},
         ),
         verdict=document["verdict"],
@@ -263,6 +270,8 @@ def _mend(file: int) -> int:
     valid; of the last one nothing can be used, and the next line must not be joined to
     it.
     """
+    # No line of ours is longer than LINE_BYTES, so that a large history costs no more
+    # to append to than a small one.
     end = os.lseek(file, 0, os.SEEK_END)
     start = max(0, end - LINE_BYTES)
     last = os.pread(file, end - start, start)
@@ -278,6 +287,7 @@ def _mend(file: int) -> int:
 
 
 def _write(file: int, data: bytes) -> int:
+    # `os.write` may write only a part, on a full disk or after a signal.
     left = memoryview(data)
     while left:
         left = left[os.write(file, left) :]

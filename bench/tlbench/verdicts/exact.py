@@ -54,6 +54,7 @@ def structural(record: CaseRecord, accepted: Accepted) -> Iterator[Finding]:
     known = costs.get(accepted.versions)
     for sentence in differences(record.costs, known):
         yield Finding("regression", sentence)
+    # Of a case that did not pass, a missing value says nothing; a differing one does.
     if record.outcome in _FAILED:
         yield Finding("missing", _FAILED[record.outcome])
         return
@@ -101,6 +102,7 @@ def _lost_costs(
 
 
 def _lost_figures(record: CaseRecord, accepted: Accepted) -> list[str]:
+    # Of another version of the case, its figures may be others as well.
     figures = accepted.figures.get(record.case)
     if figures is None or figures.version != record.version:
         return []
@@ -109,6 +111,7 @@ def _lost_figures(record: CaseRecord, accepted: Accepted) -> list[str]:
 
 
 def _other_versions(record: CaseRecord, costs: Costs, accepted: Accepted) -> str:
+    # The newest by name; one comparison explains enough.
     versions, before = max(costs.items())
     changes = [
         f"{name} {before[name]!r} -> {record.costs[name]!r}"

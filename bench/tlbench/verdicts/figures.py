@@ -99,6 +99,8 @@ def series_of(record: CaseRecord) -> dict[str, Series]:
         name: Series(value=float(nbytes), unit="bytes")
         for name, nbytes in record.memory.items()
     }
+    # Only timings are shared: load slows all of them, but adds no byte and moves no
+    # loss.
     for name, entries in record.metrics.items():
         if any(entry.correct is None for entry in entries):
             found[name] = Series(value=mean(entries), better=entries[0].better)
