@@ -1,4 +1,4 @@
-"""What the tests of both packages share: the elements of a page."""
+"""What the tests of both packages share: a reader of HTML pages."""
 
 from html.parser import HTMLParser
 
@@ -29,5 +29,5 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="session")
 def tags_of():
-    """Return what reads the elements of a page."""
+    """Return the class that reads the elements of a page."""
     return Tags

@@ -1,4 +1,4 @@
-"""Costs, against counts made by hand."""
+"""Costs: compared with counts made by hand."""
 
 import costs
 import keras

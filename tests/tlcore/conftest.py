@@ -118,13 +118,13 @@ def noise():
 
 
 def export_reusable(folder, network, *, modes=(False, True), penalty=0.0):
-    """Save a network in TF Hub's reusable form, as its publishers do.
+    """Save a network in TF Hub's reusable form, as publishers do.
 
     Args:
-        folder: where to.
+        folder: where to save it.
         network: a functional model.
         modes: the values of `training` it can be called with later.
-        penalty: of the squares of its first variable, as a regularization loss.
+        penalty: factor of a regularization loss, the squares of its first variable.
     """
     import tensorflow as tf
 
@@ -157,7 +157,7 @@ def export_reusable(folder, network, *, modes=(False, True), penalty=0.0):
 
 
 def small_network():
-    """Return a network with BatchNorm and Dropout on 32 pixels, its features random."""
+    """Return a network with BatchNorm and Dropout on 32 pixels, with random weights."""
     import keras
 
     keras.utils.set_random_seed(7)
@@ -180,7 +180,7 @@ def export():
 
 @pytest.fixture(scope="session")
 def text_saved_model(tmp_path_factory):
-    """Return the folder of a SavedModel that gives the length of each string."""
+    """Return the folder of a SavedModel that returns the length of each string."""
     import tensorflow as tf
 
     class Text(tf.train.Checkpoint):
@@ -202,7 +202,7 @@ def small_saved_model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ended():
-    """Return a function that writes a run that is done, and gives its folder."""
+    """Return a function that writes a finished run and returns its folder."""
     recipe = {"recipe": {"name": "model_3", "backbone": "sample_net"}}
 
     def write(out):
@@ -215,7 +215,7 @@ def ended():
 
 
 class Server:
-    """Archives by path on the loopback; what was asked for is counted."""
+    """A server of archives on the loopback interface that records all requests."""
 
     def __init__(self):
         self.answers, self.asked = {}, []

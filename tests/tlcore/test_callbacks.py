@@ -1,4 +1,4 @@
-"""Callbacks as state machines with scripted logs; one real fit proves the wiring."""
+"""Callbacks: state machines with scripted logs; one real fit proves the wiring."""
 
 from datetime import datetime
 from pathlib import Path
@@ -87,7 +87,7 @@ class TestCheckpoint:
         assert path.read_bytes() == good
         assert callback.filepath == str(path)
 
-    def test_a_write_that_fails_leaves_nothing_beside_it(self, tmp_path, monkeypatch):
+    def test_a_write_that_fails_leaves_nothing(self, tmp_path, monkeypatch):
         model = tiny()
 
         def fill_the_disk(path, **_):
@@ -163,7 +163,7 @@ class TestBestCheckpoint:
         best = BestCheckpoint(tmp_path / "best.weights.h5")
         best.set_model(model)
         kept = None
-        # Fine-tuning begins with epoch 3 and other weights that train.
+        # Fine-tuning starts at epoch 3, where other weights train.
         for epoch, loss in enumerate([3.0, 1.0, 2.0, 5.0, 1.5]):
             if epoch == 3:
                 best.on_train_end()

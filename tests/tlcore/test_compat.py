@@ -1,4 +1,4 @@
-"""The old names: each is its equal of today, or says what to write."""
+"""Old names: each is an alias, or its error says what to write."""
 
 import pkgutil
 import re

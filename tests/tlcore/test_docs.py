@@ -1,4 +1,4 @@
-"""The documentation: what it must hold. Its blocks run in `tox -e docs`."""
+"""Documentation: what it must contain. Its blocks run in `tox -e docs`."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TUTORIALS = sorted(DOCS.glob("tutorials/*.md"))
 pytestmark = pytest.mark.skipif(
-    not DOCS.exists(), reason="the documentation is not beside the tests"
+    not DOCS.exists(), reason="the documentation is not next to the tests"
 )
 
 FENCE = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,7 +25,7 @@ def prose(page):
 
 
 def anchors(page):
-    """Return what a link to a place in a page may name: its headings and marks."""
+    """Return the anchors of a page that a link may name: headings and labels."""
     titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     marks = re.findall(r"^\((\S+)\)=$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles} | {
@@ -75,7 +75,7 @@ def test_every_block_of_a_tutorial_is_of_a_kind_that_is_known(page):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Return a function that runs a text as a tutorial."""
+    """Return a function that runs the blocks of a text as those of a tutorial."""
     pytest.importorskip("sybil", reason="sybil comes with the extra docs")
     spec = importlib.util.spec_from_file_location("blocks", DOCS / "conftest.py")
     blocks = importlib.util.module_from_spec(spec)
@@ -144,7 +144,7 @@ def test_a_tutorial_that_tells_the_truth_passes(run, text):
     run(text)
 
 
-@pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
-def test_a_tutorial_that_does_not_fails(run, text, said):
-    with pytest.raises(Exception, match=said):
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_a_tutorial_that_does_not_fails(run, text, message):
+    with pytest.raises(Exception, match=message):
         run(text)

@@ -1,4 +1,4 @@
-"""The examples in docstrings run, in a folder that holds generated images."""
+"""Examples: those in docstrings run, in a folder with generated images."""
 
 import doctest
 import importlib
@@ -24,7 +24,7 @@ def dotted(path):
 
 @pytest.fixture
 def _beside_images(tmp_path, monkeypatch):
-    """Work in a folder with `photos/train`, `validation` and `test`, of 3 classes."""
+    """Change to a folder with `photos/train`, `validation` and `test`, 3 classes."""
     monkeypatch.chdir(tmp_path)
     tl.write_sample_splits("photos", classes=3, per_class=4, size=32)
 

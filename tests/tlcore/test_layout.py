@@ -1,6 +1,6 @@
-"""The house: which module may import which, and what importing the package costs.
+"""Layout: which module may import which, and what importing the package loads.
 
-Which room imports which is a contract of import-linter in `pyproject.toml`.
+The order of the wings is a contract of import-linter in `pyproject.toml`.
 """
 
 import ast
@@ -40,7 +40,7 @@ MAY_IMPORT_TENSORFLOW = {
     "tlcore.determinism",
     "tlcore.hub.handles",
     "tlcore.hub.saved_models",
-    "tlcore.doctor.two_workers",  # the strategy that it tries is TensorFlow's own
+    "tlcore.doctor.two_workers",  # it probes a distribution strategy of TensorFlow
 }
 
 

@@ -1,4 +1,4 @@
-"""The migration table: every old line fails as it says, and every new one works."""
+"""Migration table: every old line fails as quoted, and every new line works."""
 
 import builtins
 import re
@@ -33,15 +33,15 @@ from tlcore.runs.run import start_run
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/migration.md"
 pytestmark = [
-    pytest.mark.skipif(not TABLE.exists(), reason="docs/ is not beside the tests"),
-    # Keras 3.15 says so of every dataset.
+    pytest.mark.skipif(not TABLE.exists(), reason="docs/ is not next to the tests"),
+    # Keras 3.15 warns so about every dataset.
     pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning"),
 ]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A section of the table: the old code, what it quotes, the new code."""
+    """A section of the page: the old code, the quoted error, the new code."""
 
     name: str
     before: str
@@ -103,7 +103,7 @@ TESTED = []
 
 
 def of(name):
-    """Mark the one test of a row."""
+    """Mark the test of a row; a row has exactly one."""
     TESTED.append(name)
     return pytest.mark.parametrize("row", [pytest.param(name, id=name)], indirect=True)
 
@@ -128,7 +128,7 @@ def experiments_does(line, *more):
 
 
 class Tiny(tf.train.Checkpoint):
-    """What TF Hub publishes, as small as it gets: colours to four features."""
+    """A SavedModel in the form TF Hub publishes: colours to four features."""
 
     def __init__(self):
         super().__init__()
@@ -157,9 +157,9 @@ def handle(tmp_path_factory):
 
 @contextmanager
 def pkg_resources_there():
-    """Let TensorFlow Hub and TensorBoard 2.18 import what setuptools 82 has not."""
+    """Let TensorFlow Hub and TensorBoard 2.18 import what setuptools 82 dropped."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated, as is what these bring
+        warnings.simplefilter("ignore")  # pkg_resources and its users are deprecated
         if find_spec("pkg_resources") is None:
             stub = types.ModuleType("pkg_resources")
             stub.parse_version = Version
@@ -197,7 +197,7 @@ def efficientnet(_efficientnet):
 
 @pytest.fixture
 def without_download(monkeypatch):
-    """Let weights="imagenet" build what it builds and load nothing."""
+    """Let weights="imagenet" build the same network and load nothing."""
     module = sys.modules[keras.applications.EfficientNetB0.__module__]
     with monkeypatch.context() as patch:
         patch.setattr(module.file_utils, "get_file", lambda *_, **__: "none")
@@ -240,7 +240,7 @@ def training():
     images, labels = small_data()
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
     return {
-        "model": small_model(run_eagerly=True),  # what it means is the same, sooner
+        "model": small_model(run_eagerly=True),  # without seconds of tracing
         "images": images,
         "labels": labels,
         "train": dataset,
@@ -758,7 +758,7 @@ def test_weights_alone_come_back_from_a_checkpoint(row, training):
 
 
 class Steps(keras.callbacks.Callback):
-    """Counts steps of every model it is handed to."""
+    """Counts the steps of a model over several fits."""
 
     def __init__(self, model, monkeypatch):
         super().__init__()
@@ -785,7 +785,7 @@ def test_a_dataset_that_ends_makes_short_epochs(row, training, monkeypatch):
 
 @pytest.fixture
 def constant():
-    """Return a model that says class 0 whatever it is trained on, and 4 classes."""
+    """Return a model that always predicts class 0, and data of 4 classes."""
     keras.utils.set_random_seed(1)  # of what is drawn for each epoch, too
     model = small_model(4, optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     model.layers[-1].set_weights([np.zeros((4, 4)), np.array([9, 0, 0, 0])])
@@ -887,7 +887,7 @@ def test_the_wrappers_for_scikit_learn_have_new_names(row):
 
 @pytest.fixture
 def tensorboard(monkeypatch):
-    """Return what runs a command of TensorBoard up to its arguments."""
+    """Return a function that parses a TensorBoard command and runs nothing."""
     import absl.logging
 
     def call(command):

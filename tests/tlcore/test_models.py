@@ -1,4 +1,4 @@
-"""Models: what create_model puts together."""
+"""Models: what create_model builds, and what load_model reads."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The bars that long work shows, on a terminal alone."""
+"""Progress: bars for long work, on a terminal only."""
 
 import io
 
@@ -42,7 +42,7 @@ def test_an_error_leaves_the_terminal_as_it_was():
     assert console.file.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K")
 
 
-def test_a_pass_reports_to_whom_it_was_given_and_else_to_nobody():
+def test_a_pass_reports_to_the_function_given_and_otherwise_to_none():
     calls = []
     given = lambda *call: calls.append(call)  # noqa: E731
     with pass_progress(given, show=True) as report:

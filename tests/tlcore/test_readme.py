@@ -1,4 +1,4 @@
-"""The README: its code runs, and its commands are there."""
+"""README: its code runs, and its commands exist."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,13 @@ from tlcore.data.sample_images import write_sample_images
 
 README = Path(__file__).parents[2] / "README.md"
 pytestmark = pytest.mark.skipif(
-    not README.exists(), reason="the README is not beside the tests"
+    not README.exists(), reason="the README is not next to the tests"
 )
 
 
 def test_its_python_runs(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    # The same lines on a backbone and photographs that need no download.
+    # The same lines, with a backbone and images that need no download.
     code = code.replace('"efficientnet_b0"', '"sample_net"').replace(
         "epochs=5", "epochs=1"
     )

@@ -1,8 +1,8 @@
-"""Files that an older version wrote are still read.
+"""Files of older versions: they can still be read.
 
-`written_before/` holds a model, an entry of the cache and a run, made with Keras 3.12
-by the last commit in which the package was one folder. The entry is of the 30
-validation images of `write_sample_splits(classes=3, per_class=6, size=32)`.
+`written_before/` contains a model, a cache entry and a run, written with Keras 3.12 by
+the last commit in which the package was one folder. The entry has the features of the
+30 validation images of `write_sample_splits(classes=3, per_class=6, size=32)`.
 """
 
 from pathlib import Path
