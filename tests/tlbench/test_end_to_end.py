@@ -25,7 +25,9 @@ EPOCHS = """
 
     def seconds():
         left = json.loads(script.read_text())
-        value = left.pop(0) if len(left) > 1 else left[0]
+        if len(left) == 1:
+            return left[0]  # written by nobody, so that sessions at once may read it
+        value = left.pop(0)
         script.write_text(json.dumps(left))
         return value
 
