@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
+from tlcore.arguments import counted
+
 Observation: TypeAlias = tuple[bool, str]
 """Whether the stack is affected, and what was measured."""
 
@@ -62,6 +64,7 @@ def training_argument(
 ) -> Observation:
     """Return whether a layer called with training=False is in inference mode."""
     inputs = keras.Input((512,))
+    # Dropout shows the mode by itself: in inference mode no unit is zero.
     dropout = keras.layers.Dropout(0.5, seed=1)
     model = keras.Model(inputs, run(dropout, inputs))
     outputs = _numpy(model(np.ones((4, 512), "float32"), training=True))
@@ -84,6 +87,8 @@ def frozen_network(
     one, two = (_numpy(model(x, training=True)) for _ in range(2))
     apart = float(np.abs(one - two).max())
 
+    # Unfrozen now: `trainable=False` alone keeps the statistics of BatchNorm still, so
+    # only an unfrozen layer shows whether training=False was honoured.
     base.trainable = True
     model = keras.Model(inputs, _dense(1)(run(base, inputs)))
     model.compile(_sgd(), "mse")
@@ -173,7 +178,7 @@ def fit_after_restore(
         raise RuntimeError(f"5 epochs, interrupted after 3, went on for {resumed}")
     again(model, x, y)
     epochs = len(model.history.epoch)
-    return epochs != 2, f"fit(epochs=2) ran {_count(epochs, 'epoch')}"
+    return epochs != 2, f"fit(epochs=2) ran {counted(epochs, 'epoch')}"
 
 
 def _unfreeze_children(base: Any) -> None:
@@ -199,8 +204,11 @@ def unfreezing_under_frozen_parent(
         return False, f'the answer was "{_short(words[0])}"'
     pairs = zip(before, base.variables, strict=True)
     moved = sum(bool((old != _numpy(new)).any()) for old, new in pairs)
-    told = len(base.trainable_variables)
-    return told != moved, f"the parent counts {told} variables, fit trained {moved}"
+    counted = len(base.trainable_variables)
+    return (
+        counted != moved,
+        f"the parent counts {counted} variables, fit trained {moved}",
+    )
 
 
 def five_and_five(
@@ -214,7 +222,7 @@ def five_and_five(
     first = initial_epoch(history)
     more = model.fit(x, y, initial_epoch=first, epochs=10, shuffle=False, verbose=0)
     total = len(history.epoch) + len(more.epoch)
-    return total != 10, f"5 + 5 ran {_count(total, 'epoch')}"
+    return total != 10, f"5 + 5 ran {counted(total, 'epoch')}"
 
 
 def wrong_monitor(
@@ -222,7 +230,7 @@ def wrong_monitor(
 ) -> Observation:
     """Observe when early stopping on an unknown metric is refused, if ever."""
     x, y = _numbers(8, 4), np.zeros((8, 1), "float32")
-    late, told = False, []
+    late, seen = False, []
     for mode in ("auto", "max"):
         model = keras.Sequential([keras.Input((4,)), _dense(1)])
         model.compile(_sgd(), "binary_crossentropy", metrics=["accuracy"])
@@ -243,8 +251,8 @@ def wrong_monitor(
             )
         late |= bool(begun)
         said = f'"{_short(words[0])}"' if words else "no word"
-        told.append(f'mode="{mode}" ran {_count(len(begun), "epoch")}: {said}')
-    return late, "; ".join(told)
+        seen.append(f'mode="{mode}" ran {counted(len(begun), "epoch")}: {said}')
+    return late, "; ".join(seen)
 
 
 def augmentation_and_xla(
@@ -265,8 +273,8 @@ def augmentation_and_xla(
     placed = place(keras.layers.RandomZoom(0.2, seed=1), model)
     auto, asked = kept(placed, "auto"), kept(placed, True)  # noqa: FBT003 - the same
     return not asked, (
-        f"jit_compile=True became {asked} beside RandomZoom; on the devices here "
-        f'"auto" is {auto}, and {kept(model, "auto")} without it'
+        f"jit_compile=True became {asked} with RandomZoom in the model; on these "
+        f'devices "auto" is {auto}, and {kept(model, "auto")} without it'
     )
 
 
@@ -279,13 +287,14 @@ def features_alone(
     network = keras.Sequential([keras.Input((2048,)), _dense(64)])
     images = _numbers(16, 2048)
     whole = _numpy(network.predict_on_batch(images))
+    # Batches above 1 have to agree, or the difference would say nothing about 1.
     some = _numpy(network.predict_on_batch(images[:7]))
     if (some != whole[:7]).any():
         raise RuntimeError("features differ between batches of 7 and of 16 already")
     alone = np.concatenate([_numpy(features(network, image)) for image in images])
     apart = float(np.abs(alone - whole).max())
-    told = "the same bits" if apart == 0 else f"up to {apart:.2g} apart"
-    return apart > 0, f"{told}; batches of 7 and 16 gave the same bits"
+    found = "the same bits" if apart == 0 else f"up to {apart:.2g} apart"
+    return apart > 0, f"{found}; batches of 7 and 16 gave the same bits"
 
 
 def validation_steps(
@@ -375,8 +384,11 @@ def best_of_two_fits(select: Callable[..., Any] = _stop_early) -> Observation:
         select(phases, model, str(Path(folder, "best.weights.h5")))
     away = float(np.abs(_numpy(model.layers[0].kernel) - ends[0]).max())
     which = "the second" if away else "the first"
-    told = " and ".join(f"{loss:.3g}" for loss in losses)
-    return away > 0, f"two fits reached val_loss {told}; kept were weights of {which}"
+    shown = " and ".join(f"{loss:.3g}" for loss in losses)
+    return (
+        away > 0,
+        f"two fits reached val_loss {shown}; the weights kept are those of {which}",
+    )
 
 
 @contextmanager
@@ -391,11 +403,12 @@ def _listening(subject: str) -> Iterator[list[str]]:
             if subject not in str(error):
                 raise
             words.append(f"{type(error).__name__}: {error}")
-        told = [str(warning.message) for warning in caught]
-        words += [text for text in told if subject in text]
+        texts = [str(warning.message) for warning in caught]
+        words += [text for text in texts if subject in text]
 
 
 def _dense(units: int) -> keras.layers.Dense:
+    # Seeded by its size: models that are compared start with the same weights.
     start = keras.initializers.GlorotUniform(seed=units)
     return keras.layers.Dense(units, kernel_initializer=start)
 
@@ -410,10 +423,6 @@ def _numbers(rows: int, columns: int) -> Any:
 
 def _numpy(tensor: Any) -> Any:
     return np.array(keras.ops.convert_to_numpy(tensor))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _short(text: str) -> str:
