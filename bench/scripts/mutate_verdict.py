@@ -37,7 +37,7 @@ def main() -> int:
         paths = (path.relative_to(package) for path in package.rglob("*.py"))
         others = sorted(path for path in paths if path.parts[0] != "verdicts")
         lines = ["[mutmut]", "source_paths=tlbench/", "do_not_mutate="]
-        lines += [f"    tlbench/{path.as_posix()}" for path in others]
+        lines += [f"    *tlbench/{path.as_posix()}" for path in others]
         lines += ["pytest_add_cli_args_test_selection=", "    tests/"]
         lines += ["pytest_add_cli_args=", "    --import-mode=importlib"]
         lines += ["    -k", f"    not ({SIMULATIONS})"]
