@@ -1,8 +1,8 @@
 """Page: curves, tables and pictures of runs as one HTML file for any reader.
 
 Owns the contents of the page, with the template `page.html.j2`. The page loads nothing
-from elsewhere and contains no script. It does not reveal who ran a run, or where: all
-text about a run comes from `runs.overview`, which leaves that out. It writes no file
+from elsewhere and contains no script. It does not reveal who ran a run, or where: what
+`run.json` says comes through `runs.overview`, which leaves that out. It writes no file
 (that is `publication`).
 """
 
@@ -281,11 +281,8 @@ def _pictures(run: Run) -> Iterator[tuple[str, str]]:
             yield caption.format(run.name), _picture(path, written)
         except FileNotFoundError:
             continue  # not drawn yet, or the run ended before
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-        ):  # SyntaxError: a broken PNG in Pillow
+        except (OSError, SyntaxError, ValueError):
+            # Pillow raises any of these for a damaged file, SyntaxError for a PNG.
             yield f"{name} of {run.name} cannot be read", ""
 
 

@@ -146,7 +146,7 @@ def publish(
             sleep(POLL_SECONDS)
             runs = [_reread(run, say) for run in runs]
     except (KeyboardInterrupt, SystemExit):
-        # The last page told browsers to reload it; this one does not.
+        # The page so far asks browsers to reload it; this one does not.
         _write(publication, [_reread(run, say) for run in runs], now(), live=False)
         raise
     finally:

@@ -45,6 +45,7 @@ def overview(run: Run, *, public: bool) -> list[Section]:
         ValueError: its `run.json` does not have the structure that a run writes.
 
     Example:
+        >>> from pathlib import Path
         >>> run = Run(Path("runs/model_3/20260102-030405"), {
         ...     "recipe": {"name": "model_3"},
         ...     "status": "done",

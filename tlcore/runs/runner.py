@@ -113,8 +113,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
         >>> recipe = tl.RECIPES["model_0"].changed(
         ...     backbone="sample_net", image_size=32, percent=100.0, epochs=1
         ... )
-        >>> options = RunOptions(cache="off", say=lambda line: None)
-        >>> run = run_recipe(recipe, "photos", options)
+        >>> run = run_recipe(recipe, "photos", RunOptions(say=lambda line: None))
         >>> run.status, sorted(run.document["final"])[:2]
         ('done', ['test_accuracy', 'test_loss'])
     """
@@ -145,16 +144,16 @@ def _check_options(recipe: Recipe, options: RunOptions) -> None:
             f"views={options.views} for recipe={recipe.name!r}. Leave views out."
         )
     if options.early_stopping is not None:
-        patience = ", the epochs without improvement before a phase stops"
+        meaning = ", the epochs without improvement before a phase stops"
         require_whole(
-            "early_stopping", options.early_stopping, least=1, meaning=patience
+            "early_stopping", options.early_stopping, least=1, meaning=meaning
         )
 
 
 def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
     """Refuse before the first phase what the second one would refuse."""
-    # `last` may reach into layers that cannot be unfrozen; hours of feature extraction
-    # would be lost.
+    # A SavedModel, for one, may hold nothing that can be trained. Without this check
+    # that error would come after hours of feature extraction.
     from tlcore.freezing import freeze, unfreeze
 
     if recipe.fine_tune_epochs:
@@ -178,7 +177,7 @@ def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:
     validated_on, validation = splits.epochs_on
     train, selected_on = splits.train, None
     if options.early_stopping is not None:
-        # Figures on a split that selected the epoch are too good. Without
+        # The figures of a split that selects the epoch are biased upwards. Without
         # `validation` a part of `train` selects, never `test`.
         selected_on = "validation"
         if splits.validation is None:
@@ -240,15 +239,9 @@ def _train(
         recorder = _recorder(run, phase, rate, columns, caching)
         return {
             "learning_rate": rate,
-            "optimizer": recipe.optimizer,
-            "steps_per_epoch": recipe.steps_per_epoch,
             "callbacks": _callbacks(run, phase, options, recorder, best),
-            "cache": options.cache,
-            "views": options.views,
-            "workers": options.workers,
             "say": say,
-            "progress": options.progress,
-            "verbose": 0,
+            **_fit_options(recipe, options),
         }
 
     first = training.feature_extract(
@@ -276,6 +269,18 @@ def _train(
     return columns
 
 
+def _fit_options(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
+    return {
+        "optimizer": recipe.optimizer,
+        "steps_per_epoch": recipe.steps_per_epoch,
+        "cache": options.cache,
+        "views": options.views,
+        "workers": options.workers,
+        "progress": options.progress,
+        "verbose": 0,
+    }
+
+
 def _probe(run: Run, options: RunOptions, folders: _Data, model: "keras.Model") -> None:
     """Report and record the accuracy of a linear probe, where features are cached."""
     from tlcore.caching.feeds import CacheOptions
@@ -287,7 +292,7 @@ def _probe(run: Run, options: RunOptions, folders: _Data, model: "keras.Model") 
         options.say(
             f"linear probe: a closed-form head on these features reaches {accuracy}"
         )
-        run.update(ceiling=accuracy.as_dict())  # its name in the format
+        run.update(ceiling=accuracy.as_dict())  # the probe's name in the format
 
 
 def _callbacks(
@@ -470,11 +475,7 @@ def _weights_source(recipe: Recipe) -> str:
 
 
 def _named(splits: Splits) -> dict[str, ImageFolder]:
-    named = {
-        "train": splits.train,
-        "validation": splits.validation,
-        "test": splits.test,
-    }
+    named = {name: getattr(splits, name) for name in ("train", "validation", "test")}
     return {name: folder for name, folder in named.items() if folder is not None}
 
 

@@ -36,12 +36,12 @@ class TestPage:
     def test_it_does_not_reveal_who_ran_what_where(self, page, text):
         for path in page.parent.rglob("*"):
             private = ["someone", "secret", "424242", "424,242", str(page.parent)]
-            told = f"{path.relative_to(page.parent)}" + (
+            published = f"{path.relative_to(page.parent)}" + (
                 path.read_bytes().decode("latin-1") if path.is_file() else ""
             )
             if path == page:
-                told = re.sub(r"base64,[^\"]*", "", text)
-            assert not [word for word in private if word in told]
+                published = re.sub(r"base64,[^\"]*", "", text)
+            assert not [word for word in private if word in published]
             assert f".{socket.gethostname()}." not in path.name
 
     def test_figures_come_with_interval_and_number(self, text):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tlcore.data.sample_images import write_sample_splits
-from tlcore.models import load_model
+from tlcore.models import create_model, load_model
 from tlcore.plotting import learning_curves
 from tlcore.runs import runner
 from tlcore.runs.recipes import find_recipe
@@ -93,12 +93,40 @@ def run_until(chosen, data, options, **when):
     return read_run(path), stop
 
 
+@pytest.fixture(
+    scope="module",
+    params=["model_0", pytest.param("model_3", marks=pytest.mark.slow)],
+)
+def chosen(request):
+    """Return a recipe with fine-tuning; model_3 augments its images."""
+    return recipe(request.param, fine_tune_epochs=1, last=3)
+
+
 @pytest.fixture(scope="module")
-def finished(data, tmp_path_factory):
+def finished(chosen, data, tmp_path_factory):
     lines = []
     out = tmp_path_factory.mktemp("out")
-    run = run_recipe(recipe(), data, RunOptions(out=out, say=lines.append))
+    run = run_recipe(chosen, data, RunOptions(out=out, say=lines.append))
     return run, lines
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    """Return a run of a binary recipe on two classes, without `test`."""
+    data = tmp_path_factory.mktemp("two") / "images"
+    write_sample_splits(
+        data,
+        classes=2,
+        per_class=6,
+        validation_per_class=4,
+        test_per_class=0,
+        size=32,
+    )
+    options = RunOptions(out=tmp_path_factory.mktemp("out"), say=lambda _: None)
+    return run_recipe(recipe("vgg16_features", epochs=1), data, options)
+
+
+AUGMENTED = "train: end to end, 'random_flip' is random in training; validation"
 
 
 class TestFinishedRun:
@@ -119,10 +147,10 @@ class TestFinishedRun:
             "fine_tuning.weights.h5",
         ]
 
-    def test_run_json_records_everything(self, finished):
+    def test_run_json_records_everything(self, finished, chosen):
         document = read_run(finished[0].path).document
         assert document["status"] == "done"
-        assert document["recipe"] == recipe().as_dict()
+        assert document["recipe"] == chosen.as_dict()
         assert document["counts"]["trainable_tensors"] == 2
         assert {"python", "keras", "tensorflow", "tlcore"} <= set(document["versions"])
         assert document["machine"]["cores"] >= 1
@@ -143,12 +171,17 @@ class TestFinishedRun:
         )
         assert document["history"]["epoch"] == [0, 1, 2]
 
-    def test_it_says_what_was_cached_and_what_a_linear_probe_reaches(self, finished):
+    def test_it_says_what_was_cached_and_what_a_linear_probe_reaches(
+        self, finished, chosen
+    ):
         run, lines = finished
         first, second = (phase["caching"] for phase in run.document["phases"])
-        expected = "train: end to end, 'random_flip' is random in training; validation"
-        assert first.startswith(f"{expected}: cached at pool, ")
-        assert second.startswith(f"{expected}: cached at ")
+        if chosen.augmentation:
+            assert first.startswith(f"{AUGMENTED}: cached at pool, ")
+            assert second.startswith(f"{AUGMENTED}: cached at ")
+        else:
+            assert first.startswith("train: cached at pool, ")
+            assert second.startswith("train: cached at ")
         assert {first, second} <= set(lines)
         probe = run.document["ceiling"]
         assert probe["n"] == 18
@@ -230,19 +263,15 @@ class TestSplits:
         assert final["val_accuracy"] == final["test_accuracy"]
         assert final["val_accuracy"]["n"] == 15
 
-    def test_without_test_the_final_figures_are_on_validation(
-        self, data, options, tmp_path
-    ):
-        folder = self.without(data, tmp_path, "test")
-        run = run_recipe(recipe("model_0", epochs=1), folder, options)
-        assert set(run.document["final"]) == {"val_accuracy", "val_loss"}
+    def test_without_test_the_final_figures_are_on_validation(self, binary):
+        assert set(binary.document["final"]) == {"val_accuracy", "val_loss"}
 
     def test_early_stopping_selects_on_validation(self, data, tmp_path):
         lines = []
         options = RunOptions(out=tmp_path, early_stopping=1, say=lines.append)
         # Steps this large make things worse from some epoch on.
-        chosen = recipe("model_0", epochs=9, fine_tune_epochs=1, learning_rate=3.0)
-        run = run_recipe(chosen, data, options)
+        chosen = recipe("model_0", epochs=9, fine_tune_epochs=1, last=3)
+        run = run_recipe(replace(chosen, learning_rate=3.0), data, options)
         document = run.document
         losses = document["history"]["val_loss"]
         best = int(np.argmin(losses))
@@ -333,15 +362,15 @@ class TestRecipe:
         tutorial = find_recipe("vgg16_augmented")
         assert (tutorial.steps_per_epoch, tutorial.dropout) == (50, 0.5)
 
-    @pytest.mark.parametrize("last", [3, pytest.param(12, marks=pytest.mark.slow)])
-    def test_it_decides_how_many_layers_are_unfrozen(self, data, options, last):
-        chosen = recipe("model_0", epochs=1, fine_tune_epochs=1, last=last)
+    @pytest.mark.slow
+    def test_it_decides_how_many_layers_are_unfrozen(self, data, options):
+        chosen = recipe("model_0", epochs=1, fine_tune_epochs=1, last=12)
         _, stop = run_until(chosen, data, options, phase=2)
-        self.check_unfrozen(stop.model, last)
+        self.check_unfrozen(stop.model, 12)
 
-    def test_the_layers_of_the_model_on_disk_are_unfrozen(self, finished):
+    def test_that_many_layers_of_the_model_on_disk_are_unfrozen(self, finished):
         model = load_model(finished[0].path / "model.keras")
-        self.check_unfrozen(model, recipe().last)
+        self.check_unfrozen(model, 3)
 
     def check_unfrozen(self, model, last):
         network = model.get_layer("sample_net").network
@@ -351,19 +380,10 @@ class TestRecipe:
 
 
 class TestBinary:
-    def test_two_classes_of_a_binary_recipe_get_one_output(self, options, tmp_path):
-        write_sample_splits(
-            tmp_path / "two",
-            classes=2,
-            per_class=6,
-            validation_per_class=4,
-            test_per_class=0,
-            size=32,
-        )
-        run = run_recipe(recipe("vgg16_features", epochs=1), tmp_path / "two", options)
-        model = keras.saving.load_model(run.path / "model.keras")
+    def test_two_classes_of_a_binary_recipe_get_one_output(self, binary):
+        model = keras.saving.load_model(binary.path / "model.keras")
         assert model.output_shape == (None, 1)
-        assert [p["name"] for p in run.document["phases"]] == ["feature_extraction"]
+        assert [p["name"] for p in binary.document["phases"]] == ["feature_extraction"]
 
     def test_three_classes_get_three(self, data, options):
         _, stop = run_until(recipe("vgg16_features"), data, options, phase=1)
@@ -371,16 +391,18 @@ class TestBinary:
 
 
 class TestSeeds:
-    def test_a_seed_repeats_a_run_and_another_does_not(self, data, tmp_path):
-        def run(seed, out):
-            options = RunOptions(out=tmp_path / out, seed=seed, say=lambda _: None)
-            stopped, _ = run_until(recipe("model_0"), data, options, epoch=0)
-            return stopped.document["history"]
+    def test_a_seed_repeats_a_run_and_another_does_not(
+        self, finished, chosen, data, tmp_path
+    ):
+        def first_loss(seed):
+            out = tmp_path / f"{seed}"
+            options = RunOptions(out=out, seed=seed, say=lambda _: None)
+            stopped, _ = run_until(chosen, data, options, epoch=0)
+            return stopped.document["history"]["loss"][0]
 
-        runs = {"first": 1, "same": 1, "other": 2}
-        first, same, other = (run(seed, out) for out, seed in runs.items())
-        np.testing.assert_allclose(first["loss"], same["loss"], rtol=1e-5)
-        assert not np.allclose(first["loss"], other["loss"], rtol=1e-5)
+        seed, loss = (finished[0].document[name] for name in ("seed", "history"))
+        assert first_loss(seed) == pytest.approx(loss["loss"][0], rel=1e-5)
+        assert first_loss(seed + 1) != pytest.approx(loss["loss"][0], rel=1e-5)
 
 
 ENDINGS = [
@@ -446,12 +468,22 @@ class TestEndings:
         assert read_run(path).document["status"] == "failed"
         assert "learning_rate=1e+38" in read_run(path).document["error"]
 
-    def test_frozen_weights_that_changed_fail_the_run(self, data, options, monkeypatch):
-        marks = iter(["a", "b"])
-        monkeypatch.setattr("tlcore.freezing.frozen_fingerprint", lambda _: next(marks))
+    def test_frozen_weights_that_changed_fail_the_run(
+        self, start, tmp_path, monkeypatch
+    ):
+        run = start(tmp_path, phases=[])
+        recorder = runner._recorder(run, "feature_extraction", 0.1, {}, ["a note"])
+        recorder.set_model(create_model("sample_net", 3, input_shape=(32, 32, 3)))
+        fingerprints = iter(["a", "a", "a", "b"])
+        monkeypatch.setattr(
+            "tlcore.freezing.frozen_fingerprint", lambda _: next(fingerprints)
+        )
+        recorder.on_train_begin({})
+        recorder.on_train_end({})
+        recorder.on_train_begin({})
         message = "Frozen weights must not change.*Received: changed.*report it"
         with pytest.raises(RuntimeError, match=message):
-            run_recipe(recipe("model_0", epochs=1), data, options)
+            recorder.on_train_end({})
 
     def test_weights_broken_by_the_only_step_fail_the_run(self, data, options):
         broken = recipe("model_0", epochs=1, batch_size=64, learning_rate=3e38)
@@ -484,10 +516,19 @@ def test_the_recipe_of_cached_features_is_the_cache(data, options, tmp_path):
     assert "validation: cached at " in phase["caching"]
 
 
+def test_with_random_augmentation_only_validation_is_cached(data, options):
+    run, _ = run_until(recipe("model_2"), data, options, phase=1)
+    (phase,) = run.document["phases"]
+    assert phase["caching"].startswith(f"{AUGMENTED}: cached at pool, ")
+
+
 def test_views_are_a_bank_that_is_cached(data, options):
     lines = []
     run_until(
-        recipe("model_2"), data, replace(options, views=2, say=lines.append), phase=1
+        recipe("model_2", epochs=1),
+        data,
+        replace(options, views=2, say=lines.append),
+        phase=1,
     )
     assert any(line.startswith("train: 2 views, cached at pool") for line in lines)
 
