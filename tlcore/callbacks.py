@@ -263,7 +263,7 @@ class LossGuard(keras.callbacks.Callback):
         self._check("loss", logs, where)
         for weight in self.model.trainable_variables:
             if not keras.ops.all(keras.ops.isfinite(weight)):
-                self._stop(f"{weight.path} with a value NaN or infinite", where)
+                self._stop(f"{weight.path} with NaN or infinite values", where)
         self._check("val_loss", logs, where)
 
     def _check(self, name: str, logs: dict[str, float] | None, where: str) -> None:

@@ -143,6 +143,19 @@ class TestLoss:
             )
         assert path.read_bytes() == good
 
+    def test_weights_that_the_last_step_broke_are_not_saved(
+        self, tiny, train, tmp_path
+    ):
+        # The loss of the only step belongs to the weights before it.
+        path = tmp_path / "last.weights.h5"
+        model = tiny()
+        model.compile("sgd", "categorical_crossentropy")
+        model.optimizer.learning_rate = float("inf")
+        options = {"epochs": 1, "steps_per_epoch": 1, **QUIET}
+        with pytest.raises(FloatingPointError, match="NaN or infinite values at epoch"):
+            fit(model, train, callbacks=[checkpoint_callback(path)], **options)
+        assert not path.exists()
+
 
 class TestDatasets:
     def test_a_tf_dataset_trains_and_validates(self, tiny, noise):
