@@ -40,43 +40,44 @@ def test_it_is_left_out_without_a_cache_or_with_too_many_features(
     assert linear_probe_accuracy(model, *folders, CacheOptions(tmp_path)) is None
 
 
-def test_the_strength_has_the_smallest_leave_one_out_error():
-    random = np.random.default_rng(1)
-    labels = np.repeat([0, 1, 2], 10)
-    features = random.normal(size=(30, 50)) + np.eye(3)[labels] @ random.normal(
-        size=(3, 50)
+@pytest.mark.parametrize(("images", "columns", "seed"), [(30, 50, 1), (12, 4, 3)])
+def test_the_strength_has_the_smallest_leave_one_out_error(images, columns, seed):
+    random = np.random.default_rng(seed)
+    labels = np.repeat([0, 1, 2], images // 3)
+    targets = np.eye(3)[labels]
+    features = random.normal(size=(images, columns)) + targets @ random.normal(
+        size=(3, columns)
     )
     head = linear_probe._fit(features, labels, 3)
-    assert (head.classes(features) == labels).mean() > 0.9
+    x = (features - features.mean(axis=0)) / features.std(axis=0)
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    unit = np.mean(s**2)
 
     def left_out_errors(strength):
         # The slow way: one fit for each image left out, scaled as with all images.
-        x = (features - features.mean(axis=0)) / features.std(axis=0)
-        unit = np.mean(np.linalg.svd(x, compute_uv=False) ** 2)
-        targets = np.eye(3)[labels]
-        wrong = 0
-        for i in range(30):
-            kept = np.arange(30) != i
+        wrong, squares = 0, 0.0
+        for i in range(images):
+            kept = np.arange(images) != i
             centre, bias = x[kept].mean(axis=0), targets[kept].mean(axis=0)
             z = x[kept] - centre
-            weights = np.linalg.solve(
-                z.T @ z + strength * unit * np.eye(50), z.T @ (targets[kept] - bias)
-            )
-            wrong += np.argmax((x[i] - centre) @ weights + bias) != labels[i]
-        return wrong
+            penalty = strength * unit * np.eye(columns)
+            weights = np.linalg.solve(z.T @ z + penalty, z.T @ (targets[kept] - bias))
+            scores = (x[i] - centre) @ weights + bias
+            wrong += int(np.argmax(scores) != labels[i])
+            squares += float(np.sum((targets[i] - scores) ** 2))
+        return wrong, squares
 
-    errors = {s: left_out_errors(s) for s in linear_probe.STRENGTHS}
-    x = (features - head.centre) / head.scale
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    projected = u.T @ (np.eye(3)[labels] - 1 / 3)
     # The chosen strength follows from the norm of the weights.
-    shrink = np.linalg.norm(head.weights) / np.linalg.norm(projected)
-    chosen = min(
-        linear_probe.STRENGTHS,
-        key=lambda k: abs(
-            np.linalg.norm((s / (s**2 + k * np.mean(s**2)))[:, None] * projected)
-            / np.linalg.norm(projected)
-            - shrink
-        ),
-    )
-    assert errors[chosen] <= min(errors.values()) + 1
+    projected = u.T @ (targets - targets.mean(axis=0))
+
+    def norm(strength):
+        shrunk = (s / (s**2 + strength * unit))[:, None] * projected
+        return np.linalg.norm(shrunk)
+
+    strengths = linear_probe.STRENGTHS
+    found = np.linalg.norm(head.weights)
+    chosen = min(strengths, key=lambda strength: abs(norm(strength) - found))
+    assert norm(chosen) == pytest.approx(found)
+    assert chosen == min(strengths, key=left_out_errors)
+    if columns > images:
+        assert (head.classes(features) == labels).mean() > 0.9

@@ -94,3 +94,7 @@ class TestWritable:
             ValueError, match=r"Received: out=.*Choose another with --out"
         ):
             check_writable(tmp_path)
+
+    def test_a_name_that_is_not_utf_8_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"name is UTF-8.*Received: out=.*--out"):
+            check_writable(tmp_path / "runs-\udcff")
