@@ -1,0 +1,98 @@
+"""Work: what makes features inexact is found."""
+
+import keras
+import pytest
+
+from tlcore.caching.feeds import CacheOptions, training_feed
+
+from .networks import SHAPE, Halving, compiled, tiny
+
+
+@pytest.fixture
+def read(tmp_path, train):
+    """Return what says how training of a model reads images."""
+
+    def of(model):
+        options = CacheOptions(tmp_path)
+        return training_feed(compiled(model), train, options, range(1)).sentence
+
+    return of
+
+
+@pytest.fixture
+def sentence(read):
+    """Return what says it of a model whose backbone holds a layer, named "own"."""
+    return lambda kind: read(tiny(foreign=kind(name="own")))
+
+
+class TestForeignLayers:
+    def test_a_layer_from_elsewhere_is_cached_if_it_proves_itself(self, sentence):
+        assert sentence(Halving).startswith("cached at pool")
+
+    def test_one_that_mixes_the_images_of_a_batch_is_not(self, sentence):
+        class Mixing(Halving):
+            def call(self, inputs):
+                return inputs - keras.ops.mean(inputs, axis=0)
+
+        expected = "end to end, features of an image depend on the others"
+        assert sentence(Mixing).startswith(expected)
+
+    def test_one_that_is_random_without_saying_so_is_not(self, sentence):
+        class Noisy(Halving):
+            def call(self, inputs):
+                return inputs + keras.random.normal(keras.ops.shape(inputs))
+
+        expected = "end to end, features of an image depend on the others"
+        assert sentence(Noisy).startswith(expected)
+
+    def test_one_that_counts_its_calls_in_python_is_not(self, sentence):
+        class Drifting(Halving):
+            calls = 0
+
+            def call(self, inputs):
+                self.calls += 1
+                return inputs + float(self.calls)
+
+        assert sentence(Drifting) == "end to end, 'own' may be random"
+
+    def test_one_that_computes_something_else_in_training_is_not(self, read, sentence):
+        class Mirroring(Halving):
+            def call(self, inputs, training=False):
+                return keras.ops.flip(inputs, 1) if training else inputs
+
+        inputs = keras.Input(SHAPE)
+        frozen = keras.layers.Conv2D(4, 3, trainable=False)
+        pooled = keras.layers.GlobalAveragePooling2D()(
+            frozen(Mirroring(name="own")(inputs))
+        )
+        model = keras.Model(inputs, keras.layers.Dense(3)(pooled))
+        expected = "end to end, 'own' may compute something else in training"
+        assert read(model) == expected
+        # In the backbone, which is always in inference mode, it is exact.
+        assert sentence(Mirroring).startswith("cached at pool")
+
+    def test_one_that_changes_a_state_is_not(self, sentence):
+        class Counting(Halving):
+            def build(self, shape):
+                self.count = self.add_weight(shape=(), trainable=False)
+
+            def call(self, inputs):
+                self.count.assign_add(1.0)
+                return inputs
+
+        expected = "end to end, 'own' may change a state when called"
+        assert sentence(Counting) == expected
+
+    def test_one_that_adds_to_the_loss_is_not(self, sentence):
+        class Costly(Halving):
+            def call(self, inputs):
+                self.add_loss(keras.ops.mean(inputs))
+                return inputs
+
+        assert sentence(Costly) == "end to end, 'own' may add to the loss"
+
+    def test_a_lambda_is_not(self, sentence):
+        def lambda_layer(name):
+            return keras.layers.Lambda(lambda x: x, output_shape=lambda s: s, name=name)
+
+        assert sentence(lambda_layer).startswith("end to end, 'own' is a Lambda")
