@@ -59,7 +59,7 @@ def test_one_seed_leaves_the_same_bits(tiny_network, train):
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.usefixtures("deterministic_operations")
 def test_deterministic_runs_leave_the_same_bits_in_every_process(data, tmp_path):
     other = subprocess.Popen(

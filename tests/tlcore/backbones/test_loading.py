@@ -17,10 +17,10 @@ QUICK_TO_BUILD = ("efficientnet_b0", "vgg16", "sample_net")
     "name",
     [
         *QUICK_TO_BUILD,
-        pytest.param("efficientnet_b4", marks=pytest.mark.slow),
-        pytest.param("efficientnet_v2_b0", marks=pytest.mark.slow),
-        pytest.param("resnet50_v2", marks=pytest.mark.slow),
-        pytest.param("mobilenet_v2_035", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b4", marks=pytest.mark.matrix),
+        pytest.param("efficientnet_v2_b0", marks=pytest.mark.matrix),
+        pytest.param("resnet50_v2", marks=pytest.mark.matrix),
+        pytest.param("mobilenet_v2_035", marks=pytest.mark.matrix),
     ],
 )
 def test_a_backbone_has_the_counts_of_its_manifest(name):

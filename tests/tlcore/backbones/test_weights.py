@@ -24,7 +24,7 @@ class TestWeights:
             np.testing.assert_array_equal(ours, theirs)
 
     @pytest.mark.parametrize(
-        "name", ["mobilenet_v2_035", pytest.param("vgg16", marks=pytest.mark.slow)]
+        "name", ["mobilenet_v2_035", pytest.param("vgg16", marks=pytest.mark.matrix)]
     )
     def test_weights_of_another_architecture_are_refused(self, weights_file, name):
         path, _ = weights_file

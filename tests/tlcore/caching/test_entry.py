@@ -184,7 +184,7 @@ class TestFiles:
 
 class TestDamage:
     @pytest.mark.parametrize(
-        "times", [100, pytest.param(2_000, marks=pytest.mark.slow)]
+        "times", [100, pytest.param(2_000, marks=pytest.mark.matrix)]
     )
     @pytest.mark.parametrize(
         "damage", [flipped, cut_off, cut_off_in_front, longer, swapped, zeroed]

@@ -24,7 +24,7 @@ from tlcore.training import feature_extract, fine_tune, fit
 
 from .networks import SHAPE, SIZE, Computed, Lines, compiled, tiny
 
-slow = pytest.mark.slow
+matrix = pytest.mark.matrix
 
 # Each runs two trainings; by default those that differ most stand for all.
 
@@ -103,7 +103,7 @@ class TestTheSameBits:
             )
         )
 
-    @slow
+    @matrix
     @pytest.mark.parametrize(
         ("last", "optimizer"), [(0, "adam"), (1, "sgd"), (2, "rmsprop"), (3, "adam")]
     )
@@ -114,7 +114,7 @@ class TestTheSameBits:
             both_ways(tmp_path, train, held_out, last=last, optimizer=optimizer)
         )
 
-    @slow
+    @matrix
     @pytest.mark.parametrize(
         "options",
         [
@@ -129,7 +129,7 @@ class TestTheSameBits:
             both_ways(tmp_path, train, held_out, make=lambda: tiny(**options))
         )
 
-    @slow
+    @matrix
     @pytest.mark.parametrize(
         "options",
         [
@@ -144,13 +144,13 @@ class TestTheSameBits:
         sides = both_ways(tmp_path, train, held_out, **options)
         assert_the_same(sides)
 
-    @slow
+    @matrix
     def test_with_labels_that_are_numbers(self, tmp_path, train, held_out):
         folders = train.relabelled("int"), held_out.relabelled("int")
         assert_the_same(both_ways(tmp_path, *folders))
 
     @pytest.mark.parametrize(
-        "batch_size", [pytest.param(1, marks=slow), 7, pytest.param(32, marks=slow)]
+        "batch_size", [pytest.param(1, marks=matrix), 7, pytest.param(32, marks=matrix)]
     )
     def test_for_any_batch_size_one_image_alone_included(
         self, tmp_path, images, batch_size
@@ -166,7 +166,7 @@ class TestTheSameBits:
         sides = both_ways(tmp_path, train, held_out)
         assert_the_same(sides)
 
-    @slow
+    @matrix
     def test_with_a_regularizer_in_what_trains(self, tmp_path, train, held_out):
         assert_the_same(both_ways(tmp_path, train, held_out, make=regularized))
 
@@ -181,7 +181,7 @@ class TestTheSameBits:
         for a, b in zip(*ends, strict=True):
             np.testing.assert_array_equal(a, b)
 
-    @slow
+    @matrix
     def test_after_saving_and_loading(self, tmp_path, train, held_out):
         tiny().save(tmp_path / "model.keras")
         assert_the_same(
@@ -195,7 +195,7 @@ class TestTheSameBits:
 
     @pytest.mark.parametrize(
         ("augmentation", "views"),
-        [("tutorial", 2), pytest.param("generator", 1, marks=slow)],
+        [("tutorial", 2), pytest.param("generator", 1, marks=matrix)],
     )
     def test_for_a_bank_of_views(self, tmp_path, train, augmentation, views):
         sides = both_ways(

@@ -71,7 +71,7 @@ class TestBytes:
         monkeypatch.setattr(workers, "_worker", one_of_two)
         self.check(tmp_path, folder)
 
-    @pytest.mark.slow
+    @pytest.mark.matrix
     def test_two_workers_write_those_of_one_pass(self, tmp_path, folder):
         self.check(tmp_path, folder)
 
@@ -90,7 +90,7 @@ class TestWhatGoesWrong:
         sentence = self.sentence(folder, tmp_path, Local(name="own"))
         assert sentence.startswith("end to end, a worker could not compute it: ")
 
-    @pytest.mark.slow
+    @pytest.mark.matrix
     def test_a_model_that_no_other_process_can_load_runs_end_to_end(
         self, tmp_path, folder
     ):

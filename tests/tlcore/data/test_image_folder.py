@@ -180,9 +180,9 @@ def test_a_relabelled_folder_is_the_same_but_for_the_labels(
         3,
         4,
         300,
-        pytest.param(2, marks=pytest.mark.slow),
-        pytest.param(5, marks=pytest.mark.slow),
-        pytest.param(7, marks=pytest.mark.slow),
+        pytest.param(2, marks=pytest.mark.matrix),
+        pytest.param(5, marks=pytest.mark.matrix),
+        pytest.param(7, marks=pytest.mark.matrix),
     ],
 )
 @pytest.mark.parametrize("batch_size", [3, 4])

@@ -57,8 +57,8 @@ def test_images_are_resized_to_height_and_width(folder):
         7,
         8,
         100,
-        pytest.param(1, marks=pytest.mark.slow),
-        pytest.param(9, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.matrix),
+        pytest.param(9, marks=pytest.mark.matrix),
     ],
 )
 @pytest.mark.parametrize("shuffle", [True, False])

@@ -368,7 +368,7 @@ print(handles._tensorflow_hub().__name__, "pkg_resources" in sys.modules)
 
 
 # TF Hub itself imports TensorFlow and tf_keras, which takes long.
-@pytest.mark.parametrize("own", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("own", [False, pytest.param(True, marks=pytest.mark.matrix)])
 def test_tf_hub_is_imported_without_what_newer_setuptools_lack(
     own, tmp_path, monkeypatch
 ):

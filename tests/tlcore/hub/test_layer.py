@@ -79,7 +79,7 @@ class TestComparedWithKerasLayer:
             np.testing.assert_allclose(weight, there, rtol=0, atol=1e-6)
 
     @needs_mobilenet
-    @pytest.mark.slow
+    @pytest.mark.matrix
     @pytest.mark.parametrize("trainable", [False, True])
     def test_three_training_steps_lose_the_same(self, trainable):
         import tf_keras
@@ -152,7 +152,7 @@ class TestTrainable:
         assert moved(layer, before) == 12
 
     @needs_mobilenet
-    @pytest.mark.slow
+    @pytest.mark.matrix
     def test_of_mobilenet_156_tensors_train(self):
         layer = HubLayer(MOBILENET, trainable=True)
         assert len(layer.trainable_weights) == 156
@@ -411,7 +411,7 @@ class TestInCreateModel:
     @pytest.mark.parametrize(
         "options",
         [
-            pytest.param({}, marks=pytest.mark.slow),
+            pytest.param({}, marks=pytest.mark.matrix),
             {"dropout": 0.3, "head": "dense"},
         ],
     )
@@ -505,7 +505,7 @@ class TestInCreateModel:
             tl.create_model(tmp_path, 3)
 
     @needs_mobilenet
-    @pytest.mark.slow
+    @pytest.mark.matrix
     @pytest.mark.skipif(
         not (SHARED / "data/pizza_steak_sushi").is_dir(),
         reason="the photographs are not here",

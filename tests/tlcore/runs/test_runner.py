@@ -95,7 +95,7 @@ def run_until(chosen, data, options, **when):
 
 @pytest.fixture(
     scope="module",
-    params=["model_0", pytest.param("model_3", marks=pytest.mark.slow)],
+    params=["model_0", pytest.param("model_3", marks=pytest.mark.matrix)],
 )
 def chosen(request):
     """Return a recipe with fine-tuning; model_3 augments its images."""
@@ -362,7 +362,7 @@ class TestRecipe:
         tutorial = find_recipe("vgg16_augmented")
         assert (tutorial.steps_per_epoch, tutorial.dropout) == (50, 0.5)
 
-    @pytest.mark.slow
+    @pytest.mark.matrix
     def test_it_decides_how_many_layers_are_unfrozen(self, data, options):
         chosen = recipe("model_0", epochs=1, fine_tune_epochs=1, last=12)
         _, stop = run_until(chosen, data, options, phase=2)
@@ -437,8 +437,8 @@ class TestEndings:
         ("error", "status"),
         [
             (KeyboardInterrupt(), "interrupted"),
-            pytest.param(SystemExit(143), "terminated", marks=pytest.mark.slow),
-            pytest.param(MemoryError("full"), "failed", marks=pytest.mark.slow),
+            pytest.param(SystemExit(143), "terminated", marks=pytest.mark.matrix),
+            pytest.param(MemoryError("full"), "failed", marks=pytest.mark.matrix),
         ],
     )
     def test_a_run_that_is_stopped_says_so_and_keeps_its_history(

@@ -337,7 +337,7 @@ FOUND = [
 # Without `_Scopes`, the third differs; without the rule for x + x, the fifth; without
 # `terms`, the fifth and the sixth.
 @pytest.mark.parametrize(("moves", "head", "training"), FOUND)
-@pytest.mark.parametrize("boundary", [pytest.param(1, marks=pytest.mark.slow), 12])
+@pytest.mark.parametrize("boundary", [pytest.param(1, marks=pytest.mark.matrix), 12])
 def test_prefix_then_suffix_is_the_whole_where_it_once_was_not(
     moves, head, training, boundary, check_parts
 ):
@@ -371,11 +371,11 @@ def test_prefix_then_suffix_is_the_whole_on_many_graphs(
 @pytest.mark.parametrize(
     ("last", "training"),
     [
-        pytest.param(0, True, marks=pytest.mark.slow),
-        pytest.param(0, False, marks=pytest.mark.slow),
+        pytest.param(0, True, marks=pytest.mark.matrix),
+        pytest.param(0, False, marks=pytest.mark.matrix),
         (2, True),
-        pytest.param(2, False, marks=pytest.mark.slow),
-        pytest.param(5, True, marks=pytest.mark.slow),
+        pytest.param(2, False, marks=pytest.mark.matrix),
+        pytest.param(5, True, marks=pytest.mark.matrix),
         (5, False),
     ],
 )
