@@ -471,13 +471,13 @@ class TestEndings:
     def test_frozen_weights_that_changed_fail_the_run(
         self, start, tmp_path, monkeypatch
     ):
-        run = start(tmp_path, phases=[])
-        recorder = runner._recorder(run, "feature_extraction", 0.1, {}, ["a note"])
-        recorder.set_model(create_model("sample_net", 3, input_shape=(32, 32, 3)))
         fingerprints = iter(["a", "a", "a", "b"])
         monkeypatch.setattr(
             "tlcore.freezing.frozen_fingerprint", lambda _: next(fingerprints)
         )
+        run = start(tmp_path, phases=[])
+        recorder = runner._recorder(run, "feature_extraction", 0.1, {}, ["a note"])
+        recorder.set_model(create_model("sample_net", 3, input_shape=(32, 32, 3)))
         recorder.on_train_begin({})
         recorder.on_train_end({})
         recorder.on_train_begin({})
