@@ -281,7 +281,7 @@ class TestTheLine:
         said = Lines()
         data = train.dataset()
         feature_extract(tiny(), data, data, epochs=1, say=said, verbose=0)
-        unknown = "end to end, its images are known to an image folder alone"
+        unknown = "end to end, features are cached for image folders only"
         assert said == [f"train: {unknown}; validation: {unknown}"]
 
     def test_says_that_a_model_steps_in_its_own_way(self, tmp_path, train):
