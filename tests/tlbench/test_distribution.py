@@ -45,7 +45,7 @@ def test_the_two_distributions_share_nothing():
         project(ROOT / "pyproject.toml"),
     )
     assert ours["scripts"] == {"tlbench": "tlbench.cli:main"}
-    assert theirs["scripts"] == {"tlcore": "tlcore.cli:main"}
+    assert theirs["scripts"] == {"tlcore": "tlcore.cli.main:program"}
     assert "entry-points" not in theirs
 
 

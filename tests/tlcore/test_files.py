@@ -2,12 +2,10 @@
 
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
-from tlcore.files import is_alive, readable, replacing, write_bytes, write_text
+from tlcore.files import readable, replacing, write_bytes, write_text
 
 
 def names(folder):
@@ -72,18 +70,3 @@ def test_a_missing_folder_is_an_error(tmp_path):
 )
 def test_a_size_has_three_digits_and_a_unit(nbytes, text):
     assert readable(nbytes) == text
-
-
-def test_a_process_is_alive_until_it_has_ended():
-    assert is_alive(os.getpid())
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        ended.wait()
-    assert not is_alive(ended.pid)
-
-
-def test_the_process_of_another_user_is_alive(monkeypatch):
-    def refuse(*_):
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refuse)
-    assert is_alive(1)

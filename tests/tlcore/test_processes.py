@@ -1,10 +1,12 @@
-"""Processes: how our own programs end."""
+"""Processes: whether one runs, and how our own programs end."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+
+from tlcore.processes import is_alive
 
 PROGRAM = """
 import atexit, sys, threading, time
@@ -81,3 +83,18 @@ with whole_program():
     process.stdout.close()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (143, "")
+
+
+def test_a_process_is_alive_until_it_has_ended():
+    assert is_alive(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert not is_alive(ended.pid)
+
+
+def test_the_process_of_another_user_is_alive(monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert is_alive(1)

@@ -501,7 +501,7 @@ class TestInCreateModel:
                 return tf.reduce_sum(inputs, [1, 2, 3])
 
         tf.saved_model.save(Sums(), str(tmp_path))
-        with pytest.raises(ValueError, match=r"must give \(n, features\).*\(None,\)"):
+        with pytest.raises(ValueError, match=r"must return \(n, features\).*\(None,\)"):
             tl.create_model(tmp_path, 3)
 
     @needs_mobilenet
