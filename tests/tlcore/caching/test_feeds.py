@@ -26,8 +26,6 @@ from .networks import SHAPE, SIZE, Computed, Lines, compiled, tiny
 
 matrix = pytest.mark.matrix
 
-# Each runs two trainings; by default those that differ most stand for all.
-
 
 def both_ways(tmp_path, train, validation, *, make=tiny, last=1, **options):
     """Return model, history and line of a training end to end, and from the cache."""
@@ -69,7 +67,11 @@ def assert_the_same(sides):
 
 @pytest.mark.usefixtures("deterministic_operations")
 class TestTheSameBits:
-    """Weights, optimizer, random states and history, against end to end."""
+    """Weights, optimizer, random states and history, against end to end.
+
+    Each test runs two trainings. By default some stand for all; where one with many
+    options fails, the matrix says which option it is.
+    """
 
     @pytest.mark.parametrize(
         ("model", "options"),
@@ -343,7 +345,7 @@ class TestWhatGoesWrong:
             feature_extract(tiny(), train, epochs=1, cache=path, verbose=0)
 
     @pytest.mark.parametrize("cache", [None, 1, True, ""])
-    def test_a_cache_that_is_none_is_refused(self, train, cache):
+    def test_a_cache_of_another_kind_is_refused(self, train, cache):
         received = re.escape(f"Received: cache={cache!r}")
         sentence = f'must be "auto", "off" or a folder.*{received}.*cache="off"'
         with pytest.raises(ValueError, match=sentence):
@@ -351,7 +353,9 @@ class TestWhatGoesWrong:
 
     @pytest.mark.parametrize("value", [0, 1.5, True])
     @pytest.mark.parametrize("name", ["views", "workers", "validation_freq"])
-    def test_a_number_that_is_none_is_refused(self, train, name, value):
+    def test_a_number_that_is_not_whole_or_positive_is_refused(
+        self, train, name, value
+    ):
         sentence = f"{name} must .* of at least 1.*Received: {name}={value!r}"
         with pytest.raises(ValueError, match=sentence):
             feature_extract(tiny(), train, epochs=1, **{name: value}, verbose=0)
@@ -380,18 +384,20 @@ class TestWhatGoesWrong:
 
 @pytest.mark.parametrize(
     ("batch_size", "together", "alone"),
-    [(8, 36, set()), (7, 36, {"last"}), (1, 0, set(range(36)))],
+    [
+        (8, 36, lambda folder: set()),
+        (7, 36, lambda folder: {folder.order(epoch)[-1] for epoch in (1, 2)}),
+        (1, 0, lambda folder: set(range(36))),
+    ],
 )
 def test_what_steps_visit_is_together_in_batches_or_alone(
     train, batch_size, together, alone
 ):
     folder = replace(train, batch_size=batch_size)
-    if alone:
-        alone = alone - {"last"} or {folder.order(epoch)[-1] for epoch in (1, 2)}
     visited = _Visited.between(folder, range(len(folder) + 1, 3 * len(folder)))
     assert visited.epochs == range(1, 3)
     assert len(visited.images) == together
-    assert set(visited.alone) == alone
+    assert set(visited.alone) == alone(folder)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])

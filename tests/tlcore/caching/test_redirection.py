@@ -131,6 +131,8 @@ def test_the_model_is_its_own_again_after_training(tmp_path, train):
     model = tiny()
     feature_extract(model, train, epochs=1, cache=tmp_path, verbose=0)
     assert not {"train_step", "test_step"} & set(vars(model))
+    # What Keras compiled from the redirected steps is gone, too.
+    assert model.train_function is model.test_function is None
     before = model.predict(train.dataset(), verbose=0)
     model.fit(train.dataset(), epochs=1, shuffle=False, verbose=0)
     assert not np.array_equal(model.predict(train.dataset(), verbose=0), before)

@@ -1,11 +1,16 @@
 """Work: what makes features inexact is found."""
 
 import keras
+import numpy as np
 import pytest
 
+from tlcore.caching.entry import BLOCK_ROWS, Key
 from tlcore.caching.feeds import CacheOptions, training_feed
+from tlcore.caching.work import Source, Work
+from tlcore.data.image_folder import image_folder
+from tlcore.splitting.split import split
 
-from .networks import SHAPE, Halving, compiled, tiny
+from .networks import SHAPE, SIZE, Halving, compiled, tiny
 
 
 @pytest.fixture
@@ -96,3 +101,44 @@ class TestForeignLayers:
             return keras.layers.Lambda(lambda x: x, output_shape=lambda s: s, name=name)
 
         assert sentence(lambda_layer).startswith("end to end, 'own' is a Lambda")
+
+
+class Sizes:
+    """A prefix that notes the size of each batch; the row of an image is its mean."""
+
+    def __init__(self, part):
+        self.part, self.batches = part, []
+
+    def __call__(self, images):
+        self.batches.append(len(images))
+        return [np.asarray(images).mean((1, 2))]
+
+
+class TestBatches:
+    @pytest.fixture
+    def folder(self, images):
+        folder = image_folder(images, image_size=SIZE, percent=73)
+        assert folder.num_images == BLOCK_ROWS + 1
+        return folder
+
+    def computed(self, folder, *, alone):
+        """Return the sizes of the batches that compute an entry, and its rows."""
+        model = tiny()
+        source = Source(model, folder, split(model), alone=alone)
+        work = Work(source, Key("0" * 64, tuple(sorted(folder.digests))), related=())
+        prefix, rows = Sizes(source.split.prefix), []
+
+        class Builder:
+            def write(self, block, arrays):
+                rows.extend(arrays[0])
+
+        work.compute(range(2), Builder(), prefix, None)
+        return prefix.batches, rows
+
+    def test_hold_two_images_at_least_unless_each_is_alone(self, folder):
+        together, rows = self.computed(folder, alone=False)
+        # The second one probes that images do not depend on each other.
+        assert together == [BLOCK_ROWS, 2, 2]
+        alone, alone_rows = self.computed(folder, alone=True)
+        assert alone == [1] * folder.num_images
+        np.testing.assert_array_equal(rows, alone_rows)
