@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feeds import CacheOptions, evaluation_rows
 from tlcore.data.image_folder import ImageFolder
 from tlcore.evaluation import Estimate, proportion
@@ -75,8 +76,8 @@ def linear_probe_accuracy(
         if rows is None or rows.nbytes * folder.num_images > MAX_BYTES:
             return None
         parts = [
-            rows.take(np.arange(at, min(at + 32, folder.num_images)))
-            for at in range(0, folder.num_images, 32)
+            rows.take(np.arange(at, min(at + BLOCK_ROWS, folder.num_images)))
+            for at in range(0, folder.num_images, BLOCK_ROWS)
         ]
         tables.append(np.concatenate([_flat(part) for part in parts]))
     head = _fit(tables[0], train.labels, train.num_classes)
