@@ -32,6 +32,8 @@ would cover the line.
 """
 LETTERED = 12
 """Number of runs up to which a curve has its letter at its end."""
+_SMALLEST_SPAN = 1e-290
+"""A smaller span counts as none: near the smallest float a fifth of it would be 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +212,9 @@ def nice(low: float, high: float) -> list[float]:
         [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     # A flat curve has no span: 10 % around its value, or 1 around zero.
-    if high - low <= abs(high) * 1e-9:
-        margin = abs(high) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= max(size * 1e-9, _SMALLEST_SPAN):
+        margin = size * 0.1 if size > _SMALLEST_SPAN else 1.0
         low, high = low - margin, high + margin
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
