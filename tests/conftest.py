@@ -1,4 +1,4 @@
-"""What the tests of both packages share: examples that repeat, a reader of HTML pages."""
+"""What the tests of both packages share: examples that repeat, a reader of pages."""
 
 from html.parser import HTMLParser
 
