@@ -96,7 +96,7 @@ def freeze(model: keras.Model) -> FreezePlan:
         model: a model of `create_model`, or a backbone without a head.
 
     Returns:
-        The plan: no layer of the backbone trains.
+        The plan, in which no layer of the backbone trains.
 
     Raises:
         ValueError: the model contains more than one backbone.

@@ -45,7 +45,7 @@ class Splits:
 
     @property
     def epochs_on(self) -> tuple[str, ImageFolder]:
-        """Return (name, folder) of the split to validate on: test if there is no other.
+        """Return name and folder of the split to validate on, test if need be.
 
         Example:
             >>> options = {"image_size": 32, "batch_size": 8, "label_mode": "int"}
