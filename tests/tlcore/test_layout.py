@@ -68,6 +68,16 @@ def test_a_wing_opens_with_a_docstring_and_nothing_else(path):
     assert ast.get_docstring(ast.Module([only], []))
 
 
+def test_the_root_is_a_small_core_and_ten_wings():
+    assert len(WINGS) == 10
+    assert len(list(PACKAGE.glob("*.py"))) <= 16
+
+
+def test_no_module_is_longer_than_500_lines():
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {dotted(path): n for path, n in lines.items() if n > 500} == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_core_modules_speak_keras_and_not_tensorflow(path):
     named = {name for name in imports(path) if name.startswith("tensorflow")}
