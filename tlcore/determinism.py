@@ -20,11 +20,11 @@ def set_seed(seed: int) -> None:
         ValueError: the seed is negative or does not fit in 32 bits.
 
     Example:
-        >>> import keras
+        >>> import numpy as np
         >>> set_seed(1)
-        >>> first = keras.random.uniform((1,))
+        >>> first = np.random.random()
         >>> set_seed(1)
-        >>> bool(keras.random.uniform((1,)) == first)
+        >>> bool(np.random.random() == first)
         True
     """
     # NumPy's limit. Keras passes the seed on and fails within NumPy.

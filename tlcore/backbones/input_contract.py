@@ -94,7 +94,8 @@ def scheme_of(network: keras.Model) -> str | None:
     Example:
         >>> import keras
         >>> images = keras.Input((224, 224, 3))
-        >>> scheme_of(keras.Model(images, images, name="densenet121"))
+        >>> outputs = keras.layers.ReLU()(images)
+        >>> scheme_of(keras.Model(images, outputs, name="densenet121"))
         'torch'
     """
     if network.name in CATALOGUE:
