@@ -70,9 +70,7 @@ def test_it_answers_within_the_block_and_ends_with_it(tmp_path):
         environment = answers(address)
         assert environment["data_location"] == str(tmp_path / "later")
         # Nothing of TensorFlow is loaded for it.
-        (pid,) = (
-            p for p in children(os.getpid()) if "tlcore.cli.tensorboard" in command(p)
-        )
+        (pid,) = (p for p in children(os.getpid()) if str(tmp_path) in command(p))
         below = [pid, *children(pid)]
         loaded = Path(f"/proc/{pid}/maps").read_text()
         assert "tensorflow" not in loaded
@@ -110,7 +108,7 @@ def test_a_port_that_is_taken_is_left_alone(tmp_path):
 def test_an_error_in_the_block_ends_it(tmp_path):
     def fails():
         with local_board(tmp_path, command=standing_in()):
-            seen.extend(p for p in children(os.getpid()) if "600" in command(p))
+            seen.extend(p for p in children(os.getpid()) if str(tmp_path) in command(p))
             raise ZeroDivisionError
 
     seen = []
