@@ -70,7 +70,12 @@ def test_it_answers_within_the_block_and_ends_with_it(tmp_path):
         environment = answers(address)
         assert environment["data_location"] == str(tmp_path / "later")
         # Nothing of TensorFlow is loaded for it.
-        (pid,) = (p for p in children(os.getpid()) if str(tmp_path) in command(p))
+        names = ("tlcore.cli.tensorboard", str(tmp_path))  # it has a server of its own
+        (pid,) = (
+            p
+            for p in children(os.getpid())
+            if all(name in command(p) for name in names)
+        )
         below = [pid, *children(pid)]
         loaded = Path(f"/proc/{pid}/maps").read_text()
         assert "tensorflow" not in loaded
