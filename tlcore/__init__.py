@@ -6,7 +6,6 @@ package loads no framework: a public name loads its module on first use.
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING
 
 __version__: str
@@ -75,7 +74,9 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605 - computed from the names above
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return importlib.metadata.version("tlcore")
+        from importlib.metadata import version  # late: half of what importing costs
+
+        return version("tlcore")
     if name not in _HOMES:
         raise AttributeError(f"module 'tlcore' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"tlcore.{_HOMES[name]}"), name)

@@ -7,7 +7,7 @@ names are written in a message. What is valid is decided by the calling module.
 import math
 from collections.abc import Iterable
 from difflib import get_close_matches
-from numbers import Integral
+from numbers import Integral, Real
 
 
 def is_whole(
@@ -62,6 +62,46 @@ def require_whole(
     raise ValueError(
         f"{name} must be a whole number{limit}{meaning}. Received: {name}={value!r}."
     )
+
+
+def require_positive(name: str, value: object) -> None:
+    """Refuse a value that is not a finite number above 0.
+
+    Args:
+        name: of the argument.
+        value: what the caller passed.
+
+    Raises:
+        ValueError: the value is not a number, not finite, or not above 0.
+
+    Example:
+        >>> require_positive("learning_rate", 0)
+        Traceback (most recent call last):
+        ValueError: learning_rate must be a positive number. Received: learning_rate=0.
+    """
+    if not (isinstance(value, Real) and 0 < float(value) < math.inf):
+        raise ValueError(
+            f"{name} must be a positive number. Received: {name}={value!r}."
+        )
+
+
+def require_tensorflow(what: str) -> None:
+    """Refuse a backend of Keras other than TensorFlow.
+
+    Args:
+        what: what needs it, with its verb: "A strategy needs".
+
+    Raises:
+        ValueError: Keras has another backend.
+    """
+    import keras  # late: names and numbers are checked without a framework
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            f"{what} the TensorFlow backend. Received: backend={backend!r}. Set "
+            "KERAS_BACKEND=tensorflow."
+        )
 
 
 def require_one_of(
@@ -130,3 +170,9 @@ def listed(names: Iterable[str]) -> str:
     """
     *some, last = names
     return f"{', '.join(some)} and {last}" if some else last
+
+
+def few(names: list[str]) -> str:
+    """Return the first three names and the number of the others."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

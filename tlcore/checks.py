@@ -15,9 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore.arguments import did_you_mean, require_whole
+from tlcore.arguments import did_you_mean, few, require_whole
 from tlcore.data.image_folder import ImageFolder
-from tlcore.freezing import child_layers, few, find_backbone, layer_tree
+from tlcore.freezing import child_layers, find_backbone, layer_tree
 
 Data = Any
 """An `ImageFolder`, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches."""

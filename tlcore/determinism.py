@@ -12,6 +12,8 @@ from pathlib import Path
 
 import keras
 
+from tlcore.arguments import require_tensorflow
+
 
 def set_seed(seed: int) -> None:
     """Seed Python, NumPy and the Keras backend: initial weights, Dropout, augmentation.
@@ -41,12 +43,7 @@ def make_deterministic() -> None:
     Raises:
         ValueError: the Keras backend has no such switch.
     """
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ValueError(
-            "Deterministic operations need the TensorFlow backend. "
-            f"Received: backend={backend!r}. Set KERAS_BACKEND=tensorflow."
-        )
+    require_tensorflow("Deterministic operations need")
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()

@@ -5,7 +5,7 @@ what `evaluate` refuses is in `checks`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -19,6 +19,7 @@ from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import Data, DataSpec, check_data
 from tlcore.data.labels import class_indices
+from tlcore.progress import PassProgress
 
 _Z_95 = NormalDist().inv_cdf(0.975)
 """97.5 % point of the standard normal distribution."""
@@ -94,7 +95,7 @@ def evaluate(
     *,
     cache: str | Path = AUTO,
     workers: int = 1,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: PassProgress | None = None,
 ) -> dict[str, Estimate]:
     """Return loss and accuracy of a classifier over all of `data`.
 

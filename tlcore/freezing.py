@@ -271,9 +271,3 @@ def layer_tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
 
 def _num_params(variables: Iterable[Any]) -> int:
     return sum(math.prod(variable.shape) for variable in variables)
-
-
-def few(names: list[str]) -> str:
-    """Return the first three names and the number of the others."""
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

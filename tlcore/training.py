@@ -5,15 +5,13 @@ What `fit` refuses before the first step is in `checks`; what training reads, im
 cached features, is decided in `caching.feeds`.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tlcore.arguments import require_one_of, require_whole
+from tlcore.arguments import require_one_of, require_positive, require_whole
 from tlcore.caching.feeds import (
     AUTO,
     CacheOptions,
@@ -39,7 +37,7 @@ from tlcore.checks import (
     require_backbone,
 )
 from tlcore.freezing import freeze, unfreeze
-from tlcore.progress import pass_progress
+from tlcore.progress import PassProgress, pass_progress
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
@@ -173,7 +171,7 @@ def fit(
     views: int | None = None,
     workers: int = 1,
     say: Callable[[str], None] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: PassProgress | None = None,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
     """Train a compiled model, after checks that Keras does not make.
@@ -293,12 +291,7 @@ def _compile(
     model: keras.Model, train: DataSpec, optimizer: str, learning_rate: float
 ) -> None:
     require_one_of("optimizer", optimizer, OPTIMIZERS)
-    number = isinstance(learning_rate, Real)
-    if not (number and math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(
-            "learning_rate must be a positive number. "
-            f"Received: learning_rate={learning_rate!r}."
-        )
+    require_positive("learning_rate", learning_rate)
     rate = float(learning_rate)
     config = {"class_name": optimizer, "config": {"learning_rate": rate}}
     if model.output_shape[-1] == 1:

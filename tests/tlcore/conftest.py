@@ -164,7 +164,9 @@ def small_network():
     inputs = keras.Input((32, 32, 3))
     features = inputs
     for filters in (8, 16):
-        features = keras.layers.Conv2D(filters, 3, strides=2)(features)
+        features = keras.layers.Conv2D(filters, 3, strides=2, name=f"conv_{filters}")(
+            features
+        )
         features = keras.layers.BatchNormalization(momentum=0.5)(features)
         features = keras.layers.ReLU()(features)
         features = keras.layers.Dropout(0.3, seed=1)(features)

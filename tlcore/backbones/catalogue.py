@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tlcore.arguments import did_you_mean
-from tlcore.hub.handles import is_handle
 
 
 @dataclass(frozen=True)
@@ -217,6 +216,9 @@ def is_hub_handle(backbone: str) -> bool:
         >>> is_hub_handle("https://tfhub.dev/google/x/1"), is_hub_handle("vgg16")
         (True, False)
     """
+    # Late: it loads what downloads archives, which a list of names does not need.
+    from tlcore.hub.handles import is_handle
+
     return backbone not in CATALOGUE and is_handle(backbone)
 
 

@@ -5,13 +5,14 @@ process or several, and read back) and the rows that training reads instead of i
 What features depend on and how they are computed is in `work`; it trains nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.caching.entry import DamagedEntryError, Features, Key
+from tlcore.caching.entry import BLOCK_ROWS, DamagedEntryError, Features, Key
+from tlcore.caching.store import FeatureCache
 from tlcore.caching.work import PassOptions, Source, Work
 from tlcore.caching.workers import compute_in_workers
 from tlcore.splitting.part import Prefix
@@ -55,6 +56,11 @@ class CachedRows:
         features, rows = self._entries[epoch % self._views, alone]
         return features.take(rows[visits % self._count])
 
+    def batches(self) -> Iterator[list[NDArray[Any]]]:
+        """Yield the cut for all images, in order, in the blocks of an entry."""
+        for first in range(0, self._count, BLOCK_ROWS):
+            yield self.take(np.arange(first, min(first + BLOCK_ROWS, self._count)))
+
 
 def cached_features(
     source: Source, images: NDArray[np.int64], options: PassOptions, prefix: Prefix
@@ -92,19 +98,13 @@ def cached_features(
     """
     digests = sorted({source.folder.digests[image] for image in images})
     key = Key(source.fingerprint, tuple(digests))
-    cache, done = options.cache, "computed"
-    try:
-        features = cache.find(key)
-    except DamagedEntryError:
-        features, done = None, "rebuilt"
+    cache = options.cache
+    features, damaged = _find(cache, key)
     if features is not None:
         return features, "read"
     with cache.locked(key):
         # Again: another process may have built it while this one waited for the lock.
-        try:
-            features = cache.find(key)
-        except DamagedEntryError:
-            features, done = None, "rebuilt"
+        features, again = _find(cache, key)
         if features is not None:
             return features, "read"
         about = {
@@ -128,4 +128,12 @@ def cached_features(
             "A cache must keep an entry while it is being opened. Received: "
             f"{cache.folder}, where it was removed. Run again, or raise the limit."
         )
-    return features, done
+    return features, "rebuilt" if damaged or again else "computed"
+
+
+def _find(cache: FeatureCache, key: Key) -> tuple[Features | None, bool]:
+    """Return the entry's features, and whether there is one that is damaged."""
+    try:
+        return cache.find(key), False
+    except DamagedEntryError:
+        return None, True

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.arguments import require_whole
+from tlcore.arguments import counted, require_whole
 from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feature_pass import CachedRows, cached_features
 from tlcore.caching.redirection import marked_as_cut
@@ -124,7 +124,7 @@ def training_feed(
             digests=folder.digests,
         )
         views = marked_as_cut(stream(bank=bank))
-        count = f"{options.views} view{'' if options.views == 1 else 's'}, "
+        count = f"{counted(options.views, 'view')}, "
         end_to_end = Feed(views, augmentation.suffix, count)
     visited = _Visited.between(folder, steps)
     try:

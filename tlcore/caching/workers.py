@@ -188,8 +188,7 @@ def _compute(job: dict[str, Any], blocks: range) -> dict[int, list[str]]:
             seed=folder.seed,
             digests=folder.digests,
         )
-    # Looked up, not split again: where to cut is the parent's decision, and finding it
-    # runs Grappler.
+    # Looked up, not split again: where to cut is the parent's decision.
     steps = {step.outputs: step for step in unroll(model).steps}
     wanted = [steps[outputs] for outputs in job["steps"]]
     prefix = Part(wanted, job["takes"], job["gives"])

@@ -80,6 +80,7 @@ def run(
     **changes: Any,
 ) -> None:
     """Train RECIPE on a data folder and leave a run folder."""
+    from tlcore.cli.progress import Progress
     from tlcore.runs.recipes import find_recipe
     from tlcore.runs.runner import RunOptions, run_recipe
 
@@ -94,7 +95,7 @@ def run(
 
     changes |= _backbone_of(changes["backbone"], handle)
     chosen = find_recipe(recipe).changed(**changes)
-    with _progress() as progress:
+    with Progress() as progress:
         options = RunOptions(
             out=out,
             seed=seed,
@@ -145,9 +146,3 @@ def _board(out: Path, say: Callable[[str], None]) -> Iterator[None]:
         finally:
             again = f"tensorboard --logdir {shlex.quote(str(out))}"
             say(f"TensorBoard ends with the run; to open it again: {again}")
-
-
-def _progress() -> Any:
-    from tlcore.cli.progress import Progress
-
-    return Progress()

@@ -33,7 +33,6 @@ from tlcore.data.unpacking import (
     archive_entries,
     free_bytes,
     plan,
-    reading_archive,
     unpack,
 )
 
@@ -189,7 +188,7 @@ def fetch(
         with path.open("rb") as file:
             received = hashlib.file_digest(file, "sha256").hexdigest()
         _check_sum(received, expected, label)
-        with reading_archive(label), archive_entries(path, label) as entries:
+        with archive_entries(path, label) as entries:
             contents = plan(entries, free_bytes(aside), label)
             target = directory / (contents.top or archive.folder)
             if _is_there(target):

@@ -71,16 +71,8 @@ class _Plan:
 
 
 @contextmanager
-def reading_archive(
-    label: str, kind: type[ValueError | ConnectionError] = ValueError
-) -> Iterator[None]:
-    """Turn the errors that the archive libraries raise on damaged files into one.
-
-    Args:
-        label: the archive's path or address, for the message.
-        kind: the error to raise; `ConnectionError` if a cut download is the likely
-            cause.
-    """
+def _reading(label: str, damaged: type[ValueError | ConnectionError]) -> Iterator[None]:
+    """Turn the errors that the archive libraries raise on damaged files into one."""
     try:
         yield
     except (
@@ -99,21 +91,30 @@ def reading_archive(
         # all other numbers come from the disk.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise
-        raise kind(
+        raise damaged(
             "The archive must be whole and of a known compression. Received: "
             f"archive={label!r}, which cannot be read: {error}. Fetch it again."
         ) from error
 
 
 @contextmanager
-def archive_entries(path: Path, label: str) -> Iterator[Iterator[_Entry]]:
+def archive_entries(
+    path: Path, label: str, damaged: type[ValueError | ConnectionError] = ValueError
+) -> Iterator[Iterator[_Entry]]:
     """Open the archive at `path` and yield its members, judged one by one.
+
+    Args:
+        path: the archive.
+        label: its path or address, for messages.
+        damaged: the error to raise if it cannot be read; `ConnectionError` if a cut
+            download is the likely cause.
 
     Raises:
         ValueError: the file is not a zip, tar or tar.gz archive; while the members are
-            read: one of them is refused.
+            read: one of them is refused, or the archive is damaged.
     """
     with ExitStack() as stack:
+        stack.enter_context(_reading(label, damaged))
         file = stack.enter_context(path.open("rb"))
         head = file.read(64)
         file.seek(0)

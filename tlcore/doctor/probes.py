@@ -204,10 +204,10 @@ def unfreezing_under_frozen_parent(
         return False, f'the answer was "{_short(words[0])}"'
     pairs = zip(before, base.variables, strict=True)
     moved = sum(bool((old != _numpy(new)).any()) for old, new in pairs)
-    counted = len(base.trainable_variables)
+    reported = len(base.trainable_variables)
     return (
-        counted != moved,
-        f"the parent counts {counted} variables, fit trained {moved}",
+        reported != moved,
+        f"the parent counts {reported} variables, fit trained {moved}",
     )
 
 

@@ -18,6 +18,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import IO, Any, Self
 
+from tlcore.arguments import require_tensorflow
+from tlcore.processes import whole_program
+
 WORKERS = 2
 COMMAND = (sys.executable, "-m", "tlcore.doctor.two_workers")
 """The program that each worker runs."""
@@ -135,15 +138,9 @@ def main() -> None:
     Raises:
         ValueError: the backend of Keras is not TensorFlow.
     """
-    import keras
     import tensorflow as tf
 
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ValueError(
-            "A strategy needs the TensorFlow backend. "
-            f"Received: backend={backend!r}. Set KERAS_BACKEND=tensorflow."
-        )
+    require_tensorflow("A strategy needs")
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     with strategy.scope():
         model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(1)])
@@ -171,4 +168,5 @@ def _say(**answer: Any) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    main()
+    with whole_program():
+        main()

@@ -31,7 +31,6 @@ from tlcore.data.unpacking import (
     archive_entries,
     free_bytes,
     plan,
-    reading_archive,
     unpack,
 )
 from tlcore.processes import is_alive
@@ -267,10 +266,7 @@ def _download_model(url: str, folder: str) -> None:
         else:
             download(_archive_address(url), path, title=url)
         room = free_bytes(path.parent)
-        with (
-            reading_archive(url, ConnectionError),
-            archive_entries(path, url) as entries,
-        ):
+        with archive_entries(path, url, ConnectionError) as entries:
             contents = plan(entries, room, url)
             unpack(contents, Path(folder), title=url, progress=True)
 

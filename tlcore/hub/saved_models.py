@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlcore.arguments import require_one_of
+from tlcore.arguments import require_one_of, require_tensorflow
 
 TEXT = "string"
 _TRAINING = "training"
@@ -173,12 +173,7 @@ def load(folder: Path, handle: str) -> Any:
     Raises:
         ValueError: it cannot be loaded, or the Keras backend is not TensorFlow.
     """
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ValueError(
-            "A SavedModel needs the TensorFlow backend of Keras. "
-            f"Received: backend={backend!r}. Set KERAS_BACKEND=tensorflow."
-        )
+    require_tensorflow("A SavedModel needs")
     import tensorflow as tf
 
     try:
@@ -213,13 +208,12 @@ def find_entry(model: Any, signature: str | None, handle: str) -> Entry:
         float32 of shape (n, 2) output_0
     """
     signatures = getattr(model, "signatures", {})
-    known = ", ".join(signatures) or "none"
     if signature is None:
         if not callable(model):
             raise ValueError(
                 "A SavedModel must be callable, as in TF Hub's reusable form, or "
                 f"be called by a signature. Received: handle={handle!r}, with the "
-                f"signatures: {known}. Choose one: "
+                f"signatures: {', '.join(signatures) or 'none'}. Choose one: "
                 f"HubLayer(handle, signature={next(iter(signatures), '...')!r})."
             )
         return _direct_entry(model, handle)

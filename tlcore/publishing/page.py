@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tlcore import __version__
 from tlcore.publishing import charts
 from tlcore.runs.formatting import cell, numbers
 from tlcore.runs.overview import Section, hyperparameters, overview
@@ -101,7 +101,7 @@ def render(
         publication=publication,
         runs=views,
         moment=moment,
-        version=metadata.version("tlcore"),
+        version=__version__,
         refresh=_RELOAD_SECONDS if live else None,
         training=[one.name for one in views if one.status == "running"],
         final_names=names,

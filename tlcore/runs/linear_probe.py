@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feeds import CacheOptions, evaluation_rows
 from tlcore.data.image_folder import ImageFolder
 from tlcore.evaluation import Estimate, proportion
@@ -75,11 +74,7 @@ def linear_probe_accuracy(
         rows = evaluation_rows(model, folder, options)
         if rows is None or rows.nbytes * folder.num_images > MAX_BYTES:
             return None
-        parts = [
-            rows.take(np.arange(at, min(at + BLOCK_ROWS, folder.num_images)))
-            for at in range(0, folder.num_images, BLOCK_ROWS)
-        ]
-        tables.append(np.concatenate([_flat(part) for part in parts]))
+        tables.append(np.concatenate([_flat(batch) for batch in rows.batches()]))
     head = _fit(tables[0], train.labels, train.num_classes)
     correct = int(np.sum(head.classes(tables[1]) == validation.labels))
     return proportion(correct, validation.num_images)

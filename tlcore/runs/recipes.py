@@ -4,12 +4,11 @@ Owns the ten recipes of the tutorials and the checks of the values that a user c
 in one. It imports no framework and runs nothing (that is `runner`).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
-from tlcore.arguments import require_one_of, require_whole
+from tlcore.arguments import require_one_of, require_positive, require_whole
 from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.hub.handles import KAGGLE
 
@@ -148,12 +147,7 @@ def _check(recipe: Recipe) -> None:
     require_whole("batch_size", recipe.batch_size, least=1)
     require_whole("epochs", recipe.epochs, least=1)
     require_whole("fine_tune_epochs", recipe.fine_tune_epochs, least=0)
-    _require(
-        math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0,
-        "learning_rate must be a positive number",
-        "learning_rate",
-        recipe.learning_rate,
-    )
+    require_positive("learning_rate", recipe.learning_rate)
 
 
 def _require(holds: bool, rule: str, name: str, value: object) -> None:  # noqa: FBT001

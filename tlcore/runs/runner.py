@@ -21,6 +21,7 @@ from tlcore.data.image_folder import ImageFolder
 from tlcore.data.splits import Splits, load_splits
 from tlcore.files import replacing
 from tlcore.plotting.image_grid import plot_images
+from tlcore.progress import PassProgress
 from tlcore.runs.event_files import write_events
 from tlcore.runs.recipes import TENTH, Recipe
 from tlcore.runs.run import Run, check_writable, start_run
@@ -51,8 +52,7 @@ class RunOptions:
         workers: processes that share a pass through the frozen layers.
         callbacks: returns additional Keras callbacks for a phase.
         say: called with each line for the user.
-        progress: called with the name of the data, the images done and all images
-            during a pass through the frozen layers.
+        progress: what a pass through the frozen layers reports to.
     """
 
     out: Path = Path("runs")
@@ -65,7 +65,7 @@ class RunOptions:
     workers: int = 1
     callbacks: Callable[[], list[Any]] = list
     say: Callable[[str], None] = print
-    progress: Callable[[str, int, int], None] | None = None
+    progress: PassProgress | None = None
 
 
 @dataclass(frozen=True)

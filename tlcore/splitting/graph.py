@@ -6,7 +6,7 @@ the name scopes it runs in. It knows nothing about cuts; `split` chooses those, 
 `part` runs some of the steps as a layer.
 
 Keras has no public interface to the graph behind a model. Its private attributes
-(`_nodes_by_depth`, `_functional`, `_layers`) are read in this module and nowhere else.
+`_nodes_by_depth` and `_functional` are read in this module and nowhere else.
 """
 
 import functools

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from tlcore.arguments import require_tensorflow
 from tlcore.splitting.graph import Scope, Step, is_own, layers_within
 
 
@@ -127,12 +128,7 @@ def compiled(part: Part, image_shape: tuple[int, ...]) -> Compiled:
         >>> [features.shape for features in run(np.zeros((5, 32, 32, 3), "float32"))]
         [(5, 128)]
     """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "Compiling a part requires the TensorFlow backend. "
-            f"Received: backend={keras.backend.backend()!r}. Set "
-            "KERAS_BACKEND=tensorflow."
-        )
+    require_tensorflow("Compiling a part requires")
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *image_shape), tf.float32)]

@@ -541,8 +541,8 @@ def test_a_variable_of_text_is_not_a_weight(tmp_path):
 
 def test_its_variables_are_the_saved_models_own_and_are_named_as_there(small):
     assert [w.path for w in small.weights][:2] == [
-        f"{small.name}/conv2d/kernel",
-        f"{small.name}/conv2d/bias",
+        f"{small.name}/conv_8/kernel",
+        f"{small.name}/conv_8/bias",
     ]
     own = {id(variable) for variable in small._saved_model.variables}
     assert {id(weight.value) for weight in small.weights} == own
