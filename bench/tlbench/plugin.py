@@ -1,9 +1,9 @@
 """The pytest side: options, the fixture `record`, and hooks that delegate.
 
-Owns what only pytest knows: its options, and when and how a case ends. It is the only
-module that imports pytest; the bookkeeping is in `session`. A session in which no case
-uses `record` is left alone, unless `--tl-results` is given: then every case that uses
-the fixture `benchmark` is recorded.
+Owns what only pytest knows: when and how a case ends. The bookkeeping is in `session`.
+Of the other modules only `interface` and `pairing.worker` import pytest. A session in
+which no case uses `record` is left alone, unless `--tl-results` is given: then every
+case that uses the fixture `benchmark` is recorded.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tlbench import interface
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
 from tlbench.recorder import Recorder, version_of
 from tlbench.session import Ending, Options, Session
@@ -40,66 +41,14 @@ class _Worker(Protocol):
     workerinput: dict[str, str]
 
 
-class Specification:
-    """The hooks that suites may implement."""
-
-    @pytest.hookspec
-    def pytest_tlbench_identity(self, config: pytest.Config) -> Mapping[str, Any]:
-        """Return what else must match for the figures of two runs to be compared.
-
-        Plain JSON values by name, such as a precision policy.
-        """
-        raise NotImplementedError
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the group `tlbench`."""
-    group = parser.getgroup("tlbench", "recorded values and their baselines (tlbench)")
-    group.addoption(
-        "--tl-results",
-        metavar="DIR",
-        help="folder of the baselines (default: results, in the rootdir); every case "
-        "that uses the fixture benchmark is recorded",
-    )
-    group.addoption(
-        "--tl-gate",
-        action="store_true",
-        help="a finding, such as a case without a baseline, makes the session fail",
-    )
-    group.addoption(
-        "--tl-save",
-        action="store_true",
-        help="append this run to the history of the machine",
-    )
-    group.addoption(
-        "--tl-confirm",
-        metavar="N",
-        type=_times,
-        default=0,
-        help="run a case that looks worse N times again in fresh processes, and judge "
-        "it by those (default: 0)",
-    )
-    group.addoption(
-        "--tl-report",
-        metavar="DIR",
-        help="write report.html and report.md there",
-    )
-    # How a fresh process hands its records back to the session that started it.
-    group.addoption("--tl-records", metavar="FILE", help="for tlbench itself")
-
-
-def _times(text: str) -> int:
-    # argparse turns a ValueError into a usage error, exit code 4.
-    if not text.isdigit():
-        raise ValueError(
-            f"--tl-confirm must be 0 or more. Received: {text!r}. Pass for instance 3."
-        )
-    return int(text)
+    interface.add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the hooks that suites may implement."""
-    pluginmanager.add_hookspecs(Specification)
+    pluginmanager.add_hookspecs(interface.Specification)
 
 
 def pytest_configure(config: pytest.Config) -> None:

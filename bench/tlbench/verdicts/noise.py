@@ -216,17 +216,27 @@ def moderated(values: Mapping[Key, Sequence[float]]) -> dict[Key, tuple[float, f
     differential expression in microarray experiments", Stat. Appl. Genet. Mol. Biol. 3
     (2004), section 6.2.
     """
-    own = {name: (_variance(x), len(x) - 1) for name, x in values.items()}
+    return pooled({name: (_variance(x), len(x) - 1) for name, x in values.items()})
+
+
+def pooled(
+    variances: Mapping[Key, tuple[float, int]],
+) -> dict[Key, tuple[float, float]]:
+    """Return the moderated spread of each series and its degrees of freedom.
+
+    Args:
+        variances: by series, its sample variance and the freedom of that.
+    """
     # Floored: the logarithm of zero would take the prior to minus infinity.
-    known = [(max(v, SPREAD_FLOOR**2), f) for v, f in own.values() if f > 0]
+    known = [(max(v, SPREAD_FLOOR**2), f) for v, f in variances.values() if f > 0]
     prior, weight = _prior(known)
     found = {}
-    for name, (variance, freedom) in own.items():
+    for name, (variance, freedom) in variances.items():
         if freedom + weight > 0:
             total = freedom + weight
             # The posterior mean: both variances, weighted by what each is worth.
-            pooled = (freedom * variance + weight * prior) / total
-            found[name] = math.sqrt(pooled), total
+            mean = (freedom * variance + weight * prior) / total
+            found[name] = math.sqrt(mean), total
         else:
             found[name] = 0.0, 0.0
     return found
