@@ -18,6 +18,8 @@ import click
 from filelock import FileLock
 
 from tlbench import acceptance, baseline, machine, selftest, staleness
+from tlbench.pairing.command import ab
+from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
 from tlbench.storage import history, importing
 from tlbench.storage.baselines import (
@@ -34,11 +36,6 @@ from tlbench.storage.machines import read_machines, write_machine
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.judge import judge
 
-
-class _Refusal(click.ClickException):
-    exit_code = 2
-
-
 _RESULTS = click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),
@@ -53,6 +50,9 @@ _RESULTS = click.option(
 @click.version_option(package_name="tlbench", prog_name="tlbench")
 def main() -> None:
     """Accept, list and compare the baselines of recorded values."""
+
+
+main.add_command(ab)
 
 
 @main.command()
@@ -93,7 +93,7 @@ def accept(
     metrics) come from the newest runs that `pytest --tl-save` appended to the history
     of the machine.
     """
-    with _refusing(), _alone(results):
+    with refusing(), _alone(results):
         if alias:
             _rename(results, alias, reason)
             return
@@ -135,7 +135,7 @@ def status(results: Path, *, as_json: bool) -> None:
 
     Exit code 1 if there are such cases, or if a history is damaged.
     """
-    with _refusing():
+    with refusing():
         if not results.is_dir():
             raise ValueError(
                 f"--results must be an existing folder. Received: {results}. "
@@ -169,7 +169,7 @@ def status(results: Path, *, as_json: bool) -> None:
 def show_machine(results: Path, *, as_json: bool) -> None:
     """Show this machine: what must match to compare, and what only explains."""
     ask = machine.nvidia_smi()
-    with _refusing():
+    with refusing():
         here = baseline.Machine.of(machine.identity(ask=ask))
         context = machine.context(ask=ask)
         known = read_machines(results)
@@ -195,7 +195,7 @@ def compare(results: Path, *, as_json: bool) -> None:
 
     Exit code 1 if there is a finding. No case is run.
     """
-    with _refusing():
+    with refusing():
         run, _ = read_last_run(results)
         known = read_machines(results).get(run.machine)
         accepted = baseline.gather(
@@ -230,7 +230,7 @@ def compare(results: Path, *, as_json: bool) -> None:
 @_RESULTS
 def write_report(results: Path, out: Path) -> None:
     """Write the page and the summary of the last run, from files alone."""
-    with _refusing():
+    with refusing():
         page = report.write(results, out)
     click.echo(page)
 
@@ -259,21 +259,12 @@ def import_file(file: Path, results: Path) -> None:
 
     They go to a machine of their own, made from what the file says about it.
     """
-    with _refusing():
+    with refusing():
         imported = importing.read(file)
         write_machine(results, imported.machine, imported.identity)
         history.append(history_path(results, imported.machine), imported.entries)
     word = "case" if len(imported.entries) == 1 else "cases"
     click.echo(f"{len(imported.entries)} {word} -> {imported.machine}")
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn errors in the input into one sentence and exit code 2."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise _Refusal(str(error)) from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ only here.
 """
 
 _SIZES = {
-    "s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)),
+    "s": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)),
     "bytes": (("MB", 1e6),),
 }
 """By unit, what it is written in, the largest first."""

@@ -75,9 +75,12 @@ class Estimate:
         agreed = self.pairs >= CONVICTING and self.agreeing >= AGREEMENT
         if beyond and agreed:
             return "slower" if self.change > 0 else "faster"
-        if abs(self.change) + self.half_width < RESOLUTION:
-            return "unchanged"
-        return "undecided"
+        return "unchanged" if self.excluded < RESOLUTION else "undecided"
+
+    @property
+    def excluded(self) -> float:
+        """The smallest change, either way, that the pairs exclude."""
+        return abs(self.change) + self.half_width
 
     @property
     def half_width(self) -> float:
@@ -120,8 +123,8 @@ def estimates(
     }
     spreads = noise.pooled(own)
     # Bonferroni over series and looks: it needs no assumption about how they depend on
-    # each other, and a suite that stops at the first look has not spent the others.
-    each = alpha / max(1, len(ratios)) / len(LOOKS)
+    # each other. One more look for when the time is up.
+    each = alpha / max(1, len(ratios)) / (len(LOOKS) + 1)
     return {
         key: _estimate(values, trimmed[key], spreads[key], each)
         for key, values in ratios.items()
