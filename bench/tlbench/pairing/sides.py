@@ -323,10 +323,11 @@ def _prepare(
                 f"folder={repository.prefix!r}, which {tree.name} has not. Give the "
                 "command in the root of the repository."
             )
-    for tree in trees:
-        environment = _environment(request, repository, tree)
-        environments.prepare(environment, request.install, _prefixed(tree.name, say))
-    installed = packages.find_installed(environment.python, environment.environ, head)
+    places = [_environment(request, repository, tree) for tree in trees]
+    for place in places:
+        name = place.tree.name
+        environments.prepare(place, request.install, _prefixed(name, say))
+    installed = packages.find_installed(places[1].python, places[1].environ, head)
     overlay.overlaid(
         head,
         base,

@@ -377,3 +377,11 @@ def test_a_place_that_git_cannot_check_out_to_is_refused(project, tree, said):
     (tree / "x").touch()
     with pytest.raises(ValueError, match=r"must be able to check out .*already exists"):
         worktrees.add_commit(repository, tree, repository.head, said.append)
+
+
+def test_a_damaged_repository_is_refused(project):
+    (project.top / ".git" / "index").write_text("damage")
+    with pytest.raises(
+        ValueError, match=r"`git diff` must work in .*index file .* with `git status`"
+    ):
+        worktrees.find_changes(project.top)
