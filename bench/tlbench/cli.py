@@ -18,7 +18,7 @@ import click
 from filelock import FileLock
 
 from tlbench import acceptance, baseline, machine, selftest, staleness
-from tlbench.pairing.command import ab
+from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
 from tlbench.storage import history, importing

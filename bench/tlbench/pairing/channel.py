@@ -23,6 +23,9 @@ VARIABLE = "TLBENCH_PAIR"
 _GRACE_SECONDS = 5
 """How long a process gets to end by itself once nobody asks it anything more."""
 
+_LAST_LINES = 3
+"""How much of what a process printed is quoted: pytest ends an error with three."""
+
 Message: TypeAlias = dict[str, Any]
 
 
@@ -106,10 +109,10 @@ class Process:
             raise GoneError(self.last_words()) from error
 
     def last_words(self) -> str:
-        """Return the last line that the process printed."""
+        """Return the last lines that the process printed."""
         text = self._output.read_text(encoding="utf-8", errors="replace")
-        lines = text.strip().splitlines() or ["it printed nothing"]
-        return lines[-1]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return "; ".join(lines[-_LAST_LINES:]) or "it printed nothing"
 
     def end(self) -> None:
         """Let the process end by itself, or kill it with all its children."""

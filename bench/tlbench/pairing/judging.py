@@ -101,12 +101,13 @@ class Judge:
     def add(self, one: Measured) -> None:
         """Take what a pair measured."""
         self.measured.setdefault(one.case, []).append(one)
+        # Exact values are known after one pair; only figures need more.
+        if one.passed and not list(_paired([one])):
+            self.decided.setdefault(one.case, ())
 
     def look(self) -> None:
         """Decide what can be decided now."""
-        known = self._changes()
-        for case in self.measured:
-            changes = known.get(case, ())
+        for case, changes in self._changes().items():
             if all(_decision(one) != "undecided" for one in changes if one.judged):
                 self.decided.setdefault(case, changes)
 

@@ -290,12 +290,12 @@ class _Turns:
             turn = self._turn(count, number=0)
             if turn is None:
                 return []
-            self._single = _alone(turn)
             one = max(_work(turn.base), _work(turn.head))
             needed = math.ceil(BLOCK_SECONDS / max(one, 1e-9))
             if count * 2 >= needed:
                 break
             count = min(count * 10, needed)
+        self._single = _alone(turn)
         while not _enough(turns, one * count):
             turn = self._turn(count, number=len(turns))
             if turn is None:
@@ -312,7 +312,6 @@ class _Turns:
             if turn is None:
                 break
             turns.append(turn)
-            self._single = _alone(turn)
             one = max(_work(turn.base), _work(turn.head), 1e-9)
             # At most a tenth of the rounds, so that there are ten turns.
             count = max(1, min(int(BLOCK_SECONDS / one), left // TURNS))

@@ -167,7 +167,7 @@ def test_false_alarms_and_power(kind, capsys):
             hits += decisions[:4].count("slower")
         found[change] = hits / 400
     with capsys.disabled():
-        print(
+        print(  # noqa: T201 - shown by `pytest -s`
             f"\n{kind.__name__}: {rows} false alarms in {sessions * cases} rows, "
             f"+5 % found {found[0.05]:.1%}, +3 % found {found[0.03]:.1%}"
         )

@@ -1,15 +1,13 @@
 """The command `tlbench ab`: its arguments, what it prints, and its exit code.
 
-What it does is in the other modules of this folder.
+What it does is in `pairing`, how it is written in `reporting.comparison`.
 """
 
 import contextlib
 import shlex
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,9 +15,8 @@ from typing import NoReturn
 
 import click
 
-from tlbench.pairing.comparison import Comparison, compare
-from tlbench.pairing.pairs import Launch, Name
-from tlbench.pairing.sides import Request, Side, two_sides
+from tlbench.pairing.running import run
+from tlbench.pairing.sides import Request
 from tlbench.refusal import refusing
 from tlbench.reporting import comparison as reporting
 from tlbench.settings import read_settings
@@ -106,7 +103,8 @@ def ab(
         )
         seconds = _checked_budget(settings.budget if budget is None else budget)
         try:
-            done = run(request, shlex.split(pytest_args), budget=seconds)
+            options = shlex.split(pytest_args)
+            done = run(request, options, budget=seconds, say=_say)
         except KeyboardInterrupt:
             _say("interrupted before anything was measured")
             sys.exit(_INTERRUPTED)
@@ -126,55 +124,6 @@ def ab(
         sys.exit(_INTERRUPTED)
     if done.has_findings:
         sys.exit(_FINDING)
-
-
-def run(
-    request: Request,
-    options: Sequence[str] = (),
-    *,
-    budget: float,
-    only: Sequence[str] = (),
-) -> Comparison:
-    """Compare two sides, from their checkouts to the verdicts.
-
-    Args:
-        request: which sides.
-        options: further arguments for pytest.
-        budget: the seconds that the measuring may take.
-        only: the cases to compare; all if empty.
-
-    Raises:
-        ValueError: there is nothing to compare, or a side cannot be had.
-        OSError: a file cannot be read or written.
-    """
-    with two_sides(request, _say) as sides, tempfile.TemporaryDirectory() as aside:
-        # A copy: the interpreters of the sides need not have tlbench, and must not
-        # find this one's other packages.
-        tool = Path(aside) / "tool"
-        package = Path(__file__).resolve().parents[1]
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(package, tool / package.name, ignore=ignore)
-        return compare(
-            Launch(
-                sides=sides,
-                paths=request.paths,
-                options=tuple(options),
-                tool=tool,
-                aside=Path(aside),
-            ),
-            say=_say,
-            budget=budget,
-            only=only,
-            foreign=_foreign(sides),
-        )
-
-
-def _foreign(sides: tuple[Side, Side]) -> Mapping[Name, Sequence[Path]]:
-    """Return, by side, the folders whose code is not its own."""
-    base, head = sides
-    if base.tree is None or head.tree is None:
-        return {}
-    return {"base": [head.tree], "head": [base.tree]}
 
 
 def _checked_budget(budget: float) -> float:

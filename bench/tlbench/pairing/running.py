@@ -1,0 +1,65 @@
+"""Running: a comparison from its checkouts to its verdicts.
+
+Owns what the processes of the sides need from this one: a copy of tlbench, and a folder
+for what they print.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tlbench.pairing.comparison import Comparison, Say, compare
+from tlbench.pairing.pairs import Launch, Name
+from tlbench.pairing.sides import Request, Side, two_sides
+
+
+def run(
+    request: Request,
+    options: Sequence[str] = (),
+    *,
+    say: Say,
+    budget: float,
+    only: Sequence[str] = (),
+) -> Comparison:
+    """Compare two sides, from their checkouts to the verdicts.
+
+    Args:
+        request: which sides.
+        options: further arguments for pytest.
+        say: called with a line for each step.
+        budget: the seconds that the measuring may take.
+        only: the cases to compare; all if empty.
+
+    Raises:
+        ValueError: there is nothing to compare, or a side cannot be had.
+        OSError: a file cannot be read or written.
+    """
+    with two_sides(request, say) as sides, tempfile.TemporaryDirectory() as aside:
+        # A copy: the interpreters of the sides need not have tlbench, and must not
+        # find this one's other packages.
+        tool = Path(aside) / "tool"
+        package = Path(__file__).resolve().parents[1]
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(package, tool / package.name, ignore=ignore)
+        return compare(
+            Launch(
+                sides=sides,
+                paths=request.paths,
+                options=tuple(options),
+                tool=tool,
+                aside=Path(aside),
+            ),
+            say=say,
+            budget=budget,
+            only=only,
+            foreign=_foreign(sides),
+        )
+
+
+def _foreign(sides: tuple[Side, Side]) -> Mapping[Name, Sequence[Path]]:
+    """Return, by side, the folders whose code is not its own."""
+    base, head = sides
+    if base.tree is None or head.tree is None:
+        return {}
+    return {"base": [head.tree], "head": [base.tree]}
