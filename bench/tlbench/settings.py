@@ -47,6 +47,10 @@ def read_settings(folder: Path) -> Settings:
             f"{path} must be valid TOML. Received: {error}. Correct it."
         ) from error
     table = document.get("tool", {}).get("tlbench", {})
+    if not isinstance(table, dict):
+        raise ValueError(
+            f"[tool.tlbench] in {path} must be a table. Received: {table!r}."
+        )
     return Settings(**_checked(table, path))
 
 

@@ -25,6 +25,7 @@ ROWS = (
     ("reporting", "selftest"),
     ("ab", "session"),
     ("cli", "plugin"),
+    ("__main__",),
 )
 FLOOR = {room: number for number, row in enumerate(ROWS) for room in row}
 
