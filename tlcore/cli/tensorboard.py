@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from socket import AF_INET, SOCK_STREAM, socket
 from types import ModuleType
@@ -48,14 +48,37 @@ def local_board(
     Raises:
         OSError: TensorBoard did not start; the message has its last lines.
     """
-    chosen = port if _is_free(port) else _any_port()
+    # Free now, but perhaps taken when TensorBoard gets to it, seconds later. Port 0 is
+    # chosen by the system when it is taken.
+    ports = (port, 0) if _is_free(port) else (0,)
+    with ExitStack() as stack:
+        for number in ports:
+            words = [*command, str(Path(log_dir).absolute()), str(number)]
+            try:
+                address = stack.enter_context(_server(words, clock, sleep))
+            except _EndedError:
+                if number == ports[-1]:
+                    raise
+            else:
+                break
+        yield address
+
+
+class _EndedError(ChildProcessError):
+    """TensorBoard ended before it answered."""
+
+
+@contextmanager
+def _server(
+    words: Sequence[str], clock: Callable[[], float], sleep: Callable[[float], None]
+) -> Iterator[str]:
     # In append mode, because both processes share one file position: reading must not
     # move the place where the child writes next.
     with tempfile.TemporaryFile("a+b") as said:
         # A session of its own: Ctrl-C goes to the whole foreground group of a terminal,
         # and TensorBoard must outlive it until the run has ended.
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [*command, str(Path(log_dir).absolute()), str(chosen)],
+            list(words),
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
@@ -64,8 +87,10 @@ def local_board(
         try:
             end = clock() + START_SECONDS
             while (address := _ADDRESS.search(_text(said))) is None:
-                if process.poll() is not None or clock() > end:
-                    raise ChildProcessError(_why(process.poll(), _text(said)))
+                if (code := process.poll()) is not None:
+                    raise _EndedError(_why(code, _text(said)))
+                if clock() > end:
+                    raise ChildProcessError(_why(None, _text(said)))
                 sleep(_LOOK_SECONDS)
             yield address[0]
         finally:
@@ -79,12 +104,6 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _any_port() -> int:
-    with socket(AF_INET, SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _text(said: IO[bytes]) -> str:
@@ -133,7 +152,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _end_with_parent() -> None:
     """End this process when the parent closes its end of the pipe, or dies."""
-    sys.stdin.buffer.read()
+    # Not by `sys.stdin`: a thread that holds its lock while Python finalizes makes the
+    # process abort.
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

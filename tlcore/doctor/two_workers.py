@@ -158,7 +158,10 @@ def main() -> None:
 
 def _end_with_parent() -> None:
     """End this process when the one that started it is gone, however it ended."""
-    sys.stdin.read()
+    # Not by `sys.stdin`: a thread that holds its lock while Python finalizes makes the
+    # process abort.
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

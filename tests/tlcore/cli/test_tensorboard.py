@@ -109,6 +109,43 @@ def test_a_port_that_is_taken_is_left_alone(tmp_path):
         assert address == f"http://127.0.0.1:{port}/"
 
 
+def test_a_port_that_is_taken_meanwhile_is_left_too(tmp_path):
+    late = standing_in("if sys.argv[2] != '0': sys.exit('it was already in use')")
+    with local_board(tmp_path, port=free_port(), command=late) as address:
+        assert address == "http://127.0.0.1:0/"
+
+
+def test_the_system_chooses_a_port_that_the_address_names(tmp_path):
+    with board.socket(board.AF_INET, board.SOCK_STREAM) as taken:
+        taken.bind((board.HOST, 0))
+        taken.listen()
+        with local_board(tmp_path, port=taken.getsockname()[1]) as address:
+            assert answers(address)
+
+
+def test_a_server_that_cannot_start_ends_without_an_abort(tmp_path):
+    with board.socket(board.AF_INET, board.SOCK_STREAM) as taken:
+        taken.bind((board.HOST, 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with subprocess.Popen(
+            [sys.executable, "-m", "tlcore.cli.tensorboard", tmp_path, port],
+            stdin=subprocess.PIPE,  # open: its parent lives
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as server:
+            said = server.stderr.read()
+            code = server.wait(60)
+    assert code > 0, said
+    assert "already in use" in said
+
+
+def free_port():
+    with board.socket(board.AF_INET, board.SOCK_STREAM) as probe:
+        probe.bind((board.HOST, 0))
+        return probe.getsockname()[1]
+
+
 @needs_proc
 def test_an_error_in_the_block_ends_it(tmp_path):
     def fails():
