@@ -297,10 +297,12 @@ def _structure(base: CaseRecord | None, head: CaseRecord | None) -> Iterator[Fin
         return
     before, after = _values(base), _values(head)
     found = compare(after, before)
-    for name in found.differing:
-        yield Finding(
-            "regression", f"{name}: {_shown(before[name])} -> {_shown(after[name])}"
-        )
+    if found.differing:
+        both = [
+            f"{name}: {_shown(before[name])} -> {_shown(after[name])}"
+            for name in found.differing
+        ]
+        yield Finding("regression", "; ".join(both))
     lost = [name for name in base.names if name not in head.names]
     new = [name for name in head.names if name not in base.names]
     if lost:
