@@ -2,9 +2,11 @@
 
 A case that looks slower once is a suspect; it is judged by its fresh runs. A fresh
 process shares no warm cache, no memory layout and no bad moment with the session. Owns
-the processes and the files they leave; which cases are suspects is in `verdicts.judge`.
+the processes and the files they leave; which cases are suspects, and what their fresh
+runs say, is in `verdicts`.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,8 @@ def run_again(
     cases: Sequence[str],
     *,
     times: int,
-    folder: Path,
+    root: Path,
+    start: Path,
     options: Sequence[str],
     say: Say,
 ) -> dict[str, list[CaseRecord]]:
@@ -30,12 +33,14 @@ def run_again(
     Args:
         cases: node ids.
         times: how often to run each.
-        folder: where pytest is started; node ids are relative to it.
+        root: the folder that node ids are relative to.
+        start: where pytest is started, as the session was: paths in `options` are
+            relative to it.
         options: further arguments for pytest.
         say: called with a line about each run, and about each that did not pass.
 
     Returns:
-        By case, the records of the runs in which it passed.
+        By case, a record of every run: a failed one where a process left none.
     """
     found: dict[str, list[CaseRecord]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as aside:
@@ -49,25 +54,40 @@ def run_again(
                 left.unlink(missing_ok=True)
                 done = subprocess.run(  # noqa: S603 - this interpreter, pytest
                     [
-                        *(sys.executable, "-m", "pytest", case),
+                        *(sys.executable, "-m", "pytest", _node(root, case)),
                         *("--tl-records", str(left), *options),
                     ],
-                    cwd=folder,
+                    cwd=start,
+                    env=_environment(Path(aside)),
                     capture_output=True,
                     text=True,
                     check=False,
                 )
                 record = _record(left, case)
-                if record is None or record.outcome != "passed":
-                    lines = done.stdout.strip().splitlines() or ["it printed nothing"]
+                if record.outcome != "passed":
+                    text = done.stdout.strip() or done.stderr.strip()
+                    lines = text.splitlines() or ["it printed nothing"]
                     say(f"it did not pass: {lines[-1]}")
-                else:
-                    found[case].append(record)
+                found[case].append(record)
     return found
 
 
-def _record(path: Path, case: str) -> CaseRecord | None:
+def _node(root: Path, case: str) -> str:
+    """Return the node id of a case with an absolute path, for any working folder."""
+    file, mark, rest = case.partition("::")
+    return f"{root / file}{mark}{rest}"
+
+
+def _environment(aside: Path) -> dict[str, str]:
+    # The options of PYTEST_ADDOPTS that concern a fresh process are among `options`.
+    # Coverage would write over the data of the session.
+    own = {"PYTEST_ADDOPTS": "", "COVERAGE_FILE": str(aside / "coverage")}
+    return {**os.environ, **own}
+
+
+def _record(path: Path, case: str) -> CaseRecord:
+    failed = CaseRecord(case=case, outcome="failed")
     try:
-        return read_run(path)[0].cases.get(case)
+        return read_run(path)[0].cases.get(case, failed)
     except (FileNotFoundError, ValueError):
-        return None  # the process ended before it could write
+        return failed  # the process ended before it could write

@@ -6,8 +6,10 @@ which no case uses `record` is left alone, unless `--tl-results` is given: then 
 case that uses the fixture `benchmark` is recorded.
 """
 
+import argparse
 import json
 import os
+import shlex
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from tlbench import interface
+from tlbench.invocation import handed_on
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
 from tlbench.recorder import Recorder, version_of
 from tlbench.session import Ending, Options, Session
@@ -287,22 +290,39 @@ def _options(config: pytest.Config) -> Options:
         confirm=config.getoption("--tl-confirm"),
         report=start / report if report else None,
         records=Path(records) if records else None,
-        again=_again(config, folder if results else None),
+        start=start,
+        again=_again(config) if config.getoption("--tl-confirm") else (),
     )
 
 
-def _again(config: pytest.Config, results: Path | None) -> tuple[str, ...]:
-    """Return the arguments for pytest that run a case of this session again."""
-    options = ["--rootdir", str(config.rootpath)]
-    options += ["--tl-results", str(results)] if results else []
+def _again(config: pytest.Config) -> tuple[str, ...]:
+    """Return the options for pytest that run a case of this session again."""
+    # In pytest's own order. Those of the suite and of the environment are given with
+    # the others and not read once more: a `-k` or `-n 2` there would meet the case too.
+    words = [
+        *config.getini("addopts"),
+        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+        *map(str, config.invocation_params.args),
+    ]
+    options = [*handed_on(words, _parser(config)), "-o", "addopts="]
+    options += ["--rootdir", str(config.rootpath)]
     if config.inipath is not None:
         options += ["-c", str(config.inipath)]
-    # The `addopts` of the suite apply again: a marker expression there may deselect the
-    # case, and workers would make its process one of several.
-    options += ["-m", config.getoption("markexpr", default="")]
     if config.pluginmanager.hasplugin("xdist"):
         options += ["-n", "0"]
+    if config.pluginmanager.hasplugin("pytest_cov"):
+        options += ["--cov-report="]
     return tuple(options)
+
+
+def _parser(config: pytest.Config) -> argparse.ArgumentParser:
+    """Return the parser that knows the options of all plugins."""
+    parser: Any = config._parser  # noqa: SLF001 - no public name leads to it
+    # Built at each parse before pytest 9.
+    found: argparse.ArgumentParser = (
+        parser.optparser if hasattr(parser, "optparser") else parser._getparser()  # noqa: SLF001
+    )
+    return found
 
 
 def _case(item: pytest.Item) -> str:

@@ -53,6 +53,7 @@ class Options:
         confirm: how often a suspect is run again.
         report: the folder of the report; None for no report.
         records: the file that a fresh process writes, instead of judging.
+        start: the folder that the session was started in.
         again: further arguments for pytest when a case of this session is run again.
     """
 
@@ -65,6 +66,7 @@ class Options:
     confirm: int = 0
     report: Path | None = None
     records: Path | None = None
+    start: Path = Path()
     again: tuple[str, ...] = ()
 
     @property
@@ -304,7 +306,8 @@ class Session:
             again = confirmation.run_again(
                 suspected,
                 times=self.options.confirm,
-                folder=self.options.root,
+                root=self.options.root,
+                start=self.options.start,
                 options=self.options.again,
                 say=self._say,
             )

@@ -174,10 +174,11 @@ def test_a_case_that_fails_when_it_is_run_again_is_not_cleared(
     pytester.makepyfile(test_epochs=once)
     result = run_suite(1.3, options=("--tl-gate", "--tl-confirm", "1"))
     assert result.ret == 1
-    again, failed, finding = reported(result)
+    again, failed, finding, unrepeated = reported(result)
     assert again == f"tlbench: again, 1 of 1: {CASE}"
     assert failed.startswith("tlbench: it did not pass: ")
     assert finding.startswith(f"{CASE}: regression: epoch 1.3 s is 30.0% slower")
+    assert unrepeated.endswith("what the session measured: 1 of 1 did not pass")
 
 
 @pytest.mark.parametrize("times", ["-1", "x", "1.5"])

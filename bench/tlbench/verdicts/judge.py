@@ -12,8 +12,11 @@ from tlbench.record import CaseRecord
 from tlbench.verdicts.exact import structural, whole_comparison
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.proportions import judge_proportions
+from tlbench.verdicts.repeats import unlike
 from tlbench.verdicts.series import judge_series
 from tlbench.verdicts.verdict import Case, Finding, Judgement
+
+_UNREPEATED = "the fresh runs did not repeat what the session measured"
 
 
 def judge(
@@ -43,6 +46,16 @@ def judge(
         if record.outcome == "passed"
         and not any(f.verdict == "regression" for f in found[case])
     }
+    unrepeated = {
+        case: unlike(record, (again or {}).get(case, ()))
+        for case, record in timed.items()
+    }
+    for case, why in unrepeated.items():
+        if why:
+            found[case].append(Finding("inconclusive", f"{_UNREPEATED}: {why}"))
+    # They clear no suspect and convict none: the run itself is judged.
+    if again is not None:
+        again = {k: () if unrepeated.get(k) else x for k, x in again.items()}
     judgements, shift = judge_series(timed, accepted, again)
     judgements += judge_proportions(timed, accepted)
     by_case: dict[str, list[Judgement]] = {}
