@@ -22,6 +22,7 @@ from tlbench.invocation import handed_on
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
 from tlbench.recorder import Recorder, version_of
 from tlbench.session import Ending, Options, Session
+from tlbench.unrecorded import Switch, Use
 
 _PARCEL = "tlbench-record"
 """The key of everything that travels between the processes of pytest-xdist."""
@@ -139,6 +140,10 @@ class _Hooks:
         # Only now: a damaged baseline must not stop sessions that record nothing.
         if recording or options.gate:
             self.load()
+        self._session.uses.choose(
+            {_case(item): _use(item) for item in session.items},
+            collected=len(self._session.collected_cases),
+        )
         if session.testsfailed:
             return  # after an error in collecting, a missing case proves nothing
         start = self._config.invocation_params.dir
@@ -230,6 +235,7 @@ class _Hooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":  # also the start of another attempt
             self._session.begin(report.nodeid)
+        self._session.uses.end(report.nodeid, report.outcome)
         for left in _attached(report):
             outcome = _outcome(report, left.outcome)
             self._session.take(report.nodeid, replace(left, outcome=outcome))
@@ -254,8 +260,12 @@ class _Hooks:
         if self._worker is not None or self._config.getoption("collectonly"):
             return
         status = _STATUS[self._session.finish()]
-        # A failed case, an interruption or an internal error says more.
-        if session.exitstatus == pytest.ExitCode.OK:
+        # A failed case, an interruption or an internal error says more. That nothing
+        # was collected is a finding of the gate itself.
+        weaker = {pytest.ExitCode.OK}
+        if status == pytest.ExitCode.TESTS_FAILED:
+            weaker.add(pytest.ExitCode.NO_TESTS_COLLECTED)
+        if session.exitstatus in weaker:
             session.exitstatus = status
 
     def pytest_terminal_summary(
@@ -285,6 +295,7 @@ def _options(config: pytest.Config) -> Options:
         results=folder,
         folder=os.path.relpath(folder, start),
         takes_all=bool(results),
+        switch=_switch(config),
         gate=config.getoption("--tl-gate"),
         save=config.getoption("--tl-save"),
         confirm=config.getoption("--tl-confirm"),
@@ -323,6 +334,39 @@ def _parser(config: pytest.Config) -> argparse.ArgumentParser:
         parser.optparser if hasattr(parser, "optparser") else parser._getparser()  # noqa: SLF001
     )
     return found
+
+
+def _switch(config: pytest.Config) -> Switch:
+    """Return what keeps pytest-benchmark from timing."""
+
+    def given(name: str) -> bool:
+        return bool(config.getoption(name, default=False))
+
+    if given("benchmark_enable"):
+        return ""
+    # As pytest-benchmark decides it: `--benchmark-only` wins over skipping.
+    if given("benchmark_skip") and not given("benchmark_only"):
+        return "--benchmark-skip"
+    if given("benchmark_disable"):
+        return "--benchmark-disable"
+    workers = config.getoption("dist", default="no") != "no"
+    return "xdist" if workers or hasattr(config, "workerinput") else ""
+
+
+def _use(item: pytest.Item) -> Use:
+    """Return what a case uses of the fixtures that record."""
+    names = set(getattr(item, "fixturenames", ()))
+    # pytest says in no public place which plugin a fixture comes from. The last
+    # definition is the one that the case gets.
+    info = getattr(item, "_fixtureinfo", None)
+    known = getattr(info, "name2fixturedefs", {}).get("benchmark", ())
+    owner = known[-1].func.__module__ if known else ""
+    ours = owner.partition(".")[0] == "pytest_benchmark"
+    return Use(
+        record="record" in names,
+        benchmark="benchmark" in names,
+        owner="" if ours else owner,
+    )
 
 
 def _case(item: pytest.Item) -> str:

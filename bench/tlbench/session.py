@@ -30,6 +30,7 @@ from tlbench.storage.baselines import (
 )
 from tlbench.storage.last_run import LastRun, last_run_path, write_run
 from tlbench.storage.machines import write_machine
+from tlbench.unrecorded import Switch, Uses
 from tlbench.verdicts import verdict
 from tlbench.verdicts.exact import differences
 from tlbench.verdicts.figures import Accepted, Figures
@@ -48,6 +49,7 @@ class Options:
         results: the folder of the baselines.
         folder: the same folder, as a user would write it on the command line.
         takes_all: whether every case that uses the fixture `benchmark` is recorded.
+        switch: what keeps pytest-benchmark from timing.
         gate: whether a finding fails the session.
         save: whether the run is appended to the history of the machine.
         confirm: how often a suspect is run again.
@@ -61,6 +63,7 @@ class Options:
     results: Path
     folder: str = "results"
     takes_all: bool = False
+    switch: Switch = ""
     gate: bool = False
     save: bool = False
     confirm: int = 0
@@ -108,12 +111,14 @@ class Session:
         self.collected_files: set[str] = set()
         self.skipped_files: set[str] = set()
         self.collected_cases: set[str] = set()
+        self.uses = Uses(switch=options.switch, takes_all=options.takes_all)
         # Baseline cases that the session should have met, and those it proved gone.
         self._chosen: set[str] = set()
         self._gone: set[str] = set()
         self._records: dict[str, CaseRecord] = {}
         self._failed: set[str] = set()
         self._cases: Sequence[verdict.Case] = ()
+        self._silence = ""
         self._notes: list[str] = []
         self._context: machine.Context = {}
 
@@ -217,13 +222,14 @@ class Session:
     def inventory(self) -> str:
         """Return what a worker found while collecting, as JSON."""
         found = {"chosen": sorted(self._chosen), "gone": sorted(self._gone)}
-        return json.dumps(found)
+        return json.dumps({**found, "uses": self.uses.to_json()})
 
     def add_inventory(self, inventory: str) -> None:
         """Add what a worker found while collecting."""
         found = json.loads(inventory)
         self._chosen.update(found["chosen"])
         self._gone.update(found["gone"])
+        self.uses.add_json(found["uses"])
 
     # Running: exact values are judged at the end of each case.
 
@@ -258,15 +264,18 @@ class Session:
         if self.options.records:
             write_run(self.options.records, self._run())
             return "passed"
+        expects = self.options.gate or self.options.takes_all
+        if expects and not any(x.names for x in self._records.values()):
+            self._silence = self.uses.why()
         if not (self._records or self._gone or self._chosen):
-            return "passed"
+            return "findings" if self._fails else "passed"
         self._cases = self._judge()
         try:
             self._write()
         except (OSError, ValueError) as error:
             self._notes.append(f"the results could not be written: {error}")
             return "unwritten"
-        return "findings" if self.options.gate and self._has_findings else "passed"
+        return "findings" if self._fails else "passed"
 
     def lines(self) -> Iterator[summary.Line]:
         """Yield the lines of the section `tlbench` at the end of the session."""
@@ -279,15 +288,22 @@ class Session:
             yield summary.count(self._cases), {}
             if self._has_findings:
                 yield f"to accept: {self.options.remedy}", {}
-                if self.options.gate:
-                    yield "--tl-gate: a finding fails the session", {}
+        if self._silence:
+            yield f"missing: {self._silence}", summary.COLOURS["missing"]
+        if self._fails:
+            yield "--tl-gate: a finding fails the session", {}
         for note in self._notes:
             yield note, {"bold": True}
 
     @property
     def has_verdicts(self) -> bool:
-        """Whether anything was judged."""
-        return bool(self._cases)
+        """Whether anything was judged, or should have been."""
+        return bool(self._cases or self._silence)
+
+    @property
+    def _fails(self) -> bool:
+        """Whether the gate fails the session."""
+        return self.options.gate and (bool(self._silence) or self._has_findings)
 
     @property
     def _has_findings(self) -> bool:
@@ -320,6 +336,9 @@ class Session:
             verdict.absent(case, f"its file has no such case{self._renamed(case)}")
             for case in self._gone
         ]
+        if not self._silence:
+            silent = self.uses.silent(self._records)
+            missing += [verdict.absent(case, why) for case, why in silent.items()]
         return sorted([*cases, *missing], key=lambda case: case.case)
 
     def _renamed(self, gone: str) -> str:

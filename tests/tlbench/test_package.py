@@ -18,7 +18,7 @@ MOST_LINES = 500
 # A room is a folder, or a module next to them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
-    ("interface", "invocation", "machine", "record", "units"),
+    ("interface", "invocation", "machine", "record", "units", "unrecorded"),
     ("recorder", "verdicts"),
     ("storage",),
     ("acceptance", "baseline", "confirmation", "staleness"),
