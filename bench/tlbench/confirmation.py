@@ -10,17 +10,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tlbench.record import CaseRecord
-from tlbench.storage.last_run import read_run
+from tlbench.storage.last_run import LastRun, read_run, write_run
 
 Say = Callable[[str], None]
 
 
 def run_again(
-    cases: Sequence[str],
+    records: Mapping[str, CaseRecord],
     *,
     times: int,
     root: Path,
@@ -31,7 +31,7 @@ def run_again(
     """Run cases again in fresh processes.
 
     Args:
-        cases: node ids.
+        records: by node id, what the session recorded of the cases to run.
         times: how often to run each.
         root: the folder that node ids are relative to.
         start: where pytest is started, as the session was: paths in `options` are
@@ -42,12 +42,14 @@ def run_again(
     Returns:
         By case, a record of every run: a failed one where a process left none.
     """
-    found: dict[str, list[CaseRecord]] = {case: [] for case in cases}
+    found: dict[str, list[CaseRecord]] = {case: [] for case in records}
     with tempfile.TemporaryDirectory() as aside:
+        first = Path(aside, "session.json")
+        write_run(first, LastRun(when="", versions={}, cases=records))
         # All once before any twice: the runs of a case are spread over time, so that
         # one bad moment does not meet all of them.
         for turn in range(1, times + 1):
-            for case in cases:
+            for case in records:
                 say(f"again, {turn} of {times}: {case}")
                 # A process that dies must not leave the record of the one before it.
                 left = Path(aside, f"{turn}.json")
@@ -55,7 +57,8 @@ def run_again(
                 done = subprocess.run(  # noqa: S603 - this interpreter, pytest
                     [
                         *(sys.executable, "-m", "pytest", _node(root, case)),
-                        *("--tl-records", str(left), *options),
+                        *("--tl-records", str(left), "--tl-repeat", str(first)),
+                        *options,
                     ],
                     cwd=start,
                     env=_environment(Path(aside)),

@@ -29,6 +29,7 @@ _WRITERS = {
     # Coverage itself is handed on: it slows the cases that are compared.
     *("--cov-report", "--cov-fail-under", "--cov-append"),
     *("--tl-save", "--tl-gate", "--tl-confirm", "--tl-report", "--tl-records"),
+    "--tl-repeat",
 }
 _STOPS = {
     *("-x", "--exitfirst", "--maxfail", "--collect-only", "--co", "--pdb", "--trace"),

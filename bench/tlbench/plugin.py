@@ -18,11 +18,12 @@ from typing import Any, Protocol
 import pytest
 
 from tlbench import interface
+from tlbench.benchmark_fixture import keep_iterations, owner, switch, timed
 from tlbench.invocation import handed_on
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
-from tlbench.recorder import Recorder, version_of
+from tlbench.recorder import BENCHMARK, Recorder, version_of
 from tlbench.session import Ending, Options, Session
-from tlbench.unrecorded import Switch, Use
+from tlbench.unrecorded import Use
 
 _PARCEL = "tlbench-record"
 """The key of everything that travels between the processes of pytest-xdist."""
@@ -134,9 +135,7 @@ class _Hooks:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         options = self._session.options
         fixtures = {"record", "benchmark"} if options.takes_all else {"record"}
-        recording = any(
-            fixtures & set(getattr(item, "fixturenames", ())) for item in session.items
-        )
+        recording = any(fixtures & _fixtures(item) for item in session.items)
         # Only now: a damaged baseline must not stop sessions that record nothing.
         if recording or options.gate:
             self.load()
@@ -156,6 +155,33 @@ class _Hooks:
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
             output[_PARCEL] = self._session.inventory()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: "pytest.FixtureDef[object]", request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        fixture = yield
+        if fixturedef.argname == BENCHMARK and isinstance(request.node, pytest.Item):
+            # Also if the case asks for it late, by `request.getfixturevalue`.
+            request.node.stash[_BENCHMARK] = fixture
+            self._keep_iterations(fixture, request.node)
+        return fixture
+
+    def _keep_iterations(self, fixture: object, item: pytest.Item) -> None:
+        """Have a case that calibrates keep the number of iterations it had before."""
+        takes = self._session.options.takes_all or "record" in _fixtures(item)
+        if not takes or self._worker is not None:
+            return
+        self.load()
+
+        def known() -> int | None:
+            # As late as this, because the case may set its version itself.
+            recorder = item.stash.get(_RECORDER, None) or _recorder(item)
+            version = recorder.snapshot("passed").version
+            return self._session.iterations(_case(item), version)
+
+        known()  # so that what it reads is read before the clock runs
+        keep_iterations(fixture, known)
 
     # Running: judge exact values at the end of the call, and send the record along.
 
@@ -184,19 +210,22 @@ class _Hooks:
 
     def _take_benchmark(self, item: pytest.Item) -> None:
         """Record what the fixture `benchmark` timed, unless the case did so itself."""
-        # By name, as pytest-benchmark may not be there. Its `data` are the raw rounds;
-        # its warm-up rounds are not among them. Under xdist it times nothing.
-        fixture = getattr(item, "funcargs", {}).get("benchmark")
-        stats = getattr(getattr(fixture, "stats", None), "stats", None)
+        found = timed(item.stash.get(_BENCHMARK, None))
         recorder = item.stash.get(_RECORDER, None)
         takes_all = self._session.options.takes_all
-        if stats is None or not stats.data or (recorder is None and not takes_all):
+        if found is None or (recorder is None and not takes_all):
             return
         if recorder is None:
             self.load()
             recorder = item.stash[_RECORDER] = _recorder(item)
         if not recorder.has_timings:
-            recorder.timing("benchmark", stats.data, warmup=0)
+            recorder.timing(
+                BENCHMARK,
+                found.seconds,
+                warmup=0,
+                iterations=found.iterations,
+                timer=found.timer,
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -280,6 +309,7 @@ class _Hooks:
 
 _HOOKS = pytest.StashKey[_Hooks]()
 _CASE = pytest.StashKey[str]()
+_BENCHMARK = pytest.StashKey[object]()
 _RECORDER = pytest.StashKey[Recorder]()
 _REGRESSION = pytest.StashKey[BaseException]()
 
@@ -289,18 +319,20 @@ def _options(config: pytest.Config) -> Options:
     start = config.invocation_params.dir
     results = config.getoption("--tl-results")
     report, records = config.getoption("--tl-report"), config.getoption("--tl-records")
+    repeat = config.getoption("--tl-repeat")
     folder = start / results if results else config.rootpath / "results"
     return Options(
         root=config.rootpath,
         results=folder,
         folder=os.path.relpath(folder, start),
         takes_all=bool(results),
-        switch=_switch(config),
+        switch=switch(config),
         gate=config.getoption("--tl-gate"),
         save=config.getoption("--tl-save"),
         confirm=config.getoption("--tl-confirm"),
         report=start / report if report else None,
         records=Path(records) if records else None,
+        repeat=Path(repeat) if repeat else None,
         start=start,
         again=_again(config) if config.getoption("--tl-confirm") else (),
     )
@@ -336,37 +368,16 @@ def _parser(config: pytest.Config) -> argparse.ArgumentParser:
     return found
 
 
-def _switch(config: pytest.Config) -> Switch:
-    """Return what keeps pytest-benchmark from timing."""
-
-    def given(name: str) -> bool:
-        return bool(config.getoption(name, default=False))
-
-    if given("benchmark_enable"):
-        return ""
-    # As pytest-benchmark decides it: `--benchmark-only` wins over skipping.
-    if given("benchmark_skip") and not given("benchmark_only"):
-        return "--benchmark-skip"
-    if given("benchmark_disable"):
-        return "--benchmark-disable"
-    workers = config.getoption("dist", default="no") != "no"
-    return "xdist" if workers or hasattr(config, "workerinput") else ""
-
-
 def _use(item: pytest.Item) -> Use:
     """Return what a case uses of the fixtures that record."""
-    names = set(getattr(item, "fixturenames", ()))
-    # pytest says in no public place which plugin a fixture comes from. The last
-    # definition is the one that the case gets.
-    info = getattr(item, "_fixtureinfo", None)
-    known = getattr(info, "name2fixturedefs", {}).get("benchmark", ())
-    owner = known[-1].func.__module__ if known else ""
-    ours = owner.partition(".")[0] == "pytest_benchmark"
+    names = _fixtures(item)
     return Use(
-        record="record" in names,
-        benchmark="benchmark" in names,
-        owner="" if ours else owner,
+        record="record" in names, benchmark=BENCHMARK in names, owner=owner(item)
     )
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 def _case(item: pytest.Item) -> str:

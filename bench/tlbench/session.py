@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from tlbench import baseline, confirmation, machine
 from tlbench.record import CaseRecord
+from tlbench.recorder import BENCHMARK
 from tlbench.reporting import report, summary
 from tlbench.storage import history
 from tlbench.storage.baselines import (
@@ -28,7 +29,7 @@ from tlbench.storage.baselines import (
     parse_accepted,
     read_accepted,
 )
-from tlbench.storage.last_run import LastRun, last_run_path, write_run
+from tlbench.storage.last_run import LastRun, last_run_path, read_run, write_run
 from tlbench.storage.machines import write_machine
 from tlbench.unrecorded import Switch, Uses
 from tlbench.verdicts import verdict
@@ -55,6 +56,7 @@ class Options:
         confirm: how often a suspect is run again.
         report: the folder of the report; None for no report.
         records: the file that a fresh process writes, instead of judging.
+        repeat: the file of the records that it repeats.
         start: the folder that the session was started in.
         again: further arguments for pytest when a case of this session is run again.
     """
@@ -69,6 +71,7 @@ class Options:
     confirm: int = 0
     report: Path | None = None
     records: Path | None = None
+    repeat: Path | None = None
     start: Path = Path()
     again: tuple[str, ...] = ()
 
@@ -173,6 +176,39 @@ class Session:
     def has_baseline(self, case: str) -> bool:
         """Tell whether a case has a baseline of any kind."""
         return case in self._accepted.cases
+
+    def iterations(self, case: str, version: str) -> int | None:
+        """Return how many iterations a round of a case had before, None if unknown.
+
+        Those of the session that is repeated; else of the accepted runs; as long as
+        there are none, of the newest saved run, so that the first runs are alike.
+        """
+        if case in self._repeated:
+            timing = self._repeated[case].timings.get(BENCHMARK)
+            return timing.iterations if timing else None
+        figures = self._accepted.figures.get(case)
+        if figures and figures.version == version and BENCHMARK in figures.iterations:
+            return figures.iterations[BENCHMARK]
+        return self._saved_iterations.get((case, version))
+
+    @cached_property
+    def _saved_iterations(self) -> dict[tuple[str, str], int]:
+        path = history.history_path(self.options.results, self._here.name)
+        aliases = (self._baselines or Baselines()).aliases
+        try:
+            kept = history.read(path).renamed(aliases)
+        except (ValueError, OSError):
+            return {}  # calibrated again; what cannot be compared then says so
+        return {
+            (x.case, x.record.version): timing.iterations
+            for x in kept.entries
+            for name, timing in x.record.timings.items()
+            if name == BENCHMARK and timing.iterations
+        }
+
+    @cached_property
+    def _repeated(self) -> Mapping[str, CaseRecord]:
+        return read_run(self.options.repeat)[0].cases if self.options.repeat else {}
 
     # Cached, and only when needed: a session that records nothing starts no nvidia-smi.
 
@@ -320,7 +356,7 @@ class Session:
         suspected = suspects(cases)
         if suspected and self.options.confirm:
             again = confirmation.run_again(
-                suspected,
+                {case: self._records[case] for case in suspected},
                 times=self.options.confirm,
                 root=self.options.root,
                 start=self.options.start,

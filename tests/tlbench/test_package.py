@@ -19,7 +19,7 @@ MOST_LINES = 500
 # its own, and a module of a folder from its own folder too.
 ROWS = (
     ("interface", "invocation", "machine", "record", "units", "unrecorded"),
-    ("recorder", "verdicts"),
+    ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
     ("acceptance", "baseline", "confirmation", "staleness"),
     ("reporting", "selftest"),

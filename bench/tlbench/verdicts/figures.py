@@ -30,6 +30,8 @@ class Figures:
         metrics: by name, the proportions of the accepted runs.
         anchor: like `series`, from the oldest runs accepted at this level.
         units: by name, "s" or "bytes" of the series that have a unit.
+        iterations: by name, of the timings whose iterations a round are known.
+        timers: by name, the clock of the timings of which it is known.
     """
 
     version: str
@@ -37,6 +39,8 @@ class Figures:
     metrics: Mapping[str, Sequence[SeedValue]] = field(default_factory=dict)
     anchor: Mapping[str, noise.Runs] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    iterations: Mapping[str, int] = field(default_factory=dict)
+    timers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

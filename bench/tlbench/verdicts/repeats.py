@@ -40,6 +40,11 @@ def _differences(record: CaseRecord, fresh: CaseRecord) -> Iterator[str]:
             yield f"{name} {before[name]!r}, then {after[name]!r}"
         yield from (f"{name} was not recorded again" for name in names.lost)
         yield from (f"{name} was not recorded before" for name in names.new)
+    for name, timing in record.timings.items():
+        again = fresh.timings.get(name)
+        found = again and timing.unlike(again.iterations, again.timer)
+        if found:
+            yield f"{name} timed {found[0]}, then {found[1]}"
     ours, theirs = ({*series_of(x), *proportions_of(x)} for x in (record, fresh))
     yield from (f"{name} was not recorded again" for name in sorted(ours - theirs))
     yield from (f"{name} was not recorded before" for name in sorted(theirs - ours))

@@ -72,6 +72,14 @@ def _unjudged(
     if not runs:
         why = f"no baseline for {name} on this machine"
         return Judgement(case=case, name=name, verdict="missing", why=why)
+    # A mean of 300 iterations and a single one differ without any change of the code.
+    known, timing = accepted.figures[case], record.timings.get(name)
+    unlike = timing and timing.unlike(
+        known.iterations.get(name), known.timers.get(name, "")
+    )
+    if unlike:
+        why = f"{name} was timed {unlike[0]}, accepted {unlike[1]}"
+        return Judgement(case=case, name=name, verdict="not_comparable", why=why)
     if len(runs) < noise.FEWEST_RUNS:
         return _too_few(case, name, series, runs)
     return None

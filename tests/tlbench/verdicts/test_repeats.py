@@ -51,6 +51,26 @@ def test_fresh_runs_that_do_not_repeat_the_run_are_a_finding(fresh, why, seconds
     assert not any("fresh run)" in finding.why for finding in case.findings)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "why"),
+    [
+        (
+            {"iterations": 300},
+            {"iterations": 1},
+            "with 300 iterations a round, then with 1",
+        ),
+        ({"timer": "a"}, {"timer": "b"}, "by a, then with b"),
+    ],
+)
+def test_fresh_runs_that_were_timed_otherwise_do_not_repeat(ours, theirs, why):
+    def record(how):
+        one = left(timings={"epoch": 1.3})
+        return replace(one, timings={"epoch": replace(one.timings["epoch"], **how)})
+
+    case = judge(record(ours), {CASE: [record(theirs)]}, figures=figures(epoch=1.0))
+    assert f"inconclusive: {SAID}epoch timed {why}" in said(case)
+
+
 def test_one_that_differs_among_several_is_enough():
     like, other = left(timings={"epoch": 1.0}), left(version="2", timings={"epoch": 1})
     failed = replace(like, outcome="failed")
