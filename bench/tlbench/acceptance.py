@@ -18,7 +18,7 @@ from tlbench.storage.baselines import (
 )
 from tlbench.storage.history import Entry, structure_of
 from tlbench.storage.last_run import LastRun
-from tlbench.verdicts import noise
+from tlbench.verdicts import circumstances, noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import Figures, SeedValue, proportions_of, series_of
 
@@ -310,6 +310,7 @@ def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
         units=units,
         iterations={k: x.iterations for k, x in record.timings.items() if x.iterations},
         timers={k: x.timer for k, x in record.timings.items() if x.timer},
+        context=circumstances.of_runs([entry.context for entry in alike]),
     )
 
 

@@ -317,7 +317,7 @@ class Session:
         """Yield the lines of the section `tlbench` at the end of the session."""
         if self._cases:
             yield from summary.table(self._cases)
-            found = [*summary.findings(self._cases), *summary.blind(self._cases)]
+            found = list(summary.findings(self._cases))
             if found:
                 yield "", {}
             yield from found
@@ -352,7 +352,7 @@ class Session:
     def _judge(self) -> Sequence[verdict.Case]:
         # Judged twice: the first time says who is suspect, the second time is with
         # their fresh runs, and is the verdict.
-        cases = judge(self._records, self._accepted)
+        cases = judge(self._records, self._accepted, now=self._context)
         suspected = suspects(cases)
         if suspected and self.options.confirm:
             again = confirmation.run_again(
@@ -363,7 +363,7 @@ class Session:
                 options=self.options.again,
                 say=self._say,
             )
-            cases = judge(self._records, self._accepted, again)
+            cases = judge(self._records, self._accepted, again, now=self._context)
         missing = [
             verdict.absent(case, "the case did not run")
             for case in self._chosen - set(self._records)
