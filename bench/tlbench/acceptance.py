@@ -18,7 +18,7 @@ from tlbench.storage.baselines import (
 )
 from tlbench.storage.history import Entry, structure_of
 from tlbench.storage.last_run import LastRun
-from tlbench.verdicts import noise
+from tlbench.verdicts import circumstances, noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import Figures, SeedValue, proportions_of, series_of
 
@@ -122,9 +122,10 @@ def accept_figures(
 ) -> AcceptedFigures:
     """Make the figures of the newest saved runs the baseline of a machine.
 
-    Only runs count that passed with the same version, exact values and costs as the
-    last run. The anchor stays where it is, so that small steps add up, unless the level
-    changed by more than noise: whoever accepts such a step has seen it.
+    Only runs count that passed with the same version, exact values, costs, iterations
+    and timers as the last run. The anchor stays where it is, so that small steps add
+    up, unless the level changed by more than noise: whoever accepts such a step has
+    seen it.
 
     Args:
         figures: the accepted figures so far, by case.
@@ -264,7 +265,7 @@ def _equal(before: Baseline, fresh: Baseline) -> bool:
 
 
 def _alike(record: CaseRecord, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the good runs of the same code with the same exact values and costs."""
+    """Return the good runs of the same code that were measured in the same way."""
     # Another structure is another model: its times say nothing about this one.
     structure = structure_of(record)
     return [
@@ -273,7 +274,16 @@ def _alike(record: CaseRecord, entries: Sequence[Entry]) -> list[Entry]:
         if entry.is_good
         and entry.record.version == record.version
         and entry.structure == structure
+        and not _timed_otherwise(record, entry.record)
     ]
+
+
+def _timed_otherwise(record: CaseRecord, other: CaseRecord) -> bool:
+    return any(
+        timing.unlike(other.timings[name].iterations, other.timings[name].timer)
+        for name, timing in record.timings.items()
+        if name in other.timings
+    )
 
 
 def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
@@ -298,6 +308,9 @@ def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
         metrics={name: tuple(values) for name, values in metrics.items()},
         anchor=series,
         units=units,
+        iterations={k: x.iterations for k, x in record.timings.items() if x.iterations},
+        timers={k: x.timer for k, x in record.timings.items() if x.timer},
+        context=circumstances.of_runs([entry.context for entry in alike]),
     )
 
 

@@ -56,6 +56,8 @@ def add_options(parser: pytest.Parser) -> None:
     )
     # How a fresh process hands its records back to the session that started it.
     group.addoption("--tl-records", metavar="FILE", help="for tlbench itself")
+    # What it repeats: the records of that session.
+    group.addoption("--tl-repeat", metavar="FILE", help="for tlbench itself")
 
 
 def _times(text: str) -> int:

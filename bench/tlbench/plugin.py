@@ -6,8 +6,10 @@ which no case uses `record` is left alone, unless `--tl-results` is given: then 
 case that uses the fixture `benchmark` is recorded.
 """
 
+import argparse
 import json
 import os
+import shlex
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +18,12 @@ from typing import Any, Protocol
 import pytest
 
 from tlbench import interface
+from tlbench.benchmark_fixture import keep_iterations, owner, switch, timed
+from tlbench.invocation import handed_on
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
-from tlbench.recorder import Recorder, version_of
+from tlbench.recorder import BENCHMARK, Recorder, version_of
 from tlbench.session import Ending, Options, Session
+from tlbench.unrecorded import Use
 
 _PARCEL = "tlbench-record"
 """The key of everything that travels between the processes of pytest-xdist."""
@@ -130,12 +135,14 @@ class _Hooks:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         options = self._session.options
         fixtures = {"record", "benchmark"} if options.takes_all else {"record"}
-        recording = any(
-            fixtures & set(getattr(item, "fixturenames", ())) for item in session.items
-        )
+        recording = any(fixtures & _fixtures(item) for item in session.items)
         # Only now: a damaged baseline must not stop sessions that record nothing.
         if recording or options.gate:
             self.load()
+        self._session.uses.choose(
+            {_case(item): _use(item) for item in session.items},
+            collected=len(self._session.collected_cases),
+        )
         if session.testsfailed:
             return  # after an error in collecting, a missing case proves nothing
         start = self._config.invocation_params.dir
@@ -148,6 +155,33 @@ class _Hooks:
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
             output[_PARCEL] = self._session.inventory()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: "pytest.FixtureDef[object]", request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        fixture = yield
+        if fixturedef.argname == BENCHMARK and isinstance(request.node, pytest.Item):
+            # Also if the case asks for it late, by `request.getfixturevalue`.
+            request.node.stash[_BENCHMARK] = fixture
+            self._keep_iterations(fixture, request.node)
+        return fixture
+
+    def _keep_iterations(self, fixture: object, item: pytest.Item) -> None:
+        """Have a case that calibrates keep the number of iterations it had before."""
+        takes = self._session.options.takes_all or "record" in _fixtures(item)
+        if not takes or self._worker is not None:
+            return
+        self.load()
+
+        def known() -> int | None:
+            # As late as this, because the case may set its version itself.
+            recorder = item.stash.get(_RECORDER, None) or _recorder(item)
+            version = recorder.snapshot("passed").version
+            return self._session.iterations(_case(item), version)
+
+        known()  # so that what it reads is read before the clock runs
+        keep_iterations(fixture, known)
 
     # Running: judge exact values at the end of the call, and send the record along.
 
@@ -176,19 +210,22 @@ class _Hooks:
 
     def _take_benchmark(self, item: pytest.Item) -> None:
         """Record what the fixture `benchmark` timed, unless the case did so itself."""
-        # By name, as pytest-benchmark may not be there. Its `data` are the raw rounds;
-        # its warm-up rounds are not among them. Under xdist it times nothing.
-        fixture = getattr(item, "funcargs", {}).get("benchmark")
-        stats = getattr(getattr(fixture, "stats", None), "stats", None)
+        found = timed(item.stash.get(_BENCHMARK, None))
         recorder = item.stash.get(_RECORDER, None)
         takes_all = self._session.options.takes_all
-        if stats is None or not stats.data or (recorder is None and not takes_all):
+        if found is None or (recorder is None and not takes_all):
             return
         if recorder is None:
             self.load()
             recorder = item.stash[_RECORDER] = _recorder(item)
         if not recorder.has_timings:
-            recorder.timing("benchmark", stats.data, warmup=0)
+            recorder.timing(
+                BENCHMARK,
+                found.seconds,
+                warmup=0,
+                iterations=found.iterations,
+                timer=found.timer,
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -227,6 +264,7 @@ class _Hooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":  # also the start of another attempt
             self._session.begin(report.nodeid)
+        self._session.uses.end(report.nodeid, report.outcome)
         for left in _attached(report):
             outcome = _outcome(report, left.outcome)
             self._session.take(report.nodeid, replace(left, outcome=outcome))
@@ -251,8 +289,12 @@ class _Hooks:
         if self._worker is not None or self._config.getoption("collectonly"):
             return
         status = _STATUS[self._session.finish()]
-        # A failed case, an interruption or an internal error says more.
-        if session.exitstatus == pytest.ExitCode.OK:
+        # A failed case, an interruption or an internal error says more. That nothing
+        # was collected is a finding of the gate itself.
+        weaker = {pytest.ExitCode.OK}
+        if status == pytest.ExitCode.TESTS_FAILED:
+            weaker.add(pytest.ExitCode.NO_TESTS_COLLECTED)
+        if session.exitstatus in weaker:
             session.exitstatus = status
 
     def pytest_terminal_summary(
@@ -267,6 +309,7 @@ class _Hooks:
 
 _HOOKS = pytest.StashKey[_Hooks]()
 _CASE = pytest.StashKey[str]()
+_BENCHMARK = pytest.StashKey[object]()
 _RECORDER = pytest.StashKey[Recorder]()
 _REGRESSION = pytest.StashKey[BaseException]()
 
@@ -276,33 +319,65 @@ def _options(config: pytest.Config) -> Options:
     start = config.invocation_params.dir
     results = config.getoption("--tl-results")
     report, records = config.getoption("--tl-report"), config.getoption("--tl-records")
+    repeat = config.getoption("--tl-repeat")
     folder = start / results if results else config.rootpath / "results"
     return Options(
         root=config.rootpath,
         results=folder,
         folder=os.path.relpath(folder, start),
         takes_all=bool(results),
+        switch=switch(config),
         gate=config.getoption("--tl-gate"),
         save=config.getoption("--tl-save"),
         confirm=config.getoption("--tl-confirm"),
         report=start / report if report else None,
         records=Path(records) if records else None,
-        again=_again(config, folder if results else None),
+        repeat=Path(repeat) if repeat else None,
+        start=start,
+        again=_again(config) if config.getoption("--tl-confirm") else (),
     )
 
 
-def _again(config: pytest.Config, results: Path | None) -> tuple[str, ...]:
-    """Return the arguments for pytest that run a case of this session again."""
-    options = ["--rootdir", str(config.rootpath)]
-    options += ["--tl-results", str(results)] if results else []
+def _again(config: pytest.Config) -> tuple[str, ...]:
+    """Return the options for pytest that run a case of this session again."""
+    # In pytest's own order. Those of the suite and of the environment are given with
+    # the others and not read once more: a `-k` or `-n 2` there would meet the case too.
+    words = [
+        *config.getini("addopts"),
+        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+        *map(str, config.invocation_params.args),
+    ]
+    options = [*handed_on(words, _parser(config)), "-o", "addopts="]
+    options += ["--rootdir", str(config.rootpath)]
     if config.inipath is not None:
         options += ["-c", str(config.inipath)]
-    # The `addopts` of the suite apply again: a marker expression there may deselect the
-    # case, and workers would make its process one of several.
-    options += ["-m", config.getoption("markexpr", default="")]
     if config.pluginmanager.hasplugin("xdist"):
         options += ["-n", "0"]
+    if config.pluginmanager.hasplugin("pytest_cov"):
+        options += ["--cov-report="]
     return tuple(options)
+
+
+def _parser(config: pytest.Config) -> argparse.ArgumentParser:
+    """Return the parser that knows the options of all plugins."""
+    parser: Any = config._parser  # noqa: SLF001 - no public name leads to it
+    # Built at each parse before pytest 9.
+    found: argparse.ArgumentParser = (
+        parser.optparser if hasattr(parser, "optparser") else parser._getparser()  # noqa: SLF001
+    )
+    return found
+
+
+def _use(item: pytest.Item) -> Use:
+    """Return what a case uses of the fixtures that record."""
+    names = _fixtures(item)
+    return Use(
+        record="record" in names, benchmark=BENCHMARK in names, owner=owner(item)
+    )
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 def _case(item: pytest.Item) -> str:

@@ -15,7 +15,9 @@ from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, get_args
 # History of the schema of every file that holds records or exact values.
 # 1: exact values, metrics, timings.
 # 2: costs, memory, the version of a case; a metric is a list, one entry per seed;
-#    a timing keeps a sample of its repeats, with their number and their median.
+#    a timing keeps a sample of its repeats, with their number and their median. Since
+#    then optional, as older versions may leave them out and skip them: iterations and
+#    timer of a timing.
 SCHEMA = 2
 
 SAMPLES = 32
@@ -81,12 +83,29 @@ class Timing:
         median: the median of all timed repeats.
         count: how many timed repeats there were.
         warmup: the repeats before them, which no figure is computed from.
+        iterations: how often the work was done in each repeat; None if not known.
+        timer: the name of the clock; "" if not known.
     """
 
     seconds: tuple[float, ...]
     median: float
     count: int
     warmup: tuple[float, ...] = ()
+    iterations: int | None = None
+    timer: str = ""
+
+    def unlike(self, iterations: int | None, timer: str) -> tuple[str, str] | None:
+        """Return how it was timed and how another was, None if alike as far as known.
+
+        >>> Timing(seconds=(1.0,), median=1.0, count=1, iterations=3).unlike(1, "")
+        ('with 3 iterations a round', 'with 1')
+        """
+        if self.timer and timer and self.timer != timer:
+            return f"by {self.timer}", f"with {timer}"
+        if self.iterations and iterations and self.iterations != iterations:
+            word = "iteration" if self.iterations == 1 else "iterations"
+            return f"with {self.iterations} {word} a round", f"with {iterations}"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +155,10 @@ def record_to_json(record: CaseRecord) -> dict[str, Any]:
             name: [_present(entry) for entry in entries]
             for name, entries in record.metrics.items()
         },
-        "timings": {name: vars(timing) for name, timing in record.timings.items()},
+        "timings": {
+            name: {k: x for k, x in vars(timing).items() if x not in {None, ""}}
+            for name, timing in record.timings.items()
+        },
         "memory": dict(record.memory),
     }
 
@@ -201,7 +223,13 @@ def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
 def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
     """Return a timing; before schema 2 all repeats were kept."""
     warmup = len(data["warmup"])
-    timing = checked_timing(name, [*data["warmup"], *data["seconds"]], warmup)
+    timing = checked_timing(
+        name,
+        [*data["warmup"], *data["seconds"]],
+        warmup,
+        iterations=data.get("iterations"),
+        timer=data.get("timer", ""),
+    )
     if "median" not in data:
         return timing
     if not _is_number(data["median"]) or not _is_integer(data["count"]):
@@ -293,13 +321,27 @@ def checked_metric(
     return Metric(value=float(value), n=n, seed=seed, better=better)
 
 
-def checked_timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
+def checked_timing(
+    name: str,
+    seconds: Iterable[float],
+    warmup: int,
+    *,
+    iterations: int | None = None,
+    timer: str = "",
+) -> Timing:
     """Return a timing of repeats, the first `warmup` of them kept apart.
 
     Raises:
-        ValueError: a duration is negative or not finite, or none is left after the
-            warm-up.
+        ValueError: a duration is negative or not finite, none is left after the
+            warm-up, or iterations or timer are of another kind.
     """
+    count = iterations is None or (_is_integer(iterations) and iterations > 0)
+    if not count or not isinstance(timer, str):
+        raise ValueError(
+            "iterations must be how often the work is done in each repeat, 1 or more, "
+            f"and timer a name. Received: {name}: iterations={iterations!r}, "
+            f"timer={timer!r}."
+        )
     if not _is_integer(warmup) or warmup < 0:
         raise ValueError(
             "warmup must be how many of the first repeats to keep apart, 0 or more. "
@@ -325,6 +367,8 @@ def checked_timing(name: str, seconds: Iterable[float], warmup: int) -> Timing:
         median=statistics.median(timed),
         count=len(timed),
         warmup=_sample(plain[:warmup]),
+        iterations=None if iterations is None else int(iterations),
+        timer=timer,
     )
 
 

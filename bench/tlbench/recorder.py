@@ -24,6 +24,9 @@ from tlbench.record import (
     checked_timing,
 )
 
+BENCHMARK = "benchmark"
+"""The name of the timing that is taken from the fixture of that name."""
+
 
 class Recorder:
     """Takes the values of one case while it runs.
@@ -122,16 +125,30 @@ class Recorder:
             self._check_name(name)
         self._metrics[name] = (*others, entry)
 
-    def timing(self, name: str, seconds: Iterable[float], *, warmup: int = 1) -> None:
-        """Record the wall-clock durations of repeats.
+    def timing(
+        self,
+        name: str,
+        seconds: Iterable[float],
+        *,
+        warmup: int = 1,
+        iterations: int | None = None,
+        timer: str = "",
+    ) -> None:
+        """Record the durations of repeats, by default of wall-clock time.
+
+        Timings of other iterations or by another timer are not compared.
 
         Args:
             name: what was timed, unique in the case.
             seconds: one duration per repeat, in seconds, in the order they ran.
             warmup: how many of the first repeats are kept apart as warm-up.
+            iterations: how often each repeat did the work, if its duration is a mean.
+            timer: the name of the clock, if it matters.
         """
         self._check_name(name)
-        self._timings[name] = checked_timing(name, seconds, warmup)
+        self._timings[name] = checked_timing(
+            name, seconds, warmup, iterations=iterations, timer=timer
+        )
 
     def memory(self, name: str, nbytes: int) -> None:
         """Record how much memory was used, such as the peak of a phase.

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from tlbench import baseline, confirmation, machine
 from tlbench.record import CaseRecord
+from tlbench.recorder import BENCHMARK
 from tlbench.reporting import report, summary
 from tlbench.storage import history
 from tlbench.storage.baselines import (
@@ -28,8 +29,9 @@ from tlbench.storage.baselines import (
     parse_accepted,
     read_accepted,
 )
-from tlbench.storage.last_run import LastRun, last_run_path, write_run
+from tlbench.storage.last_run import LastRun, last_run_path, read_run, write_run
 from tlbench.storage.machines import write_machine
+from tlbench.unrecorded import Switch, Uses
 from tlbench.verdicts import verdict
 from tlbench.verdicts.exact import differences
 from tlbench.verdicts.figures import Accepted, Figures
@@ -48,11 +50,14 @@ class Options:
         results: the folder of the baselines.
         folder: the same folder, as a user would write it on the command line.
         takes_all: whether every case that uses the fixture `benchmark` is recorded.
+        switch: what keeps pytest-benchmark from timing.
         gate: whether a finding fails the session.
         save: whether the run is appended to the history of the machine.
         confirm: how often a suspect is run again.
         report: the folder of the report; None for no report.
         records: the file that a fresh process writes, instead of judging.
+        repeat: the file of the records that it repeats.
+        start: the folder that the session was started in.
         again: further arguments for pytest when a case of this session is run again.
     """
 
@@ -60,11 +65,14 @@ class Options:
     results: Path
     folder: str = "results"
     takes_all: bool = False
+    switch: Switch = ""
     gate: bool = False
     save: bool = False
     confirm: int = 0
     report: Path | None = None
     records: Path | None = None
+    repeat: Path | None = None
+    start: Path = Path()
     again: tuple[str, ...] = ()
 
     @property
@@ -106,12 +114,14 @@ class Session:
         self.collected_files: set[str] = set()
         self.skipped_files: set[str] = set()
         self.collected_cases: set[str] = set()
+        self.uses = Uses(switch=options.switch, takes_all=options.takes_all)
         # Baseline cases that the session should have met, and those it proved gone.
         self._chosen: set[str] = set()
         self._gone: set[str] = set()
         self._records: dict[str, CaseRecord] = {}
         self._failed: set[str] = set()
         self._cases: Sequence[verdict.Case] = ()
+        self._silence = ""
         self._notes: list[str] = []
         self._context: machine.Context = {}
 
@@ -167,6 +177,39 @@ class Session:
         """Tell whether a case has a baseline of any kind."""
         return case in self._accepted.cases
 
+    def iterations(self, case: str, version: str) -> int | None:
+        """Return how many iterations a round of a case had before, None if unknown.
+
+        Those of the session that is repeated; else of the accepted runs; as long as
+        there are none, of the newest saved run, so that the first runs are alike.
+        """
+        if case in self._repeated:
+            timing = self._repeated[case].timings.get(BENCHMARK)
+            return timing.iterations if timing else None
+        figures = self._accepted.figures.get(case)
+        if figures and figures.version == version and BENCHMARK in figures.iterations:
+            return figures.iterations[BENCHMARK]
+        return self._saved_iterations.get((case, version))
+
+    @cached_property
+    def _saved_iterations(self) -> dict[tuple[str, str], int]:
+        path = history.history_path(self.options.results, self._here.name)
+        aliases = (self._baselines or Baselines()).aliases
+        try:
+            kept = history.read(path).renamed(aliases)
+        except (ValueError, OSError):
+            return {}  # calibrated again; what cannot be compared then says so
+        return {
+            (x.case, x.record.version): timing.iterations
+            for x in kept.entries
+            for name, timing in x.record.timings.items()
+            if name == BENCHMARK and timing.iterations
+        }
+
+    @cached_property
+    def _repeated(self) -> Mapping[str, CaseRecord]:
+        return read_run(self.options.repeat)[0].cases if self.options.repeat else {}
+
     # Cached, and only when needed: a session that records nothing starts no nvidia-smi.
 
     @cached_property
@@ -215,13 +258,14 @@ class Session:
     def inventory(self) -> str:
         """Return what a worker found while collecting, as JSON."""
         found = {"chosen": sorted(self._chosen), "gone": sorted(self._gone)}
-        return json.dumps(found)
+        return json.dumps({**found, "uses": self.uses.to_json()})
 
     def add_inventory(self, inventory: str) -> None:
         """Add what a worker found while collecting."""
         found = json.loads(inventory)
         self._chosen.update(found["chosen"])
         self._gone.update(found["gone"])
+        self.uses.add_json(found["uses"])
 
     # Running: exact values are judged at the end of each case.
 
@@ -256,36 +300,46 @@ class Session:
         if self.options.records:
             write_run(self.options.records, self._run())
             return "passed"
+        expects = self.options.gate or self.options.takes_all
+        if expects and not any(x.names for x in self._records.values()):
+            self._silence = self.uses.why()
         if not (self._records or self._gone or self._chosen):
-            return "passed"
+            return "findings" if self._fails else "passed"
         self._cases = self._judge()
         try:
             self._write()
         except (OSError, ValueError) as error:
             self._notes.append(f"the results could not be written: {error}")
             return "unwritten"
-        return "findings" if self.options.gate and self._has_findings else "passed"
+        return "findings" if self._fails else "passed"
 
     def lines(self) -> Iterator[summary.Line]:
         """Yield the lines of the section `tlbench` at the end of the session."""
         if self._cases:
             yield from summary.table(self._cases)
-            found = [*summary.findings(self._cases), *summary.blind(self._cases)]
+            found = list(summary.findings(self._cases))
             if found:
                 yield "", {}
             yield from found
             yield summary.count(self._cases), {}
             if self._has_findings:
                 yield f"to accept: {self.options.remedy}", {}
-                if self.options.gate:
-                    yield "--tl-gate: a finding fails the session", {}
+        if self._silence:
+            yield f"missing: {self._silence}", summary.COLOURS["missing"]
+        if self._fails:
+            yield "--tl-gate: a finding fails the session", {}
         for note in self._notes:
             yield note, {"bold": True}
 
     @property
     def has_verdicts(self) -> bool:
-        """Whether anything was judged."""
-        return bool(self._cases)
+        """Whether anything was judged, or should have been."""
+        return bool(self._cases or self._silence)
+
+    @property
+    def _fails(self) -> bool:
+        """Whether the gate fails the session."""
+        return self.options.gate and (bool(self._silence) or self._has_findings)
 
     @property
     def _has_findings(self) -> bool:
@@ -298,17 +352,18 @@ class Session:
     def _judge(self) -> Sequence[verdict.Case]:
         # Judged twice: the first time says who is suspect, the second time is with
         # their fresh runs, and is the verdict.
-        cases = judge(self._records, self._accepted)
+        cases = judge(self._records, self._accepted, now=self._context)
         suspected = suspects(cases)
         if suspected and self.options.confirm:
             again = confirmation.run_again(
-                suspected,
+                {case: self._records[case] for case in suspected},
                 times=self.options.confirm,
-                folder=self.options.root,
+                root=self.options.root,
+                start=self.options.start,
                 options=self.options.again,
                 say=self._say,
             )
-            cases = judge(self._records, self._accepted, again)
+            cases = judge(self._records, self._accepted, again, now=self._context)
         missing = [
             verdict.absent(case, "the case did not run")
             for case in self._chosen - set(self._records)
@@ -317,6 +372,9 @@ class Session:
             verdict.absent(case, f"its file has no such case{self._renamed(case)}")
             for case in self._gone
         ]
+        if not self._silence:
+            silent = self.uses.silent(self._records)
+            missing += [verdict.absent(case, why) for case, why in silent.items()]
         return sorted([*cases, *missing], key=lambda case: case.case)
 
     def _renamed(self, gone: str) -> str:

@@ -189,6 +189,29 @@ def test_runs_of_something_else_are_left_out(acceptance, changes):
     assert list(figures.series["epoch"]) == [f"r{i}" for i in range(4, 10)]
 
 
+@pytest.mark.parametrize(
+    ("earlier", "count"),
+    [({"iterations": 1}, 6), ({"timer": "process_time"}, 6), ({}, 10)],
+)
+def test_runs_that_were_timed_otherwise_are_left_out(acceptance, earlier, count):
+    """Runs of which neither is known are kept: they are from before it was."""
+    found = [
+        *timed(entries([9.0] * 4), **earlier),
+        *timed(entries([1.0] * 6, first=4), iterations=300, timer="perf_counter"),
+    ]
+    figures = take({}, found, acceptance).figures["a"].figures
+    assert len(figures.series["epoch"]) == count
+    assert figures.iterations == {"epoch": 300}
+    assert figures.timers == {"epoch": "perf_counter"}
+
+
+def timed(found, **how):
+    for one in found:
+        timing = replace(one.record.timings["epoch"], **how)
+        record = replace(one.record, timings={"epoch": timing})
+        yield replace(one, record=record)
+
+
 def test_fewer_runs_are_taken_where_fewer_are_asked_for(acceptance):
     done = take({}, entries([1.0] * 10), acceptance, last=3)
     assert done.runs == {"a": 3}

@@ -18,8 +18,11 @@ MOST_LINES = 500
 # A room is a folder, or a module next to them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
-    ("interface", "machine", "record", "refusal", "settings", "units"),
-    ("recorder", "verdicts"),
+    (
+        *("interface", "invocation", "machine", "record", "refusal", "settings"),
+        *("units", "unrecorded"),
+    ),
+    ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
     ("acceptance", "baseline", "confirmation", "pairing", "staleness"),
     ("reporting", "selftest"),

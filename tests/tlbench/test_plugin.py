@@ -542,10 +542,9 @@ def test_another_results_folder_is_taken_from_where_pytest_starts(
 # Sessions that are left alone, and refusals
 
 
-@pytest.mark.parametrize("gate", [(), ("--tl-gate",)])
-def test_a_session_without_records_is_left_alone(pytester, gate):
+def test_a_session_without_records_is_left_alone(pytester):
     pytester.makepyfile("def test_a():\n    pass\n")
-    result = pytester.runpytest(*gate)
+    result = pytester.runpytest()
     assert result.ret == 0
     assert rows(result) == []
     assert not (pytester.path / "results").exists()

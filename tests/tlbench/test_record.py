@@ -48,6 +48,7 @@ def test_a_record_survives_json(recorder):
     recorder.metric("loss", value=0.25)
     recorder.metric("f1", value=0.5, better="higher")
     recorder.timing("epoch", [3.0, 1.0, 2.0])
+    recorder.timing("round", [3.0, 1.0], iterations=300, timer="process_time")
     recorder.timing("step", [float(i) for i in range(1000)])
     recorder.cost("flops", 12)
     recorder.memory("host", 2**30)
@@ -55,6 +56,16 @@ def test_a_record_survives_json(recorder):
     left = recorder.snapshot("regression")
     data = json.loads(json.dumps(record_to_json(left)))
     assert record_from_json(left.case, data) == left
+
+
+def test_a_timing_of_before_has_neither_iterations_nor_timer(recorder):
+    recorder.timing("epoch", [3.0, 1.0, 2.0])
+    left = recorder.snapshot("passed")
+    data = record_to_json(left)
+    assert data["timings"]["epoch"].keys() == {"seconds", "median", "count", "warmup"}
+    timing = record_from_json(left.case, data).timings["epoch"]
+    assert (timing.iterations, timing.timer) == (None, "")
+    assert timing.unlike(300, "process_time") is None  # not known is no difference
 
 
 def test_an_unknown_outcome_is_refused(recorder):

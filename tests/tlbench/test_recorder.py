@@ -123,6 +123,20 @@ def test_a_timing_without_durations_is_refused(recorder, seconds, warmup, messag
     assert recorder.snapshot("passed").timings == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"iterations": 0}, "1 or more.*Received: t: iterations=0, timer=''"),
+        ({"iterations": 1.5}, "iterations=1.5"),
+        ({"iterations": True}, "iterations=True"),
+        ({"timer": None}, "and timer a name.*timer=None"),
+    ],
+)
+def test_iterations_and_timer_of_another_kind_are_refused(recorder, given, message):
+    with pytest.raises(ValueError, match=message):
+        recorder.timing("t", [1.0], warmup=0, **given)
+
+
 @pytest.mark.parametrize("name", ["", "  ", 3, None])
 def test_a_value_without_a_name_is_refused(recorder, name):
     with pytest.raises(ValueError, match=r"Received: name=.* Say what"):

@@ -31,9 +31,6 @@ COLOURS: Mapping[Verdict, dict[str, bool]] = {
     "regression": {"red": True},
 }
 
-BLIND = 0.5
-"""A pass that could not have seen a change of this size gets a remark."""
-
 Line = tuple[str, dict[str, bool]]
 """A line and its markup, as pytest's terminal reporter takes it."""
 
@@ -61,17 +58,6 @@ def findings(cases: Sequence[Case]) -> Iterator[Line]:
     found = [(case.case, x) for case in cases for x in case.findings]
     for case, finding in sorted(found, key=lambda x: VERDICTS.index(x[1].verdict)):
         yield f"{case}: {finding}", COLOURS[finding.verdict]
-
-
-def blind(cases: Sequence[Case]) -> Iterator[Line]:
-    """Yield a remark on every figure whose limit is wider than `BLIND`."""
-    for case in cases:
-        for one in case.judgements:
-            seen = one.detectable
-            if one.verdict == "pass" and seen is not None and seen > BLIND:
-                size = units.percent(seen)
-                why = f"{one.name} varies so much that only {size} could be seen"
-                yield f"{case.case}: {why}", COLOURS["inconclusive"]
 
 
 def count(cases: Sequence[Case]) -> str:

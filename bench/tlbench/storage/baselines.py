@@ -192,6 +192,10 @@ def _figures(entry: Mapping[str, Any]) -> Figures:
         },
         anchor=_series(entry["anchor"]),
         units={name: documents.text(unit) for name, unit in entry["units"].items()},
+        # None of these is there in files of before.
+        iterations={k: int(x) for k, x in entry.get("iterations", {}).items()},
+        timers={k: documents.text(x) for k, x in entry.get("timers", {}).items()},
+        context=dict(entry.get("context", {})),
     )
 
 

@@ -20,7 +20,6 @@ from filelock import FileLock
 from tlbench.record import (
     SCHEMA,
     CaseRecord,
-    Timing,
     record_from_json,
     record_to_json,
 )
@@ -309,10 +308,10 @@ def _bare(entry: Entry) -> Entry:
 def rounded(record: CaseRecord) -> CaseRecord:
     """Return a record with its durations in the precision of a line."""
     timings = {
-        name: Timing(
+        name: replace(
+            timing,
             seconds=_rounded(timing.seconds),
             median=_round(timing.median),
-            count=timing.count,
             warmup=_rounded(timing.warmup),
         )
         for name, timing in record.timings.items()

@@ -12,7 +12,7 @@ from typing import Any
 
 from tlbench.machine import Identity, machine_id
 from tlbench.record import CaseRecord
-from tlbench.recorder import Recorder
+from tlbench.recorder import BENCHMARK, Recorder
 from tlbench.storage import documents
 from tlbench.storage.history import Entry, rounded
 
@@ -76,5 +76,11 @@ def _record(one: Mapping[str, Any]) -> CaseRecord:
     stats = one["stats"]
     recorder = Recorder(str(one["fullname"]))
     # A file saved without --benchmark-save-data has no rounds, only their median.
-    recorder.timing("benchmark", stats.get("data") or [stats["median"]], warmup=0)
+    recorder.timing(
+        BENCHMARK,
+        stats.get("data") or [stats["median"]],
+        warmup=0,
+        iterations=stats.get("iterations"),
+        timer=one.get("options", {}).get("timer") or "",
+    )
     return recorder.snapshot("passed")

@@ -6,7 +6,7 @@ cannot be compared at all. What noise can do to a figure is in `noise`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tlbench import units
 from tlbench.record import Better, CaseRecord, Exact, Metric
@@ -30,6 +30,9 @@ class Figures:
         metrics: by name, the proportions of the accepted runs.
         anchor: like `series`, from the oldest runs accepted at this level.
         units: by name, "s" or "bytes" of the series that have a unit.
+        iterations: by name, of the timings whose iterations a round are known.
+        timers: by name, the clock of the timings of which it is known.
+        context: what was around the accepted runs (`circumstances.of_runs`).
     """
 
     version: str
@@ -37,6 +40,9 @@ class Figures:
     metrics: Mapping[str, Sequence[SeedValue]] = field(default_factory=dict)
     anchor: Mapping[str, noise.Runs] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    iterations: Mapping[str, int] = field(default_factory=dict)
+    timers: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

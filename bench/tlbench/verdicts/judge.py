@@ -7,19 +7,27 @@ failed or not comparable reads as a pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tlbench.record import CaseRecord
+from tlbench.verdicts import noise
 from tlbench.verdicts.exact import structural, whole_comparison
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.proportions import judge_proportions
-from tlbench.verdicts.series import judge_series
+from tlbench.verdicts.repeats import unlike
+from tlbench.verdicts.series import Terms, judge_series
 from tlbench.verdicts.verdict import Case, Finding, Judgement
+
+_UNREPEATED = "the fresh runs did not repeat what the session measured"
 
 
 def judge(
     records: Mapping[str, CaseRecord],
     accepted: Accepted,
     again: Mapping[str, Sequence[CaseRecord]] | None = None,
+    *,
+    blind_from: float = noise.BLIND_FROM,
+    now: Mapping[str, Any] | None = None,
 ) -> tuple[Case, ...]:
     """Judge the records of a run.
 
@@ -28,6 +36,8 @@ def judge(
         accepted: what to compare with.
         again: by case, the records of fresh runs of the suspects; None if nothing is
             run again.
+        blind_from: a pass that could see no smaller change is inconclusive.
+        now: the context of the run, which explains and is never compared.
 
     Returns:
         The cases, sorted; after them the machine, if it shifted.
@@ -43,7 +53,18 @@ def judge(
         if record.outcome == "passed"
         and not any(f.verdict == "regression" for f in found[case])
     }
-    judgements, shift = judge_series(timed, accepted, again)
+    unrepeated = {
+        case: unlike(record, (again or {}).get(case, ()))
+        for case, record in timed.items()
+    }
+    for case, why in unrepeated.items():
+        if why:
+            found[case].append(Finding("inconclusive", f"{_UNREPEATED}: {why}"))
+    # They clear no suspect and convict none: the run itself is judged.
+    if again is not None:
+        again = {k: () if unrepeated.get(k) else x for k, x in again.items()}
+    terms = Terms(accepted=accepted, blind_from=blind_from, now=now or {})
+    judgements, shift = judge_series(timed, terms, again)
     judgements += judge_proportions(timed, accepted)
     by_case: dict[str, list[Judgement]] = {}
     for judgement in judgements:

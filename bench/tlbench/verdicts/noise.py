@@ -37,6 +37,12 @@ MOST_RUNS = 20
 FEWEST_SERIES = 5
 """With fewer series a slower machine cannot be distinguished from slower cases."""
 
+BLIND_FROM = 0.5
+"""A pass that could see no smaller change than this is inconclusive."""
+
+BLIND_POINTS = 0.1
+"""The same of a proportion such as an accuracy: 10 points."""
+
 POWER = 0.85
 """Probability that a change of the minimum detectable size is seen."""
 

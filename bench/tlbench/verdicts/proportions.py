@@ -66,13 +66,23 @@ def _proportion(
         f"{units.points(abs(change))} {'below' if change < 0 else 'above'} the "
         f"{expected.runs} accepted seeds (limit {units.points(limit)})"
     )
+    word = _word(worsening(entries[0].better, change), limit)
+    detectable = limit + noise.quantile(noise.POWER, math.inf) * error
+    if word == "pass" and detectable > noise.BLIND_POINTS:
+        word = "inconclusive"
+        why = (
+            f"{name}: only a change of {units.points(detectable)} could be seen "
+            f"(bound {units.points(noise.BLIND_POINTS)}): {expected.runs} accepted "
+            f"seeds vary by {units.points(expected.spread)}, {count} of "
+            f"{entries[0].n} samples"
+        )
     return Judgement(
         case=case,
         name=name,
-        verdict=_word(worsening(entries[0].better, change), limit),
+        verdict=word,
         why=why,
         change=change,
-        detectable=limit + noise.quantile(noise.POWER, math.inf) * error,
+        detectable=detectable,
     )
 
 

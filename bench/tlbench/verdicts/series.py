@@ -6,13 +6,13 @@ shift of the machine. The statistics are in `noise`.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tlbench import units
 from tlbench.record import CaseRecord
-from tlbench.verdicts import noise
+from tlbench.verdicts import circumstances, noise
 from tlbench.verdicts.figures import (
     Accepted,
     Figures,
@@ -33,8 +33,23 @@ Again: TypeAlias = Mapping[str, Sequence[CaseRecord]] | None
 """By case, the records of fresh runs; None where nothing is run again."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the series of a run are judged by.
+
+    Attributes:
+        accepted: what they are compared with.
+        blind_from: a pass that could see no smaller change is inconclusive.
+        now: the context of the run.
+    """
+
+    accepted: Accepted
+    blind_from: float = noise.BLIND_FROM
+    now: Mapping[str, Any] = field(default_factory=dict)
+
+
 def judge_series(
-    records: Mapping[str, CaseRecord], accepted: Accepted, again: Again
+    records: Mapping[str, CaseRecord], terms: Terms, again: Again
 ) -> tuple[list[Judgement], list[Case]]:
     """Judge timings, memory and plain values.
 
@@ -45,13 +60,13 @@ def judge_series(
     ready: dict[Key, Series] = {}
     for case, record in records.items():
         for name, series in series_of(record).items():
-            refused = _unjudged(record, name, series, accepted)
+            refused = _unjudged(record, name, series, terms.accepted)
             if refused is None:
                 ready[case, name] = series
             else:
                 judged.append(refused)
     shift: list[Case] = []
-    for family in _families(ready, accepted):
+    for family in _families(ready, terms):
         judged += family.judge(again)
         shift += family.shift()
     return judged, shift
@@ -72,6 +87,14 @@ def _unjudged(
     if not runs:
         why = f"no baseline for {name} on this machine"
         return Judgement(case=case, name=name, verdict="missing", why=why)
+    # A mean of 300 iterations and a single one differ without any change of the code.
+    known, timing = accepted.figures[case], record.timings.get(name)
+    unlike = timing and timing.unlike(
+        known.iterations.get(name), known.timers.get(name, "")
+    )
+    if unlike:
+        why = f"{name} was timed {unlike[0]}, accepted {unlike[1]}"
+        return Judgement(case=case, name=name, verdict="not_comparable", why=why)
     if len(runs) < noise.FEWEST_RUNS:
         return _too_few(case, name, series, runs)
     return None
@@ -109,13 +132,13 @@ class _Family:
 
     Attributes:
         series: those of the judged run.
-        figures: by case, the accepted figures, of cases that did not run too.
+        terms: what they are judged by; cases that did not run are among it too.
         alpha: the probability of a false alarm that each series may have.
         shared: whether the machine moves all of them, or none.
     """
 
     series: Mapping[Key, Series]
-    figures: Mapping[str, Figures]
+    terms: Terms
     alpha: float
     shared: bool
 
@@ -129,7 +152,7 @@ class _Family:
             # one cause is reported once.
             if drifted and key in anchors and judgement.verdict == "pass":
                 judgement = self._drift(key, drifted, again) or judgement
-            yield judgement
+            yield self._explained(key, self._sighted(key, judgement))
 
     def shift(self) -> Iterator[Case]:
         """Yield the verdict on the machine, if it shifted."""
@@ -146,6 +169,44 @@ class _Family:
                 "others"
             )
             yield Case(case=MACHINE, findings=(Finding("machine_shift", why),))
+
+    @property
+    def figures(self) -> Mapping[str, Figures]:
+        """The accepted figures, by case."""
+        return self.terms.accepted.figures
+
+    def _sighted(self, key: Key, judgement: Judgement) -> Judgement:
+        """Return a judgement; no pass of a series that varies too much to be judged."""
+        (case, name), seen, bound = key, judgement.detectable, self.terms.blind_from
+        known = self.figures[case]
+        # A difference of plain values that are not all positive has no such bound.
+        blind = noise.is_relative(known.series[name]) and (seen or 0.0) > bound
+        if judgement.verdict != "pass" or seen is None or not blind:
+            return judgement
+        expected = self._compared.expectations[key]
+        reasons = [
+            f"the {expected.runs} accepted runs vary by "
+            f"{units.percent(_ratio(expected.spread))}",
+            circumstances.load(known.context, self.terms.now),
+        ]
+        most = noise.MOST_RUNS
+        more = replace(expected, runs=most, freedom=max(expected.freedom, most - 1.0))
+        better = _ratio(more.detectable(self.alpha))
+        if expected.runs < most and better <= bound:
+            reasons.append(f"{most} accepted runs could see {units.percent(better)}")
+        why = (
+            f"{name}: only a change of {units.percent(seen)} could be seen "
+            f"(bound {units.percent(bound)}): {', '.join(filter(None, reasons))}"
+        )
+        return replace(judgement, verdict="inconclusive", why=why)
+
+    def _explained(self, key: Key, judgement: Judgement) -> Judgement:
+        """Return a judgement, with what may explain that a figure moved."""
+        then = self.figures[key[0]].context
+        words = circumstances.changes(then, self.terms.now)
+        if judgement.verdict not in {"regression", "improvement"} or not words:
+            return judgement
+        return replace(judgement, why=f"{judgement.why}; {'; '.join(words)}")
 
     @property
     def _anchors(self) -> dict[Key, noise.Runs]:
@@ -266,7 +327,7 @@ class _Family:
         )
 
 
-def _families(ready: Mapping[Key, Series], accepted: Accepted) -> list[_Family]:
+def _families(ready: Mapping[Key, Series], terms: Terms) -> list[_Family]:
     # Bonferroni: with alpha / m for each of m series, the probability that any of them
     # is a false alarm is at most alpha, however they depend on each other.
     alpha = noise.FALSE_ALARMS / max(1, len(ready))
@@ -275,9 +336,7 @@ def _families(ready: Mapping[Key, Series], accepted: Accepted) -> list[_Family]:
         series = {key: x for key, x in ready.items() if x.shared is shared}
         if series:
             families.append(
-                _Family(
-                    series=series, figures=accepted.figures, alpha=alpha, shared=shared
-                )
+                _Family(series=series, terms=terms, alpha=alpha, shared=shared)
             )
     return families
 
@@ -312,8 +371,13 @@ def _way(series: Series, change: float) -> str:
 
 def _fraction(change: float, runs: noise.Runs) -> float:
     """Return a change as a fraction, if the series is compared as ratios."""
+    return _ratio(change) if noise.is_relative(runs) else change
+
+
+def _ratio(change: float) -> float:
+    """Return a difference of logarithms as a fraction."""
     # Capped at e**50, so that an absurd change is still a finite number in JSON.
-    return math.expm1(min(change, 50.0)) if noise.is_relative(runs) else change
+    return math.expm1(min(change, 50.0))
 
 
 def _change(change: float, runs: noise.Runs) -> str:

@@ -1,6 +1,7 @@
 """Baselines and figures: what is written is read, and nothing else."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,8 @@ def figures(acceptance):
             metrics={"accuracy": (("seed 1", 0.5, 10),)},
             anchor={"epoch": {"r1": 1.0}},
             units={"epoch": "s"},
+            iterations={"epoch": 300},
+            timers={"epoch": "perf_counter"},
         ),
         accepted=acceptance,
         anchored=acceptance,
@@ -80,6 +83,18 @@ def test_figures_survive_writing_and_reading(tmp_path, figures):
     assert read_figures(tmp_path, "m") == {}
     write_figures(tmp_path, "m", {"a.py::t": figures})
     assert read_figures(tmp_path, "m") == {"a.py::t": figures}
+
+
+def test_figures_of_before_know_no_iterations_and_no_timer(tmp_path, figures):
+    bare = replace(figures, figures=replace(figures.figures, iterations={}, timers={}))
+    write_figures(tmp_path, "m", {"a.py::t": bare})
+    path = figures_path(tmp_path, "m")
+    document = json.loads(path.read_text())
+    entry = document["cases"]["a.py::t"]
+    del entry["iterations"], entry["timers"], entry["digest"]
+    document["cases"] = documents.with_digests({"a.py::t": entry})
+    path.write_text(json.dumps(document))
+    assert read_figures(tmp_path, "m") == {"a.py::t": bare}
 
 
 @pytest.mark.parametrize(

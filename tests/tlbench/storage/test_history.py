@@ -48,6 +48,7 @@ for start in range(first, first + count, each):
 def entry(case="bench_a.py::bench_b", **changes):
     recorder = Recorder(case, "1")
     recorder.timing("epoch", [0.2, 0.1, 0.11])
+    recorder.timing("round", [0.2], warmup=0, iterations=300, timer="perf_counter")
     recorder.metric("accuracy", correct=9, n=10, seed=1)
     recorder.memory("host", 10**9)
     values = {"run": "r1", "when": "2026-01-01T00:00:00+00:00", "verdict": "pass"}

@@ -17,7 +17,11 @@ SAVED = {
     "commit_info": {"id": "0123456789abcdef"},
     "datetime": "2026-01-01T00:00:00+00:00",
     "benchmarks": [
-        {"fullname": "test_a.py::test_b", "stats": {"data": [1.0, 3.0], "median": 2.0}},
+        {
+            "fullname": "test_a.py::test_b",
+            "options": {"timer": "perf_counter"},
+            "stats": {"data": [1.0, 3.0], "median": 2.0, "iterations": 300},
+        },
         {"fullname": "test_a.py::test_c", "stats": {"median": 5.0}},
     ],
 }
@@ -33,6 +37,9 @@ def test_a_file_becomes_a_run_of_a_machine_of_its_own(tmp_path):
     assert found.machine.startswith("amd-epyc-x2-")
     medians = [x.record.timings["benchmark"].median for x in found.entries]
     assert medians == [2.0, 5.0]
+    first, second = (x.record.timings["benchmark"] for x in found.entries)
+    assert (first.iterations, first.timer) == (300, "perf_counter")
+    assert (second.iterations, second.timer) == (None, "")
     assert {x.commit for x in found.entries} == {"0123456789ab"}
     history.append(tmp_path / "history.jsonl", found.entries)
     assert history.read(tmp_path / "history.jsonl").entries == found.entries

@@ -45,9 +45,13 @@ def figures(case=CASE, *, version="1", anchor=None, metrics=None, **series):
     }
 
 
-def judge(record, again=None, **accepted):
+def judge(record, again=None, *, now=None, blind_from=noise.BLIND_FROM, **accepted):
     (case,) = judge_all(
-        {record.case: record}, Accepted(versions=VERSIONS, **accepted), again
+        {record.case: record},
+        Accepted(versions=VERSIONS, **accepted),
+        again,
+        now=now,
+        blind_from=blind_from,
     )
     return case
 

@@ -111,3 +111,20 @@ def test_the_sentence_on_a_proportion(value, count, words):
     seen = limit + noise.quantile(noise.POWER, math.inf) * error
     assert judgement.detectable == pytest.approx(seen)
     assert (judgement.case, judgement.name) == (CASE, "accuracy")
+
+
+@pytest.mark.parametrize(("spread", "word"), [(0.01, "pass"), (0.05, "inconclusive")])
+def test_a_proportion_that_varies_too_much_is_no_pass(spread, word):
+    known = [(f"seed {i}", 0.8 + spread * (i % 3 - 1), 200) for i in range(6)]
+    record = left(metrics={"accuracy": entries(0.8, count=1, n=200)})
+    case = judge(record, figures=figures(metrics={"accuracy": known}))
+    (judgement,) = case.judgements
+    assert (judgement.detectable > noise.BLIND_POINTS) == (word == "inconclusive")
+    assert case.verdict == word
+    if word == "inconclusive":
+        (finding,) = said(case)
+        assert finding.startswith("inconclusive: accuracy: only a change of ")
+        assert finding.endswith(
+            "could be seen (bound 10.00 points): 6 accepted seeds vary by 4.47 points, "
+            "1 seed of 200 samples"
+        )

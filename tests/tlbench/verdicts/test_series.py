@@ -1,6 +1,7 @@
 """Timings, memory and values: their limits, and every word and figure of a sentence."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -266,3 +267,22 @@ def test_the_sentence_on_too_few_runs(count):
         left(timings={"epoch": 1.1}), figures=figures(epoch=runs(1.0, 4, [0.0]))
     ).judgements
     assert judgement.detectable > noise.PRACTICAL_SIZE
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"timer": "process_time"}, "by process_time, accepted with perf_counter"),
+        ({"iterations": 1}, "with 1 iteration a round, accepted with 300"),
+        ({"iterations": 301}, "with 301 iterations a round, accepted with 300"),
+        ({"iterations": 300, "timer": "perf_counter"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_was_timed_otherwise_is_not_comparable(how, why):
+    known = figures(epoch=1.0)[CASE]
+    known = replace(known, iterations={"epoch": 300}, timers={"epoch": "perf_counter"})
+    record = left(timings={"epoch": 1.0})
+    timing = replace(record.timings["epoch"], **how)
+    case = judge(replace(record, timings={"epoch": timing}), figures={CASE: known})
+    assert said(case) == ([f"not_comparable: epoch was timed {why}"] if why else [])
