@@ -214,7 +214,7 @@ def compare(results: Path, *, as_json: bool) -> None:
         for text, _ in (*summary.table(cases), *summary.findings(cases)):
             click.echo(text)
         click.echo(summary.count(cases))
-    if any(verdict.is_finding(x.verdict) for case in cases for x in case.findings):
+    if any(finding.fails for case in cases for finding in case.findings):
         sys.exit(1)
 
 

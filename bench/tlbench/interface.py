@@ -54,6 +54,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="write report.html and report.md there",
     )
+    group.addoption(
+        "--tl-install",
+        metavar="COMMAND",
+        default="",
+        help="how a side is installed when --tl-gate compares a suspect with its "
+        "accepted commit (default: install under [tool.tlbench], or pip install -e .)",
+    )
     # How a fresh process hands its records back to the session that started it.
     group.addoption("--tl-records", metavar="FILE", help="for tlbench itself")
     # What it repeats: the records of that session.

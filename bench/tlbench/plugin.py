@@ -335,11 +335,13 @@ def _options(config: pytest.Config) -> Options:
         repeat=Path(repeat) if repeat else None,
         start=start,
         again=_again(config) if config.getoption("--tl-confirm") else (),
+        handed_on=_handed_on(config) if config.getoption("--tl-gate") else (),
+        install=config.getoption("--tl-install"),
     )
 
 
-def _again(config: pytest.Config) -> tuple[str, ...]:
-    """Return the options for pytest that run a case of this session again."""
+def _handed_on(config: pytest.Config) -> tuple[str, ...]:
+    """Return the session's own options, which another process of it gets too."""
     # In pytest's own order. Those of the suite and of the environment are given with
     # the others and not read once more: a `-k` or `-n 2` there would meet the case too.
     words = [
@@ -347,7 +349,12 @@ def _again(config: pytest.Config) -> tuple[str, ...]:
         *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
         *map(str, config.invocation_params.args),
     ]
-    options = [*handed_on(words, _parser(config)), "-o", "addopts="]
+    return handed_on(words, _parser(config))
+
+
+def _again(config: pytest.Config) -> tuple[str, ...]:
+    """Return the options for pytest that run a case of this session again."""
+    options = [*_handed_on(config), "-o", "addopts="]
     options += ["--rootdir", str(config.rootpath)]
     if config.inipath is not None:
         options += ["-c", str(config.inipath)]

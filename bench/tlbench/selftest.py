@@ -209,7 +209,7 @@ def _judge(results: Path, run: Run) -> list[tuple[str, Verdict, str]]:
         (case.case, finding.verdict, finding.why)
         for case in cases
         for finding in case.findings
-        if verdict.is_finding(finding.verdict)
+        if finding.fails
     ]
     entries = history.read(history.history_path(results, here.name)).entries
     figures = read_figures(results, here.name)

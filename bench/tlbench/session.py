@@ -17,10 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tlbench import baseline, confirmation, machine
+from tlbench import baseline, confirmation, conviction, machine
 from tlbench.record import CaseRecord
 from tlbench.recorder import BENCHMARK
 from tlbench.reporting import report, summary
+from tlbench.settings import Settings, read_settings
 from tlbench.storage import history
 from tlbench.storage.baselines import (
     Baselines,
@@ -32,10 +33,11 @@ from tlbench.storage.baselines import (
 from tlbench.storage.last_run import LastRun, last_run_path, read_run, write_run
 from tlbench.storage.machines import write_machine
 from tlbench.unrecorded import Switch, Uses
-from tlbench.verdicts import verdict
+from tlbench.verdicts import circumstances, verdict
 from tlbench.verdicts.exact import differences
 from tlbench.verdicts.figures import Accepted, Figures
 from tlbench.verdicts.judge import judge, suspects
+from tlbench.verdicts.trials import Trial, representatives, tried
 
 Ending: TypeAlias = Literal["passed", "findings", "unwritten"]
 """How a session ended: as the gate wants, with findings, or without its files."""
@@ -59,6 +61,8 @@ class Options:
         repeat: the file of the records that it repeats.
         start: the folder that the session was started in.
         again: further arguments for pytest when a case of this session is run again.
+        handed_on: those of them that are the session's own options.
+        install: how a side of a comparison is installed; "" is the project's setting.
     """
 
     root: Path
@@ -74,6 +78,8 @@ class Options:
     repeat: Path | None = None
     start: Path = Path()
     again: tuple[str, ...] = ()
+    handed_on: tuple[str, ...] = ()
+    install: str = ""
 
     @property
     def remedy(self) -> str:
@@ -109,6 +115,7 @@ class Session:
         self._identity = identity
         self._versions = versions
         self._say = say
+        self._settings = Settings()
         self._baselines: Baselines | None = None
         self._accepted = Accepted()
         self.collected_files: set[str] = set()
@@ -136,6 +143,7 @@ class Session:
         """
         # Load and clocks are read before the cases run, which change both.
         if self._baselines is None:
+            self._settings = read_settings(self.options.root)
             self._baselines = read_accepted(self.options.results)
             self._accepted = baseline.gather(
                 self.options.results, self._here, self._baselines
@@ -343,17 +351,15 @@ class Session:
 
     @property
     def _has_findings(self) -> bool:
-        return any(
-            verdict.is_finding(finding.verdict)
-            for case in self._cases
-            for finding in case.findings
-        )
+        return any(x.fails for case in self._cases for x in case.findings)
 
     def _judge(self) -> Sequence[verdict.Case]:
         # Judged twice: the first time says who is suspect, the second time is with
-        # their fresh runs, and is the verdict.
+        # what convicts or clears them, and is the verdict.
         cases = judge(self._records, self._accepted, now=self._context)
-        suspected = suspects(cases)
+        trials = self._convict(cases) if self.options.gate else {}
+        left = {case for case, one in trials.items() if one.outcome == "unknown"}
+        suspected = [x for x in suspects(cases) if x in left or x not in trials]
         if suspected and self.options.confirm:
             again = confirmation.run_again(
                 {case: self._records[case] for case in suspected},
@@ -364,6 +370,7 @@ class Session:
                 say=self._say,
             )
             cases = judge(self._records, self._accepted, again, now=self._context)
+        cases = tried(cases, trials, self._changes(trials))
         missing = [
             verdict.absent(case, "the case did not run")
             for case in self._chosen - set(self._records)
@@ -376,6 +383,40 @@ class Session:
             silent = self.uses.silent(self._records)
             missing += [verdict.absent(case, why) for case, why in silent.items()]
         return sorted([*cases, *missing], key=lambda case: case.case)
+
+    def _convict(self, cases: Sequence[verdict.Case]) -> Mapping[str, Trial]:
+        """Measure the suspects in turn with the commits that were accepted."""
+        suspected = dict.fromkeys((*suspects(cases), *representatives(cases)))
+        settings = self._settings
+        if not suspected or not settings.convict:
+            return {}
+        path = history.history_path(self.options.results, self._here.name)
+        aliases = self._baselines.aliases if self._baselines else {}
+        commits = conviction.accepted_commits(
+            self._accepted.figures,
+            history.read(path).renamed(aliases).entries,
+            drifted=[x.case for case in cases for x in case.judgements if x.drifted],
+        )
+        install = self.options.install or settings.install
+        done = conviction.convict(
+            tuple(suspected),
+            commits,
+            root=self.options.root,
+            settings=replace(settings, install=install),
+            options=self.options.handed_on,
+            say=self._say,
+        )
+        self._notes += done.notes
+        return done.trials
+
+    def _changes(self, trials: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return, by case, what changed around it since its accepted runs."""
+        figures = self._accepted.figures
+        return {
+            case: circumstances.changes(figures[case].context, self._context)
+            for case in trials
+            if case in figures
+        }
 
     def _renamed(self, gone: str) -> str:
         """Return a hint if exactly one new case left the values of one that is gone."""

@@ -20,11 +20,13 @@ class Settings:
         install: the command that installs the project in a fresh environment.
         paths: the suites that `tlbench ab` compares, relative to the pyproject.toml.
         budget: the seconds that a comparison may take.
+        convict: whether `--tl-gate` compares suspects with their accepted commit.
     """
 
     install: str = "pip install -e ."
     paths: tuple[str, ...] = ()
     budget: float = 300.0
+    convict: bool = True
 
 
 def read_settings(folder: Path) -> Settings:
@@ -68,6 +70,7 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     _require(path, found, "install", _is_words, "a command, such as 'pip install -e .'")
     _require(path, found, "paths", _is_paths, "a list of paths, such as ['bench']")
     _require(path, found, "budget", _is_seconds, "a number of seconds above 0")
+    _require(path, found, "convict", _is_flag, "true or false")
     if "paths" in found:
         found["paths"] = tuple(found["paths"])
     return found
@@ -85,6 +88,10 @@ def _require(
 
 def _is_words(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _is_paths(value: object) -> bool:

@@ -25,6 +25,7 @@ ROWS = (
     ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
     ("acceptance", "baseline", "confirmation", "pairing", "staleness"),
+    ("conviction",),
     ("reporting", "selftest"),
     ("ab", "session"),
     ("cli", "plugin"),

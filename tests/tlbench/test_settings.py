@@ -24,7 +24,7 @@ def test_settings_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("bugdet = 3", r"Did you mean 'budget'\? The names are: budget, install, pa"),
+        ("bugdet = 3", r"Did you mean 'budget'\? The names are: budget, convict, in"),
         ("xyz = 3", r"'xyz'. The names are:"),
         ("budget = 0", r"budget .* must be a number of seconds above 0.*budget=0"),
         ("budget = inf", r"budget=inf"),

@@ -23,7 +23,7 @@ from tlbench.verdicts.figures import (
 )
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.ratios import CONVICTING, Estimate, estimates
-from tlbench.verdicts.verdict import Finding, Verdict, gravest, is_finding
+from tlbench.verdicts.verdict import Finding, Verdict, gravest
 
 WORKING = 0.8
 """The share of its time that the thread of a case must be working, or ready to work, so
@@ -82,7 +82,7 @@ class Row:
     @property
     def is_finding(self) -> bool:
         """Whether the comparison fails because of it."""
-        return is_finding(self.verdict)
+        return any(finding.fails for finding in self.findings)
 
 
 _Key = tuple[str, str]

@@ -7,6 +7,7 @@ for what they print.
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlbench.pairing.comparison import Comparison, Say, compare
@@ -21,6 +22,7 @@ def run(
     say: Say,
     budget: float,
     only: Sequence[str] = (),
+    whole: bool = False,
 ) -> Comparison:
     """Compare two sides, from their checkouts to the verdicts.
 
@@ -30,6 +32,8 @@ def run(
         say: called with a line for each step.
         budget: the seconds that the measuring may take.
         only: the cases to compare; all if empty.
+        whole: whether `options` are all there are: then neither those of
+            `PYTEST_ADDOPTS` nor those of the suite's configuration apply.
 
     Raises:
         ValueError: there is nothing to compare, or a side cannot be had.
@@ -42,19 +46,30 @@ def run(
         package = Path(__file__).resolve().parents[1]
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(package, tool / package.name, ignore=ignore)
+        launch = Launch(
+            sides=sides,
+            paths=request.paths,
+            options=tuple(options),
+            tool=tool,
+            aside=Path(aside),
+        )
         return compare(
-            Launch(
-                sides=sides,
-                paths=request.paths,
-                options=tuple(options),
-                tool=tool,
-                aside=Path(aside),
-            ),
+            _without_addopts(launch) if whole else launch,
             say=say,
             budget=budget,
             only=only,
             foreign=_foreign(sides),
         )
+
+
+def _without_addopts(launch: Launch) -> Launch:
+    # Blank, not absent: both sides keep environments of one length.
+    base, head = (
+        replace(side, environ={**side.environ, "PYTEST_ADDOPTS": " "})
+        for side in launch.sides
+    )
+    options = (*launch.options, "-o", "addopts=")
+    return replace(launch, sides=(base, head), options=options)
 
 
 def _foreign(sides: tuple[Side, Side]) -> Mapping[Name, Sequence[Path]]:

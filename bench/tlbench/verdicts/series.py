@@ -324,6 +324,7 @@ class _Family:
             change=_fraction(change, runs),
             detectable=_fraction(detectable, runs),
             suspect=True,
+            drifted=True,
         )
 
 

@@ -29,10 +29,23 @@ MACHINE = "(machine)"
 
 @dataclass(frozen=True)
 class Finding:
-    """One reason why a case does not pass."""
+    """One reason why a case does not pass.
+
+    Attributes:
+        verdict: one of `VERDICTS`.
+        why: the sentence that explains it.
+        acquitted: whether a paired comparison showed that it is not by the code; then
+            it fails no session.
+    """
 
     verdict: Verdict
     why: str
+    acquitted: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Whether it makes a gated session fail."""
+        return not self.acquitted and is_finding(self.verdict)
 
     def __str__(self) -> str:
         return f"{self.verdict}: {self.why}"
@@ -51,6 +64,7 @@ class Judgement:
             if there is nothing to compare with.
         detectable: the smallest change that would have been seen; None likewise.
         suspect: whether it should be run again before it is judged.
+        drifted: whether it is compared with its anchor.
     """
 
     case: str
@@ -60,6 +74,7 @@ class Judgement:
     change: float | None = None
     detectable: float | None = None
     suspect: bool = False
+    drifted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +133,10 @@ def absent(case: str, why: str) -> Case:
 def to_json(case: Case) -> dict[str, Any]:
     """Return the JSON form of a verdict, without the record."""
     return {
-        "findings": [[finding.verdict, finding.why] for finding in case.findings],
+        "findings": [
+            [x.verdict, x.why, *(["acquitted"] if x.acquitted else [])]
+            for x in case.findings
+        ],
         "judgements": [
             {key: value for key, value in vars(x).items() if key not in _LEFT_OUT}
             for x in case.judgements
@@ -136,7 +154,10 @@ def from_json(case: str, data: Mapping[str, Any], record: CaseRecord | None) -> 
     comparison = data["comparison"]
     return Case(
         case=case,
-        findings=tuple(Finding(_verdict(word), why) for word, why in data["findings"]),
+        findings=tuple(
+            Finding(_verdict(word), why, acquitted=more == ["acquitted"])
+            for word, why, *more in data["findings"]
+        ),
         judgements=tuple(
             Judgement(case=case, **{**x, "verdict": _verdict(x["verdict"])})
             for x in data["judgements"]
@@ -147,7 +168,7 @@ def from_json(case: str, data: Mapping[str, Any], record: CaseRecord | None) -> 
     )
 
 
-_LEFT_OUT = {"case", "suspect"}
+_LEFT_OUT = {"case", "suspect", "drifted"}
 
 
 def _verdict(word: Any) -> Verdict:

@@ -1,0 +1,144 @@
+"""Conviction: suspects are measured in turn with the commit that was accepted.
+
+Owns which commit a suspect is compared with, and what is said where that cannot be
+done. The measuring is in `pairing`, what it means for a verdict in `verdicts.trials`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlbench.pairing.comparison import Comparison
+from tlbench.pairing.judging import Row
+from tlbench.pairing.running import run
+from tlbench.pairing.sides import Request
+from tlbench.settings import Settings
+from tlbench.storage.history import Entry
+from tlbench.verdicts.figures import Figures
+from tlbench.verdicts.trials import Trial
+from tlbench.verdicts.verdict import Verdict
+
+Say = Callable[[str], None]
+
+_OUTCOMES: Mapping[Verdict, str] = {
+    "pass": "equal",
+    "improvement": "faster",
+    "regression": "slower",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convictions:
+    """What came of trying suspects.
+
+    Attributes:
+        trials: by case, what the pair says.
+        notes: why some could not be tried, or how many.
+    """
+
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def convict(
+    suspects: Sequence[str],
+    commits: Mapping[str, str],
+    *,
+    root: Path,
+    settings: Settings,
+    options: Sequence[str],
+    say: Say,
+    compare: Callable[..., Comparison] = run,
+) -> Convictions:
+    """Measure suspects in turn with their accepted commits.
+
+    Args:
+        suspects: node ids, relative to `root`.
+        commits: by case, the accepted commit; "" if it is not known.
+        root: the folder of the project.
+        settings: how a side is installed, and how long the measuring may take.
+        options: the session's own options for pytest.
+        say: called with a line for each step.
+        compare: compares two sides.
+    """
+    by_commit: dict[str, list[str]] = {}
+    for case in suspects:
+        by_commit.setdefault(commits.get(case, ""), []).append(case)
+    unknown = by_commit.pop("", [])
+    notes = []
+    if unknown:
+        notes.append(
+            f"{_cases(unknown)} could not be compared with the accepted commit: their "
+            "accepted runs name none, or one with changes that were not committed"
+        )
+    trials: dict[str, Trial] = {}
+    for commit, cases in by_commit.items():
+        say(f"{_cases(cases)}: in turn with the accepted commit {commit}")
+        request = Request(
+            folder=root, paths=tuple(cases), base=commit, install=settings.install
+        )
+        try:
+            done = compare(
+                request,
+                options,
+                say=say,
+                budget=settings.budget,
+                only=cases,
+                whole=True,
+            )
+        except (ValueError, OSError) as error:
+            notes.append(
+                f"{_cases(cases)} could not be compared with the accepted commit "
+                f"{commit}: {error}"
+            )
+            continue
+        trials |= {
+            row.case: _trial(row, commit) for row in done.rows if row.case in cases
+        }
+    return Convictions(trials=trials, notes=tuple(notes))
+
+
+def accepted_commits(
+    figures: Mapping[str, Figures],
+    entries: Iterable[Entry],
+    *,
+    drifted: Iterable[str] = (),
+) -> dict[str, str]:
+    """Return, by case, the newest commit of its accepted runs that can be built.
+
+    Args:
+        figures: the accepted figures, by case.
+        entries: the history of the machine.
+        drifted: the cases that are compared with the oldest run of their anchor.
+    """
+    old = set(drifted)
+    runs = {
+        case: {
+            run
+            for series in (one.anchor if case in old else one.series).values()
+            for run in series
+        }
+        for case, one in figures.items()
+    }
+    found: dict[str, str] = {}
+    for entry in entries:
+        # "+": files were changed since the commit, and nobody has those.
+        if entry.run in runs.get(entry.case, ()) and entry.commit.rstrip("+"):
+            if entry.case in old and entry.case in found:
+                continue
+            found[entry.case] = "" if entry.commit.endswith("+") else entry.commit
+    return found
+
+
+def _trial(row: Row, commit: str) -> Trial:
+    outcome = _OUTCOMES.get(row.verdict, "unknown")
+    said = "; ".join(one.why for one in row.findings)
+    if outcome == "equal":
+        known = [x.estimate for x in row.changes if x.judged and x.estimate]
+        far = max((one.excluded for one in known), default=0.0)
+        said = f"equal to it within {far:.1%} in {row.pairs} pairs"
+    return Trial(commit=commit, outcome=outcome, why=said)  # type: ignore[arg-type]
+
+
+def _cases(cases: Sequence[str]) -> str:
+    return "1 suspect" if len(cases) == 1 else f"{len(cases)} suspects"
