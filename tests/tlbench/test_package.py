@@ -18,10 +18,18 @@ MOST_LINES = 500
 # A room is a folder, or a module next to them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
-    ("interface", "invocation", "machine", "record", "units", "unrecorded"),
+    (
+        "interface",
+        "invocation",
+        "machine",
+        "record",
+        "suite_root",
+        "units",
+        "unrecorded",
+    ),
     ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
-    ("acceptance", "baseline", "confirmation", "staleness"),
+    ("acceptance", "baseline", "confirmation", "renames", "staleness"),
     ("reporting", "selftest"),
     ("session",),
     ("cli", "plugin"),
