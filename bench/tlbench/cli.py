@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from filelock import FileLock
 
 from tlbench import acceptance, baseline, machine, selftest, staleness
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
-from tlbench.storage import history, importing
+from tlbench.storage import history, importing, locks
 from tlbench.storage.baselines import (
     Acceptance,
     Baselines,
@@ -252,19 +251,43 @@ def run_selftest() -> None:
 
 
 @main.command("import")
+@click.option(
+    "--as-machine",
+    is_flag=True,
+    help="Append to the history of this machine, if the file is from it.",
+)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_RESULTS
-def import_file(file: Path, results: Path) -> None:
+def import_file(file: Path, results: Path, *, as_machine: bool) -> None:
     """Append the runs of a pytest-benchmark JSON file to the history.
 
-    They go to a machine of their own, made from what the file says about it.
+    They go to a machine of their own, made from what the file says about it, or with
+    --as-machine to this one, where `tlbench accept` can make them the baseline.
     """
     with refusing():
         imported = importing.read(file)
-        write_machine(results, imported.machine, imported.identity)
-        history.append(history_path(results, imported.machine), imported.entries)
+        name, identity = imported.machine, imported.identity
+        if as_machine:
+            here = machine.identity(ask=machine.nvidia_smi())
+            importing.check_machine(imported, here, file)
+            name, identity = _this_machine(results, here)
+        write_machine(results, name, identity)
+        history.append(history_path(results, name), imported.entries)
     word = "case" if len(imported.entries) == 1 else "cases"
-    click.echo(f"{len(imported.entries)} {word} -> {imported.machine}")
+    click.echo(f"{len(imported.entries)} {word} -> {name}")
+
+
+def _this_machine(
+    results: Path, here: machine.Identity
+) -> tuple[str, machine.Identity]:
+    """Return the name and identity that sessions on this machine are saved under."""
+    # A suite may have added to the identity, which no command knows.
+    known = [
+        (name, identity)
+        for name, identity in read_machines(results).items()
+        if here.items() <= identity.items()
+    ]
+    return known[0] if len(known) == 1 else (machine.machine_id(here), here)
 
 
 @contextmanager
@@ -273,7 +296,7 @@ def _alone(results: Path) -> Iterator[None]:
     if not results.is_dir():
         yield  # reading the last run will say what is missing
         return
-    with FileLock(results / ".accept.lock"):
+    with locks.alone(results / "accept"):
         yield
 
 

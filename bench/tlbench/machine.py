@@ -26,7 +26,6 @@ FRAMEWORKS = (
     "jax",
     "jaxlib",
     "keras",
-    "numpy",
     "onnxruntime",
     "tensorflow",
     "tensorflow-cpu",
@@ -36,7 +35,14 @@ FRAMEWORKS = (
     "torch",
     "torchvision",
 )
-"""Distributions whose version decides how much a program costs."""
+"""Distributions whose version decides how much a program costs.
+
+None that tlbench itself needs: what it brings along is no statement of the suite. A
+suite whose figures depend on such a library adds it by `pytest_tlbench_identity`.
+"""
+
+LIBRARIES = ("numpy", "scipy")
+"""Libraries that may explain a figure but do not make another machine."""
 
 SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
@@ -105,13 +111,18 @@ def frameworks() -> dict[str, str]:
     return _versions(FRAMEWORKS)
 
 
+def libraries() -> dict[str, str]:
+    """Return the installed libraries of `LIBRARIES` with their versions."""
+    return _versions(LIBRARIES)
+
+
 def framework_key(versions: Mapping[str, str]) -> str:
     """Return the key that costs are accepted under.
 
     >>> framework_key({"numpy": "2.0", "keras": "3.15.1", "tensorflow": "2.21.0"})
     'keras 3.15.1, tensorflow 2.21.0'
     """
-    # Neither decides what is counted as a cost.
+    # Neither decides what is counted as a cost; of before, identities have NumPy.
     heavy = {k: v for k, v in versions.items() if k not in {"numpy", "torchvision"}}
     return ", ".join(f"{k} {v}" for k, v in sorted(heavy.items())) or "no framework"
 
@@ -156,6 +167,7 @@ def context(*, root: Path = Path("/"), ask: Query | None) -> Context:
         "memory_limit": _text(root, "sys/fs/cgroup/memory.max"),
         "throttled": _throttled(root),
         "pressure": _pressure(root),
+        "libraries": libraries(),
     }
     if ask:
         fields = (
@@ -164,7 +176,9 @@ def context(*, root: Path = Path("/"), ask: Query | None) -> Context:
         )
         found["gpus"] = [" ".join(gpu) for gpu in ask("gpu", fields)]
         found["gpu_programs"] = _foreign(ask("compute-apps", "pid,used_memory"))
-    return {key: value for key, value in found.items() if value not in ("", None, [])}
+    return {
+        key: value for key, value in found.items() if value not in ("", None, [], {})
+    }
 
 
 def commit(folder: Path) -> str:

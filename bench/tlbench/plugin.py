@@ -23,6 +23,7 @@ from tlbench.invocation import handed_on
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
 from tlbench.recorder import BENCHMARK, Recorder, version_of
 from tlbench.session import Ending, Options, Session
+from tlbench.suite_root import renamed, suite_root
 from tlbench.unrecorded import Use
 
 _PARCEL = "tlbench-record"
@@ -113,6 +114,9 @@ class _Hooks:
             reporter.ensure_newline()
             reporter.write_line(f"tlbench: {sentence}")
 
+    def _named(self, node: str) -> str:
+        return renamed(node, self._config.rootpath, self._session.options.root)
+
     # Collecting
 
     @pytest.hookimpl(tryfirst=True)
@@ -124,13 +128,13 @@ class _Hooks:
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         # Taken early: pytest-xdist may append the name of a group to the node id.
-        item.stash[_CASE] = item.nodeid
-        self._session.collected_cases.add(item.nodeid)
+        item.stash[_CASE] = case = self._named(item.nodeid)
+        self._session.collected_cases.add(case)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         session = self._session
         files = session.skipped_files if report.skipped else session.collected_files
-        files.add(report.nodeid)
+        files.add(self._named(report.nodeid))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         options = self._session.options
@@ -264,7 +268,7 @@ class _Hooks:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":  # also the start of another attempt
             self._session.begin(report.nodeid)
-        self._session.uses.end(report.nodeid, report.outcome)
+        self._session.uses.end(self._named(report.nodeid), report.outcome)
         for left in _attached(report):
             outcome = _outcome(report, left.outcome)
             self._session.take(report.nodeid, replace(left, outcome=outcome))
@@ -320,9 +324,10 @@ def _options(config: pytest.Config) -> Options:
     results = config.getoption("--tl-results")
     report, records = config.getoption("--tl-report"), config.getoption("--tl-records")
     repeat = config.getoption("--tl-repeat")
-    folder = start / results if results else config.rootpath / "results"
+    root = _root(config)
+    folder = start / results if results else root / "results"
     return Options(
-        root=config.rootpath,
+        root=root,
         results=folder,
         folder=os.path.relpath(folder, start),
         takes_all=bool(results),
@@ -334,10 +339,17 @@ def _options(config: pytest.Config) -> Options:
         records=Path(records) if records else None,
         repeat=Path(repeat) if repeat else None,
         start=start,
-        again=_again(config) if config.getoption("--tl-confirm") else (),
+        again=_again(config, root) if config.getoption("--tl-confirm") else (),
         handed_on=_handed_on(config) if config.getoption("--tl-gate") else (),
         install=config.getoption("--tl-install"),
     )
+
+
+def _root(config: pytest.Config) -> Path:
+    """Return the folder that the names of cases are relative to."""
+    if config.inipath is not None or config.getoption("rootdir"):
+        return config.rootpath
+    return suite_root(config.invocation_params.dir, config.args)
 
 
 def _handed_on(config: pytest.Config) -> tuple[str, ...]:
@@ -352,10 +364,10 @@ def _handed_on(config: pytest.Config) -> tuple[str, ...]:
     return handed_on(words, _parser(config))
 
 
-def _again(config: pytest.Config) -> tuple[str, ...]:
+def _again(config: pytest.Config, root: Path) -> tuple[str, ...]:
     """Return the options for pytest that run a case of this session again."""
     options = [*_handed_on(config), "-o", "addopts="]
-    options += ["--rootdir", str(config.rootpath)]
+    options += ["--rootdir", str(root)]
     if config.inipath is not None:
         options += ["-c", str(config.inipath)]
     if config.pluginmanager.hasplugin("xdist"):

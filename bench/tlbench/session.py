@@ -13,11 +13,11 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tlbench import baseline, confirmation, conviction, machine
+from tlbench import baseline, confirmation, conviction, machine, renames
 from tlbench.record import CaseRecord
 from tlbench.recorder import BENCHMARK
 from tlbench.reporting import report, summary
@@ -128,6 +128,7 @@ class Session:
         self._records: dict[str, CaseRecord] = {}
         self._failed: set[str] = set()
         self._cases: Sequence[verdict.Case] = ()
+        self._unsaved: dict[str, str] = {}
         self._silence = ""
         self._notes: list[str] = []
         self._context: machine.Context = {}
@@ -314,6 +315,7 @@ class Session:
         if not (self._records or self._gone or self._chosen):
             return "findings" if self._fails else "passed"
         self._cases = self._judge()
+        self._check_lines()
         try:
             self._write()
         except (OSError, ValueError) as error:
@@ -371,12 +373,18 @@ class Session:
             )
             cases = judge(self._records, self._accepted, again, now=self._context)
         cases = tried(cases, trials, self._changes(trials))
+        hints = partial(
+            renames.hint,
+            records=self._records,
+            accepted=self._accepted,
+            remedy=self.options.remedy,
+        )
         missing = [
             verdict.absent(case, "the case did not run")
             for case in self._chosen - set(self._records)
         ]
         missing += [
-            verdict.absent(case, f"its file has no such case{self._renamed(case)}")
+            verdict.absent(case, f"its file has no such case; {hints(case)}")
             for case in self._gone
         ]
         if not self._silence:
@@ -418,19 +426,25 @@ class Session:
             if case in figures
         }
 
-    def _renamed(self, gone: str) -> str:
-        """Return a hint if exactly one new case left the values of one that is gone."""
-        exact = self._accepted.exact.get(gone)
-        alike = [
-            case
-            for case, record in self._records.items()
-            if exact and not self.has_baseline(case) and record.exact == exact
+    def _check_lines(self) -> None:
+        """Find the cases that do not fit into the history; the others are saved."""
+        for entry in self._entries(self._run()) if self.options.save else ():
+            try:
+                history.line(entry)
+            except ValueError as error:
+                self._unsaved[entry.case] = f"it is not saved: {error}"
+        self._cases = [
+            replace(
+                case,
+                findings=(
+                    *case.findings,
+                    verdict.Finding("missing", self._unsaved[case.case]),
+                ),
+            )
+            if case.case in self._unsaved
+            else case
+            for case in self._cases
         ]
-        # Of several candidates none is named: a wrong hint would be followed.
-        if len(alike) != 1:
-            return ""
-        words = f"--alias {shlex.quote(gone)} {shlex.quote(alike[0])}"
-        return f"; if it was renamed: {self.options.remedy} {words}"
 
     def _write(self) -> None:
         # In this order: the report reads the files that were written before it.
@@ -440,13 +454,13 @@ class Session:
         if self.options.save:
             write_machine(results, self._here.name, self._here.identity)
             path = history.history_path(results, self._here.name)
-            history.append(path, self._entries(run))
+            entries = self._entries(run)
+            history.append(path, [x for x in entries if x.case not in self._unsaved])
         if self.options.report:
             page = report.write(results, self.options.report)
             self._notes.append(f"the report: {page}")
 
     def _entries(self, run: LastRun) -> list[history.Entry]:
-        commit = machine.commit(self.options.root)
         return [
             history.Entry(
                 run=run.run,
@@ -454,12 +468,16 @@ class Session:
                 record=history.rounded(case.record),
                 verdict=case.verdict,
                 structure=history.structure_of(case.record),
-                commit=commit,
+                commit=self._commit,
                 context=self._context,
             )
             for case in self._cases
             if case.record is not None
         ]
+
+    @cached_property
+    def _commit(self) -> str:
+        return machine.commit(self.options.root)
 
     def _run(self) -> LastRun:
         now = datetime.now(UTC)
@@ -469,6 +487,7 @@ class Session:
                 "python": platform.python_version(),
                 **self._versions,
                 **machine.own_versions(),
+                **machine.libraries(),
                 **self._here.identity["frameworks"],
             },
             cases=self._records,

@@ -212,6 +212,17 @@ def timed(found, **how):
         yield replace(one, record=record)
 
 
+def test_imported_runs_count_although_they_know_no_version(acceptance):
+    own = entries([1.0] * 3, first=4)
+    imported = [
+        replace(x, structure="", record=replace(x.record, version="", exact={}))
+        for x in entries([1.1] * 4)
+    ]
+    figures = take({}, [*imported, *own], acceptance).figures["a"].figures
+    assert len(figures.series["epoch"]) == 7
+    assert figures.version == own[0].record.version
+
+
 def test_fewer_runs_are_taken_where_fewer_are_asked_for(acceptance):
     done = take({}, entries([1.0] * 10), acceptance, last=3)
     assert done.runs == {"a": 3}

@@ -8,6 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from tlbench import machine
 from tlbench.cli import main
 from tlbench.storage import history
 from tlbench.storage.baselines import figures_path
@@ -387,6 +388,98 @@ def test_what_pytest_benchmark_saved_can_be_imported(run_suite, command, pyteste
     code, text = command("import", "saved.json")
     assert code == 2
     assert "Received: saved.json" in text
+
+
+def test_imported_runs_can_become_the_baseline(run_suite, command, pytester):
+    pytester.makepyfile(
+        test_b="def test_b(benchmark):\n    benchmark.pedantic(sum, ([1],), rounds=5)\n"
+    )
+    info = machine.identity(ask=machine.nvidia_smi())
+    for number in range(5):
+        path = pytester.path / f"{number}.json"
+        pytester.runpytest("test_b.py", f"--benchmark-json={path.name}", QUICK)
+        document = json.loads(path.read_text())
+        # By two programs a virtual machine may have two names for its processor.
+        cpu = {"brand_raw": info["cpu"], "count": info["cpus"]}
+        document["machine_info"]["cpu"] = cpu
+        path.write_text(json.dumps(document))
+        if number == 4:
+            break
+        assert command("import", path.name, "--as-machine")[0] == 0
+    pytester.runpytest("test_b.py", "--tl-results=results", "--tl-save", QUICK)
+    code, text = command("accept", "--reason", "from before")
+    assert "figures of 1 cases, 5 runs each" in text
+    document["machine_info"]["cpu"]["brand_raw"] = "Another"
+    path.write_text(json.dumps(document))
+    code, text = command("import", path.name, "--as-machine")
+    assert code == 2
+    assert f"which differs: cpu Another -> {info['cpu']}" in text
+    assert len(read_machines(pytester.path / "results")) == 1
+
+
+def test_runs_are_imported_to_the_machine_that_the_suite_names(
+    accepted, command, pytester
+):
+    pytester.makeconftest(
+        "def pytest_tlbench_identity(config):\n    return {'precision': 'mixed'}\n"
+    )
+    (pytester.path / "results").rename(pytester.path / "other")
+    accepted(1.0)
+    (name,) = read_machines(pytester.path / "results")
+    info = machine.identity(ask=machine.nvidia_smi())
+    system, _, kind = info["system"].partition(" ")
+    saved = {
+        "machine_info": {
+            "system": system,
+            "machine": kind,
+            "processor": "",
+            "python_version": f"{info['python']}.0",
+            "cpu": {"brand_raw": info["cpu"], "count": info["cpus"]},
+        },
+        "datetime": "2026-01-01T00:00:00+00:00",
+        "benchmarks": [{"fullname": "test_b.py::test_b", "stats": {"median": 2.0}}],
+    }
+    (pytester.path / "saved.json").write_text(json.dumps(saved))
+    assert command("import", "saved.json", "--as-machine") == (0, f"1 case -> {name}\n")
+
+
+def test_a_name_that_is_too_long_costs_that_case_alone(run_suite, pytester):
+    pytester.makepyfile(
+        test_epochs="import pytest\n"
+        "@pytest.mark.parametrize('p', [1, 2], ids=['é' * 700, 'short'])\n"
+        "def test_epoch(record, p):\n    record.timing('epoch', [1.0], warmup=0)\n"
+    )
+    result = run_suite(1.0)
+    assert result.ret == 0
+    kept = history.read(history_path(pytester.path / "results", machine_of(pytester)))
+    assert [x.case for x in kept.entries] == ["test_epochs.py::test_epoch[short]"]
+    lost = [x for x in result.outlines if ": missing: it is not saved: " in x]
+    assert len(lost) == 1
+    assert "must fit into a line of 2048 bytes. Received: " in lost[0]
+    assert run_suite(1.0, options=("--tl-save", "--tl-gate")).ret == 1
+
+
+def test_a_renamed_case_without_exact_values_is_recognised(
+    run_suite, command, pytester
+):
+    timed = "def test_{}(record):\n    record.timing('t', [1.0], warmup=0)\n"
+    pytester.makepyfile(test_epochs=timed.format("old"))
+    run_suite(1.0)
+    assert command("accept", "--reason", "x")[0] == 0
+    pytester.makepyfile(test_epochs=timed.format("new"))
+    result = run_suite(1.0)
+    alias = "--alias test_epochs.py::test_old test_epochs.py::test_new"
+    assert alias in result.stdout.str()
+
+
+def test_no_lock_file_is_left_for_git(accepted, pytester):
+    subprocess.run(["git", "init", "-q"], cwd=pytester.path, check=True)
+    status = ["git", "status", "--short", "--untracked-files=all", "results"]
+    done = subprocess.run(
+        status, cwd=pytester.path, capture_output=True, text=True, check=True
+    )
+    assert ".gitignore" in done.stdout
+    assert ".lock" not in done.stdout
 
 
 def test_collecting_five_hundred_cases_loads_no_framework(pytester):

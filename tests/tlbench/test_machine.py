@@ -1,7 +1,9 @@
 """The machine, read from scripted files and a scripted nvidia-smi."""
 
 import os
+import re
 import subprocess
+from importlib import metadata
 
 import pytest
 
@@ -177,3 +179,29 @@ def test_a_commit_is_found_where_there_is_one(tmp_path):
     ):
         subprocess.run(["git", "-C", tmp_path, *words], check=True)
     assert len(machine.commit(tmp_path)) == 12
+
+
+def test_no_framework_is_one_that_tlbench_itself_needs():
+    """What it brings along would make another machine with each of its releases."""
+    known, new = set(), {"tlbench"}
+    while new:
+        known |= new
+        needed = (x for name in new for x in metadata.requires(name) or ())
+        names = {
+            re.match(r"[\w.-]+", x)[0].lower() for x in needed if "extra ==" not in x
+        }
+        new = {x for x in names if _installed(x)} - known
+    assert "numpy" in known  # by scipy
+    assert not known & set(machine.FRAMEWORKS)
+
+
+def _installed(name):
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def test_libraries_explain_and_are_no_part_of_the_identity():
+    assert machine.context(ask=None)["libraries"].keys() == {"numpy", "scipy"}
+    assert not {"numpy", "scipy"} & machine.identity(ask=None)["frameworks"].keys()

@@ -20,11 +20,11 @@ MOST_LINES = 500
 ROWS = (
     (
         *("interface", "invocation", "machine", "record", "refusal", "settings"),
-        *("units", "unrecorded"),
+        *("suite_root", "units", "unrecorded"),
     ),
     ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
-    ("acceptance", "baseline", "confirmation", "pairing", "staleness"),
+    ("acceptance", "baseline", "confirmation", "pairing", "renames", "staleness"),
     ("conviction",),
     ("reporting", "selftest"),
     ("ab", "session"),

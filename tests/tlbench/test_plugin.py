@@ -146,7 +146,8 @@ def test_a_renamed_case_is_missing_twice(counting, baseline):
     old = "test_counts.py::test_old"
     assert row(result, old) == (
         f"{old} missing: its file has no such case; if it was renamed: "
-        f"tlbench accept --reason TEXT --alias {old} {COUNTS}"
+        f"tlbench accept --reason TEXT --alias {old} {COUNTS}; "
+        "if it was removed: tlbench accept --reason TEXT --prune"
     )
     assert last_run(counting).gone == (old,)
 
@@ -155,7 +156,10 @@ def test_a_removed_file_is_missed_where_its_folder_is_collected(pytester, baseli
     pytester.makepyfile(**{"suites/test_counts": COUNTING, "test_other": COUNTING})
     case = "suites/test_removed.py::test_a"
     baseline({case: {"n": 1}})
-    assert row(pytester.runpytest(), case).endswith("its file has no such case")
+    assert row(pytester.runpytest(), case).endswith(
+        "its file has no such case; if it was removed: "
+        "tlbench accept --reason TEXT --prune"
+    )
     assert row(pytester.runpytest("suites"), case)
     assert case not in pytester.runpytest("test_other.py").stdout.str()
 

@@ -156,3 +156,14 @@ def test_a_node_id_with_the_name_of_a_group_belongs_to_its_case():
     uses.end("a.py::b@one", "failed")
     uses.end("a.py::b@one", "passed")  # its teardown
     assert uses.silent(()) == {}
+
+
+def test_workers_are_a_cause_wherever_the_results_lie(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    suite, kept = pytester.mkdir("project"), pytester.mkdir("kept")
+    (suite / "test_suite.py").write_text(TIMED)
+    monkeypatch.chdir(suite)
+    plugins = ("-p", "xdist", "-p", "tlbench", "-p", "pytest_benchmark.plugin")
+    options = ("-n1", "--tl-gate", "-W", "ignore", "--tl-results", str(kept))
+    result = pytester.runpytest(*plugins, *options)
+    assert said(result)[0].endswith("under pytest-xdist: run with -n 0")

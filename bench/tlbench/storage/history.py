@@ -15,15 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from tlbench.record import (
     SCHEMA,
     CaseRecord,
     record_from_json,
     record_to_json,
 )
-from tlbench.storage import documents
+from tlbench.storage import documents, locks
 
 LINE_BYTES = 2048
 """The most that a line holds, its newline included.
@@ -65,6 +63,11 @@ class Entry:
     def case(self) -> str:
         """The name of the case."""
         return self.record.case
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program saved it, which knows no version of the case."""
+        return not self.structure
 
     @property
     def is_good(self) -> bool:
@@ -125,11 +128,9 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
         OSError: the file cannot be written.
     """
     data = b"".join(line(entry) for entry in entries)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A lock file next to the history: POSIX guarantees that an append does not
-    # overwrite another one, but not that a long one is written in one piece. The system
-    # drops the lock when its process ends, however it ends.
-    with FileLock(path.with_name(f".{path.name}.lock")), path.open("ab+") as file:
+    # POSIX guarantees that an append does not overwrite another one, but not that a
+    # long one is written in one piece.
+    with locks.alone(path), path.open("ab+") as file:
         end = _mend(file.fileno())
         try:
             _write(file.fileno(), data)
@@ -187,7 +188,8 @@ def line(entry: Entry) -> bytes:
             return data
     raise ValueError(
         f"A case must fit into a line of {LINE_BYTES} bytes. "
-        f"Received: {len(data)} bytes of {entry.case}. Record less in one case."
+        f"Received: {len(data)} bytes of {entry.case[:60]}. Shorten its name, "
+        "or record less in one case."
     )
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlbench.machine import Identity, machine_id
+from tlbench.machine import Identity, differences, machine_id
 from tlbench.record import CaseRecord
 from tlbench.recorder import BENCHMARK, Recorder
 from tlbench.storage import documents
 from tlbench.storage.history import Entry, rounded
+
+_KNOWN = ("system", "cpu", "cpus", "python")
+"""The fields of an identity that pytest-benchmark saves too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,23 @@ def read(path: Path) -> Imported:
             "A file to import must be one that `pytest --benchmark-json FILE` wrote. "
             f"Received: {path} ({documents.reason(error)})."
         ) from error
+
+
+def check_machine(imported: Imported, here: Identity, path: Path) -> None:
+    """Refuse a run that took place on another machine, as far as its file says.
+
+    Raises:
+        ValueError: the system, the processor, their number or Python differ.
+    """
+    ours = {key: here[key] for key in _KNOWN}
+    theirs = {key: imported.identity[key] for key in _KNOWN}
+    found = differences(ours, theirs)
+    if found:
+        raise ValueError(
+            "A file imported with --as-machine must be from this machine. "
+            f"Received: {path}, which differs: {'; '.join(found)}. "
+            "Leave out --as-machine to keep its runs apart."
+        )
 
 
 def _imported(document: Mapping[str, Any]) -> Imported:

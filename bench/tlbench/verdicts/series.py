@@ -168,6 +168,9 @@ class _Family:
                 "something that all cases share; each case is judged relative to the "
                 "others"
             )
+            contexts = [self.figures[case].context for case, _ in self.series]
+            then = circumstances.of_runs(contexts)
+            why = "; ".join((why, *circumstances.changes(then, self.terms.now)))
             yield Case(case=MACHINE, findings=(Finding("machine_shift", why),))
 
     @property

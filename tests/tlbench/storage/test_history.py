@@ -190,7 +190,7 @@ def test_a_case_that_cannot_fit_is_refused_and_nothing_is_written(path):
     recorder = Recorder("c" * 3000, "1")
     long = replace(entry(), record=recorder.snapshot("passed"))
     with pytest.raises(
-        ValueError, match=r"2048 bytes\. Received: \d+ bytes of c+\. Record less"
+        ValueError, match=r"2048 bytes\. Received: \d+ bytes of c+\. Shorten its name"
     ):
         history.append(path, [entry(), long])
     assert not path.exists()

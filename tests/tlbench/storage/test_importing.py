@@ -69,3 +69,17 @@ def test_another_file_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"--benchmark-json.*Received: .*saved\.json"):
         importing.read(path)
+
+
+def test_only_a_file_of_this_machine_can_be_one_of_its_runs(tmp_path):
+    path = write(tmp_path / "saved.json", SAVED)
+    found = importing.read(path)
+    here = {**found.identity, "memory_gib": 64, "frameworks": {"keras": "3"}}
+    importing.check_machine(found, here, path)
+    other = {**here, "cpu": "Another", "python": "3.12"}
+    message = (
+        "must be from this machine. Received: .*saved.json, which differs: "
+        r"cpu AMD EPYC -> Another; python 3.11 -> 3.12. Leave out --as-machine"
+    )
+    with pytest.raises(ValueError, match=message):
+        importing.check_machine(found, other, path)

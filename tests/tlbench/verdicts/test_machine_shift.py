@@ -29,6 +29,13 @@ def test_a_slower_machine_is_one_finding_and_no_case():
     assert verdict.is_finding(finding.verdict)
 
 
+def test_a_shift_is_explained_by_the_load_if_that_is_high():
+    records, accepted = suite(**{f"t{i}": 1.3 for i in range(10)})
+    calm = {k: replace(x, context={"load": 0.5}) for k, x in accepted.figures.items()}
+    cases = judge_all(records, replace(accepted, figures=calm), now={"load": 12.0})
+    assert cases[-1].findings[0].why.endswith("others; load 12 now, 0.5 then")
+
+
 def test_a_faster_machine_is_reported_too():
     cases = judge_all(*suite(**{f"t{i}": 0.9 for i in range(10)}))
     assert "% faster (limit " in cases[-1].findings[0].why
