@@ -20,9 +20,10 @@ import pytest
 from tlbench import interface
 from tlbench.benchmark_fixture import keep_iterations, owner, switch, timed
 from tlbench.invocation import handed_on
+from tlbench.options import Options
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
 from tlbench.recorder import BENCHMARK, Recorder, version_of
-from tlbench.session import Ending, Options, Session
+from tlbench.session import Ending, Session
 from tlbench.suite_root import renamed, suite_root
 from tlbench.unrecorded import Use
 

@@ -9,15 +9,15 @@ calls it from the hooks, and turns its errors into pytest's.
 import json
 import platform
 import secrets
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tlbench import baseline, confirmation, conviction, machine, renames
+from tlbench.options import Options
 from tlbench.record import CaseRecord
 from tlbench.recorder import BENCHMARK
 from tlbench.reporting import report, summary
@@ -32,7 +32,7 @@ from tlbench.storage.baselines import (
 )
 from tlbench.storage.last_run import LastRun, last_run_path, read_run, write_run
 from tlbench.storage.machines import write_machine
-from tlbench.unrecorded import Switch, Uses
+from tlbench.unrecorded import Uses
 from tlbench.verdicts import circumstances, verdict
 from tlbench.verdicts.exact import differences
 from tlbench.verdicts.figures import Accepted, Figures
@@ -41,53 +41,6 @@ from tlbench.verdicts.trials import Trial, representatives, tried
 
 Ending: TypeAlias = Literal["passed", "findings", "unwritten"]
 """How a session ended: as the gate wants, with findings, or without its files."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options of a session.
-
-    Attributes:
-        root: the rootdir, which the names of cases are relative to.
-        results: the folder of the baselines.
-        folder: the same folder, as a user would write it on the command line.
-        takes_all: whether every case that uses the fixture `benchmark` is recorded.
-        switch: what keeps pytest-benchmark from timing.
-        gate: whether a finding fails the session.
-        save: whether the run is appended to the history of the machine.
-        confirm: how often a suspect is run again.
-        report: the folder of the report; None for no report.
-        records: the file that a fresh process writes, instead of judging.
-        repeat: the file of the records that it repeats.
-        start: the folder that the session was started in.
-        again: further arguments for pytest when a case of this session is run again.
-        handed_on: those of them that are the session's own options.
-        install: how a side of a comparison is installed; "" is the project's setting.
-    """
-
-    root: Path
-    results: Path
-    folder: str = "results"
-    takes_all: bool = False
-    switch: Switch = ""
-    gate: bool = False
-    save: bool = False
-    confirm: int = 0
-    report: Path | None = None
-    records: Path | None = None
-    repeat: Path | None = None
-    start: Path = Path()
-    again: tuple[str, ...] = ()
-    handed_on: tuple[str, ...] = ()
-    install: str = ""
-
-    @property
-    def remedy(self) -> str:
-        """The command that accepts an intended change."""
-        words = "tlbench accept --reason TEXT"
-        if self.folder == "results":
-            return words
-        return f"{words} --results {shlex.quote(self.folder)}"
 
 
 class Session:

@@ -22,7 +22,7 @@ ROWS = (
         *("interface", "invocation", "machine", "record", "refusal", "settings"),
         *("suite_root", "units", "unrecorded"),
     ),
-    ("benchmark_fixture", "recorder", "verdicts"),
+    ("benchmark_fixture", "options", "recorder", "verdicts"),
     ("storage",),
     ("acceptance", "baseline", "confirmation", "pairing", "renames", "staleness"),
     ("conviction",),
