@@ -1,0 +1,104 @@
+"""The gate on a project in git: history suspects, the pair with its commit convicts.
+
+The seconds are scripted, so that nothing here depends on how long anything takes.
+"""
+
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tlbench.cli import main
+
+CONFIG = """
+[project]
+name = "pack"
+version = "1"
+
+[tool.pytest.ini_options]
+python_files = ["bench_*.py"]
+python_functions = ["bench_*"]
+"""
+
+CASES = """
+import os
+import random
+
+import pack
+import pytest
+
+NOISE = random.Random(os.environ.get("RUN", "0"))
+FACTOR = float(os.environ.get("FACTOR", "1"))
+
+@pytest.mark.parametrize("number", range(6))
+def bench_epoch(record, number):
+    own = pack.SECONDS if number == 3 else 1.0
+    noise = 1 + NOISE.uniform(-0.004, 0.004)
+    record.timing("epoch", [own * FACTOR * noise] * 2)
+"""
+
+
+@pytest.fixture
+def gate(project, created, install, monkeypatch, pytester):
+    """Return a function that runs the gate; five runs of the project are accepted."""
+    project.write("pyproject.toml", CONFIG)
+    project.write("benchmarks/bench_pack.py", CASES)
+    project.write(".gitignore", "__pycache__/\nresults/\n")
+    project.write("pack/__init__.py", "SECONDS = 1.0\n")
+    project.commit("cases")
+    monkeypatch.chdir(project.top)
+    monkeypatch.syspath_prepend(project.top)
+    words = ["benchmarks", "-p", "no:cacheprovider", "--tl-results", "results"]
+
+    def run(*more, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+        sys.modules.pop("pack", None)
+        return pytester.runpytest_inprocess(*words, *more)
+
+    for number in range(5):
+        run("--tl-save", RUN=number)
+    reason = ["accept", "--reason", "first", "--results", "results"]
+    assert CliRunner().invoke(main, reason).exit_code == 0
+    return lambda *more, **variables: run(
+        "--tl-gate", "--tl-install", install, *more, RUN=9, **variables
+    )
+
+
+def test_what_the_code_made_slower_is_convicted_by_the_pair(gate, project):
+    project.write("pack/__init__.py", "SECONDS = 1.3\n")
+    commit = project.git("rev-parse", "--short=12", "HEAD")
+    before = project.git("status", "--porcelain"), project.git("stash", "list")
+    done = gate()
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(
+        f"*bench_epoch[[]3]: regression: by the code: epoch is 3*% slower*{commit}"
+    )
+    # Nothing of the user's repository is touched.
+    after = project.git("status", "--porcelain"), project.git("stash", "list")
+    assert after == before
+    assert len(project.git("worktree", "list").splitlines()) == 1
+
+
+def test_what_the_environment_made_slower_is_said_and_fails_nothing(gate):
+    done = gate(FACTOR=1.3)
+    assert done.ret == 0, done.outlines
+    done.stdout.fnmatch_lines("*(machine): machine_shift: by the environment: 0 of*")
+
+
+def test_a_suspect_whose_commit_cannot_be_built_is_judged_by_the_history(gate, project):
+    project.write("pack/__init__.py", "SECONDS = 1.3\n")
+    done = gate("--tl-install", f"{sys.executable} -c 'raise SystemExit(3)'")
+    assert done.ret == 1
+    done.stdout.fnmatch_lines("*could not be compared with the accepted commit*")
+    done.stdout.fnmatch_lines(
+        "*bench_epoch[[]3]: regression: epoch *slower than the 5*"
+    )
+
+
+def test_a_project_can_do_without(gate, project):
+    project.write("pyproject.toml", f"{CONFIG}\n[tool.tlbench]\nconvict = false\n")
+    project.write("pack/__init__.py", "SECONDS = 1.3\n")
+    done = gate()
+    assert done.ret == 1
+    done.stdout.no_fnmatch_line("*in turn*")
