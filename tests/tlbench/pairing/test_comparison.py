@@ -76,7 +76,10 @@ def launch(tmp_path):
 def _environ():
     """Return the environment of a session that is not within another."""
     left_out = ("PYTEST", "COV_", "HYPOTHESIS")
-    return {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
+    # Without plugins that take longer to import than a case here takes.
+    light = "-p no:hypothesispytest -p no:xdist -p no:timeout"
+    return {**kept, "PYTEST_ADDOPTS": light}
 
 
 def run(launch, **options):
@@ -304,6 +307,7 @@ def test_long(record):
     assert time.monotonic() - begin < 55  # nobody waits for the case
 
 
+@pytest.mark.matrix
 def test_cases_that_the_budget_does_not_reach_are_inconclusive(launch):
     one = launch("""
 def test_short(record):

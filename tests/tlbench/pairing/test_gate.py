@@ -80,6 +80,7 @@ def test_what_the_code_made_slower_is_convicted_by_the_pair(gate, project):
     assert len(project.git("worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.matrix
 def test_what_the_environment_made_slower_is_said_and_fails_nothing(gate):
     done = gate(FACTOR=1.3)
     assert done.ret == 0, done.outlines

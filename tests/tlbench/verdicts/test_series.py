@@ -231,7 +231,7 @@ def test_the_sentence_on_a_value():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(2.5, "2.5 s"), (0.25, "250 ms"), (2.5e-4, "250 us"), (2.5e-8, "0.025 us")],
+    [(2.5, "2.5 s"), (0.25, "250 ms"), (2.5e-4, "250 us"), (2.5e-8, "25 ns")],
 )
 def test_a_duration_is_written_in_its_unit(seconds, words):
     (finding,) = judge(
