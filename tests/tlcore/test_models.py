@@ -165,6 +165,7 @@ def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():
     assert model(IMAGES).dtype == "float32"
 
 
+@pytest.mark.matrix
 def test_a_saved_model_is_loaded_where_nothing_else_was_imported(tmp_path):
     model = create_model(network(), 3, input_shape=SHAPE, augmentation="generator")
     model.save(tmp_path / "model.keras")

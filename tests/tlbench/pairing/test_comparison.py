@@ -188,6 +188,7 @@ def test_skip(record):
     assert "skipped on both sides: Skipped: not today" in said(rows["test_skip"])
 
 
+@pytest.mark.matrix
 def test_a_case_that_one_side_lacks_is_a_finding(launch):
     _, rows, _ = run(
         launch("""
@@ -224,6 +225,7 @@ def test_last(record):
     assert any("the process ended in test_some.py::test_crash" in x for x in said_lines)
 
 
+@pytest.mark.matrix
 def test_a_suite_that_cannot_be_collected_on_the_base_is_a_finding(launch):
     one = launch(
         """
@@ -280,6 +282,7 @@ def test_some(record):
         run(one, foreign={"base": [shared]})
 
 
+@pytest.mark.matrix
 def test_only_the_named_cases_are_compared(launch):
     _, rows, _ = run(
         launch("""

@@ -88,6 +88,7 @@ def test_pretrained_features_beat_random_ones_by_twenty_points():
     assert 0.80 <= pretrained_accuracy.mean() <= 0.99
 
 
+@pytest.mark.matrix
 def test_they_do_through_feature_extraction_too():
     images = draw(0, TRAIN_PER_CLASS, seed=0), draw(TRAIN_PER_CLASS, 10, seed=0)
     train, test = (

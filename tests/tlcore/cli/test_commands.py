@@ -128,6 +128,7 @@ class TestPredict:
         code, _, err = tlcore("predict", image, "--run", run_path, "--backbone=vgg16")
         assert (code, "A run brings its own model" in err) == (2, True)
 
+    @pytest.mark.matrix
     def test_by_a_run_with_layers_of_this_package_in_a_process_of_its_own(
         self, image, tmp_path
     ):

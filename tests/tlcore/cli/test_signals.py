@@ -56,7 +56,7 @@ class TestSignals:
         [
             (signal.SIGINT, 130, "interrupted"),
             (signal.SIGTERM, 143, "terminated"),
-            (signal.SIGHUP, 129, "terminated"),
+            pytest.param(signal.SIGHUP, 129, "terminated", marks=pytest.mark.matrix),
         ],
     )
     def test_a_signal_ends_a_run_that_says_so(
@@ -92,8 +92,10 @@ class TestSignals:
     @pytest.mark.parametrize(
         ("command", "code", "out", "err"),
         [
-            ("done", 0, "done\n", ""),
-            ("wrong", 2, "", "tlcore: error: wrong\n"),
+            pytest.param("done", 0, "done\n", "", marks=pytest.mark.matrix),
+            pytest.param(
+                *("wrong", 2, "", "tlcore: error: wrong\n"), marks=pytest.mark.matrix
+            ),
             ("terminated", 143, "", ""),
         ],
     )

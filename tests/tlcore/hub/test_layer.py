@@ -549,7 +549,10 @@ def test_its_variables_are_the_saved_models_own_and_are_named_as_there(small):
 
 
 COUNTS = [
-    ("efficientnet_b0", "normalization", 4_049_564, 4_062_374),
+    pytest.param(
+        *("efficientnet_b0", "normalization", 4_049_564, 4_062_374),
+        marks=pytest.mark.matrix,
+    ),
     pytest.param(
         "efficientnet_b4",
         "normalization",

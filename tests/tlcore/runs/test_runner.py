@@ -266,6 +266,7 @@ class TestSplits:
     def test_without_test_the_final_figures_are_on_validation(self, binary):
         assert set(binary.document["final"]) == {"val_accuracy", "val_loss"}
 
+    @pytest.mark.matrix
     def test_early_stopping_selects_on_validation(self, data, tmp_path):
         lines = []
         options = RunOptions(out=tmp_path, early_stopping=1, say=lines.append)
