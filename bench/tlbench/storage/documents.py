@@ -25,6 +25,10 @@ turning these into one sentence here is shorter than a schema, and names what is
 """
 
 
+_MARKERS = (b"<<<<<<< ", b">>>>>>> ", b"||||||| ")
+"""What git begins the lines with that it puts around the two sides of a conflict."""
+
+
 class NewerError(ValueError):
     """A document that a newer version wrote."""
 
@@ -41,6 +45,12 @@ def check_schema(schema: int, path: Path) -> None:
             f"{path} must have schema {SCHEMA} or older. Received: schema={schema}. "
             "Install a newer tlbench to read it."
         )
+
+
+def is_marker(line: bytes) -> bool:
+    """Tell whether a line is a conflict marker that git left in a file."""
+    # The one in the middle has nothing after it; JSON has no such line.
+    return line.rstrip() == b"=======" or line.startswith(_MARKERS)
 
 
 def read(path: Path, build: Callable[[Mapping[str, Any]], _Value]) -> _Value | None:
@@ -65,6 +75,12 @@ def parse(
     Raises:
         ValueError: the document is damaged or of a newer schema.
     """
+    if any(map(is_marker, data.splitlines())):
+        raise ValueError(
+            f"{path} must be a whole tlbench file. Received: one with the conflict "
+            "markers of a merge. Take the file of one side, for instance with "
+            "`git checkout --ours`, and accept again what the other side accepted."
+        )
     try:
         document = json.loads(data, object_pairs_hook=_distinct)
         check_schema(_schema(document), path)

@@ -11,6 +11,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
     # POSIX guarantees that an append does not overwrite another one, but not that a
     # long one is written in one piece.
     with locks.alone(path), path.open("ab+") as file:
+        _merge_by_union(path)
         end = _mend(file.fileno())
         try:
             _write(file.fileno(), data)
@@ -139,6 +141,14 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
             # A full disk: what was written of the lines goes, what was there stays.
             os.ftruncate(file.fileno(), end)
             raise
+
+
+def _merge_by_union(path: Path) -> None:
+    """Have git keep the lines of both sides: two branches that append do conflict."""
+    attributes = path.parent / ".gitattributes"
+    # One that is there already is the user's.
+    with suppress(FileExistsError), attributes.open("x", encoding="utf-8") as file:
+        file.write(f"# Written by tlbench\n{path.name} merge=union\n")
 
 
 def read(path: Path) -> History:
@@ -155,6 +165,12 @@ def read(path: Path) -> History:
     tail = lines.pop()
     entries, damage = [], []
     for number, text in enumerate(lines, 1):
+        if documents.is_marker(text):
+            damage.append(
+                f"{path} line {number} is a conflict marker of a merge. Remove the "
+                "markers and keep the lines of both sides: each is one run of one case."
+            )
+            continue
         try:
             entries.append(_entry(text, path))
         except documents.NewerError:

@@ -52,7 +52,6 @@ def test_a_newer_schema_is_refused(tmp_path, read, file, schema):
     [
         ("", "Expecting value"),
         ('{"schema": 1', "delimiter"),
-        ("<<<<<<< HEAD\n", "Expecting value"),
         ("[]", "list indices"),
         ("{}", "no 'schema'"),
         ('{"schema": 0, "cases": {}}', "schema=0"),
@@ -74,6 +73,15 @@ def test_damaged_baselines_are_refused(tmp_path, text, why):
     (tmp_path / "any" / "accepted.json").write_text(text)
     message = r"accepted\.json must be a whole tlbench file\. Received: a damaged one "
     with pytest.raises(ValueError, match=rf"{message}\(.*{why}.*\)\. Restore it"):
+        read_accepted(tmp_path)
+
+
+def test_conflict_markers_are_named_with_a_way_out(tmp_path):
+    (tmp_path / "any").mkdir()
+    text = "{\n<<<<<<< HEAD\n=======\n>>>>>>> theirs\n}\n"
+    (tmp_path / "any" / "accepted.json").write_text(text)
+    message = "with the conflict markers of a merge.*git checkout --ours"
+    with pytest.raises(ValueError, match=message):
         read_accepted(tmp_path)
 
 

@@ -101,7 +101,6 @@ def test_only_a_case_that_passed_is_good(outcome):
         (lambda line: b"\xff\xfe", "utf-8"),
         (lambda line: b"null", "damaged"),
         (lambda line: b"", "damaged"),
-        (lambda line: b"<<<<<<< HEAD", "damaged"),
     ],
 )
 def test_a_damaged_line_is_named_and_the_others_are_read(path, damage, why):
@@ -289,3 +288,41 @@ def test_the_structure_changes_with_any_exact_value_or_cost():
             recorder.cost(name, value)
         digests.add(history.structure_of(recorder.snapshot("passed")))
     assert len(digests) == 4
+
+
+def git(folder, *words):
+    name = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    return subprocess.run(
+        ["git", *name, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_two_branches_that_append_merge_without_a_conflict(tmp_path):
+    path = tmp_path / "a-machine" / "history.jsonl"
+    git(tmp_path, "init", "--initial-branch=main")
+    for branch, run in (("main", "r0"), ("ours", "r1"), ("theirs", "r2")):
+        git(tmp_path, "checkout", "-B", branch, "main")
+        history.append(path, [entry(run=run)])
+        git(tmp_path, "add", "--all")
+        git(tmp_path, "commit", "-m", run)
+    assert git(tmp_path, "merge", "ours").returncode == 0
+    kept = history.read(path)
+    assert {one.run for one in kept.entries} == {"r0", "r1", "r2"}
+    assert not kept.damage
+
+
+def test_attributes_of_the_user_stay(tmp_path):
+    path = tmp_path / "history.jsonl"
+    (tmp_path / ".gitattributes").write_text("* text\n")
+    history.append(path, [entry()])
+    assert (tmp_path / ".gitattributes").read_text() == "* text\n"
+
+
+def test_conflict_markers_are_named_and_the_lines_of_both_sides_are_read(tmp_path):
+    path = tmp_path / "history.jsonl"
+    one, two = (history.line(entry(run=run)).decode() for run in ("r1", "r2"))
+    path.write_text(f"<<<<<<< HEAD\n{one}=======\n{two}>>>>>>> theirs\n")
+    kept = history.read(path)
+    assert [x.run for x in kept.entries] == ["r1", "r2"]
+    assert len(kept.damage) == 3
+    assert "line 3 is a conflict marker of a merge" in kept.damage[1]
