@@ -8,6 +8,7 @@ arguments, and nothing is accepted without a reason.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tlbench import levels
 from tlbench.record import CaseRecord
 from tlbench.storage.baselines import (
     Acceptance,
@@ -123,9 +124,10 @@ def accept_figures(
     """Make the figures of the newest saved runs the baseline of a machine.
 
     Only runs count that passed with the same version, exact values, costs, iterations
-    and timers as the last run. The anchor stays where it is, so that small steps add
-    up, unless the level changed by more than noise: whoever accepts such a step has
-    seen it.
+    and timers as the last run, and are at its level. At a new level one run is enough:
+    how much a series varies is known from before. The anchor stays where it is, so that
+    small steps add up, unless the level changed by more than noise: whoever accepts
+    such a step has seen it.
 
     Args:
         figures: the accepted figures so far, by case.
@@ -145,18 +147,24 @@ def accept_figures(
     by_case: dict[str, list[Entry]] = {}
     for entry in entries:
         by_case.setdefault(entry.case, []).append(entry)
-    for record in acceptable(run, tuple(cases)):
-        alike = _alike(record, by_case.get(record.case, []))[-last:]
+    taken = acceptable(run, tuple(cases))
+    # All of them share the probability that noise alone starts a new level.
+    alpha = noise.FALSE_ALARMS / max(1, sum(len(series_of(one)) for one in taken))
+    for record in taken:
+        before = figures.get(record.case)
+        known = None if before is None else before.figures
+        alike = _alike(record, by_case.get(record.case, []))
+        alike = levels.at_level(known, alike, alpha=alpha)[-last:]
         fresh = _figures(record, alike)
         if fresh is None:
             continue
-        before = figures.get(record.case)
+        fresh = replace(fresh, spreads=levels.inherited(known, fresh))
         since = acceptance
-        if before is not None and (anchor or _moved(before.figures, fresh)):
+        if before is not None and (anchor or levels.moved(before.figures, fresh)):
             anchored.append(record.case)
         elif before is not None:
-            known = before.figures.anchor
-            kept = {name: known.get(name, runs) for name, runs in fresh.series.items()}
+            old = before.figures.anchor
+            kept = {name: old.get(name, runs) for name, runs in fresh.series.items()}
             fresh, since = replace(fresh, anchor=kept), before.anchored
         after[record.case] = MachineBaseline(
             figures=fresh, accepted=acceptance, anchored=since
@@ -315,23 +323,3 @@ def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
         timers={k: x.timer for k, x in record.timings.items() if x.timer},
         context=circumstances.of_runs([entry.context for entry in alike]),
     )
-
-
-def _moved(before: Figures, fresh: Figures) -> bool:
-    """Tell whether the level of any series changed by more than noise."""
-    if before.version != fresh.version:
-        return True
-    for name, runs in fresh.series.items():
-        known = before.series.get(name, {})
-        if len(known) >= noise.FEWEST_RUNS and runs:
-            scaled = {k: noise.scaled(v, known) for k, v in known.items()}
-            # By the series alone: an acceptance may hold one case, and has no machine
-            # to compare with.
-            judged = noise.compare_run({name: scaled}, {}, shared=False)
-            expected = judged.expectations[name]
-            values = [noise.scaled(value, known) for value in runs.values()]
-            change = abs(sum(values) / len(values) - expected.centre)
-            limit = expected.limit(noise.FALSE_ALARMS, fresh=len(values))
-            if change > max(limit, noise.PRACTICAL_SIZE):
-                return True
-    return False

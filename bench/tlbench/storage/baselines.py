@@ -196,6 +196,10 @@ def _figures(entry: Mapping[str, Any]) -> Figures:
         iterations={k: int(x) for k, x in entry.get("iterations", {}).items()},
         timers={k: documents.text(x) for k, x in entry.get("timers", {}).items()},
         context=dict(entry.get("context", {})),
+        spreads={
+            name: (documents.number(spread), documents.number(freedom))
+            for name, (spread, freedom) in entry.get("spreads", {}).items()
+        },
     )
 
 

@@ -33,6 +33,8 @@ class Figures:
         iterations: by name, of the timings whose iterations a round are known.
         timers: by name, the clock of the timings of which it is known.
         context: what was around the accepted runs (`circumstances.of_runs`).
+        spreads: by name, of series with few runs at a new level, the spread that they
+            had at the level before, and its degrees of freedom.
     """
 
     version: str
@@ -43,6 +45,7 @@ class Figures:
     iterations: Mapping[str, int] = field(default_factory=dict)
     timers: Mapping[str, str] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
+    spreads: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -153,7 +153,11 @@ def quantile(probability: float, freedom: float) -> float:
 
 
 def compare_run(
-    accepted: Mapping[Key, Runs], values: Mapping[Key, float], *, shared: bool = True
+    accepted: Mapping[Key, Runs],
+    values: Mapping[Key, float],
+    *,
+    shared: bool = True,
+    known: Mapping[Key, tuple[float, float]] | None = None,
 ) -> RunComparison[Key]:
     """Compare the values of one run with the accepted runs.
 
@@ -162,13 +166,16 @@ def compare_run(
         values: by series, the value of the run; only series with accepted runs.
         shared: whether the machine may move all series together; if so, the common
             mode is removed from the run and from every accepted run.
+        known: by series, a spread from before these runs, and its freedom.
     """
     modes = common_modes(accepted) if shared else {}
     cleaned = {
         series: [value - modes.get(run, 0.0) for run, value in runs.items()]
         for series, runs in accepted.items()
     }
-    spreads = moderated(cleaned)
+    spreads = pooled(
+        {name: _sample(runs, (known or {}).get(name)) for name, runs in cleaned.items()}
+    )
     expectations = {
         series: Expectation(
             centre=statistics.fmean(runs),
@@ -226,7 +233,7 @@ def moderated(values: Mapping[Key, Sequence[float]]) -> dict[Key, tuple[float, f
 
 
 def pooled(
-    variances: Mapping[Key, tuple[float, int]],
+    variances: Mapping[Key, tuple[float, float]],
 ) -> dict[Key, tuple[float, float]]:
     """Return the moderated spread of each series and its degrees of freedom.
 
@@ -284,7 +291,7 @@ def seeds(
     return expected, share * (1 - share) * (1 / before + 1 / after)
 
 
-def _prior(known: Sequence[tuple[float, int]]) -> tuple[float, float]:
+def _prior(known: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the variance common to the series and the freedom it is worth.
 
     Smyth's moment estimator: the logarithms of sample variances have a known mean and
@@ -329,6 +336,18 @@ def _inverse_trigamma(value: float) -> float:
         if -step / x < 1e-8:
             break
     return x
+
+
+def _sample(
+    values: Sequence[float], known: tuple[float, float] | None
+) -> tuple[float, float]:
+    """Return the variance of some values and its freedom, with what is known."""
+    variance, freedom = _variance(values), float(len(values) - 1)
+    if known is None:
+        return variance, freedom
+    spread, worth = known
+    total = freedom + worth
+    return (freedom * variance + worth * spread**2) / total, total
 
 
 def _variance(values: Sequence[float]) -> float:

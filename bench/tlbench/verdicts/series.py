@@ -95,7 +95,8 @@ def _unjudged(
     if unlike:
         why = f"{name} was timed {unlike[0]}, accepted {unlike[1]}"
         return Judgement(case=case, name=name, verdict="not_comparable", why=why)
-    if len(runs) < noise.FEWEST_RUNS:
+    # At a new level one run is enough, if the spread is known from before.
+    if len(runs) < noise.FEWEST_RUNS and name not in known.spreads:
         return _too_few(case, name, series, runs)
     return None
 
@@ -239,9 +240,18 @@ class _Family:
 
     @cached_property
     def _compared(self) -> noise.RunComparison[Key]:
-        return self._compare(self._accepted)
+        spreads = {
+            (case, name): spread
+            for case, figures in self.figures.items()
+            for name, spread in figures.spreads.items()
+        }
+        return self._compare(self._accepted, spreads)
 
-    def _compare(self, accepted: Mapping[Key, noise.Runs]) -> noise.RunComparison[Key]:
+    def _compare(
+        self,
+        accepted: Mapping[Key, noise.Runs],
+        known: Mapping[Key, tuple[float, float]] | None = None,
+    ) -> noise.RunComparison[Key]:
         runs = {
             key: {run: noise.scaled(x, values) for run, x in values.items()}
             for key, values in accepted.items()
@@ -251,7 +261,7 @@ class _Family:
             for key in accepted
             if key in self.series
         }
-        return noise.compare_run(runs, values, shared=self.shared)
+        return noise.compare_run(runs, values, shared=self.shared, known=known)
 
     def _level(self, key: Key, again: Again) -> Judgement:
         """Judge a series by the newest accepted runs."""
@@ -282,7 +292,7 @@ class _Family:
             verdict=_word(series, change, limit),
             why=(
                 f"{name} {series} is {_change(change, runs)} {_way(series, change)} "
-                f"than the {expected.runs} accepted runs "
+                f"than the {_runs(expected.runs)} "
                 f"(limit {_change(limit, runs)}{note})"
             ),
             change=_fraction(change, runs),
@@ -376,6 +386,10 @@ def _way(series: Series, change: float) -> str:
 def _fraction(change: float, runs: noise.Runs) -> float:
     """Return a change as a fraction, if the series is compared as ratios."""
     return _ratio(change) if noise.is_relative(runs) else change
+
+
+def _runs(count: int) -> str:
+    return "accepted run" if count == 1 else f"{count} accepted runs"
 
 
 def _ratio(change: float) -> float:
