@@ -154,8 +154,9 @@ def accept_figures(
         before = figures.get(record.case)
         known = None if before is None else before.figures
         alike = _alike(record, by_case.get(record.case, []))
-        alike = levels.at_level(known, alike, alpha=alpha)[-last:]
-        fresh = _figures(record, alike)
+        level = levels.at_level(known, alike, alpha=alpha)[-last:]
+        # A case that got slower on purpose is not less accurate for it.
+        fresh = _figures(record, level, seeds=alike[-last:])
         if fresh is None:
             continue
         fresh = replace(fresh, spreads=levels.inherited(known, fresh))
@@ -169,7 +170,7 @@ def accept_figures(
         after[record.case] = MachineBaseline(
             figures=fresh, accepted=acceptance, anchored=since
         )
-        runs[record.case] = len({entry.run for entry in alike})
+        runs[record.case] = len({entry.run for entry in level})
     if prune:
         for case in run.gone:
             after.pop(case, None)
@@ -297,14 +298,18 @@ def _timed_otherwise(record: CaseRecord, other: CaseRecord) -> bool:
     )
 
 
-def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
+def _figures(
+    record: CaseRecord, level: Sequence[Entry], *, seeds: Sequence[Entry]
+) -> Figures | None:
+    """Return the figures of the runs at a level, and the proportions of some runs."""
     series: dict[str, dict[str, float]] = {}
     units: dict[str, str] = {}
     metrics: dict[str, list[SeedValue]] = {}
-    for entry in alike:
+    for entry in level:
         for name, one in series_of(entry.record).items():
             series.setdefault(name, {})[entry.run] = one.value
             units |= {name: one.unit} if one.unit else {}
+    for entry in seeds:
         for name, entries in proportions_of(entry.record).items():
             # Without a seed the run stands in for it: each run counts once.
             metrics.setdefault(name, []).extend(
@@ -321,5 +326,5 @@ def _figures(record: CaseRecord, alike: Sequence[Entry]) -> Figures | None:
         units=units,
         iterations={k: x.iterations for k, x in record.timings.items() if x.iterations},
         timers={k: x.timer for k, x in record.timings.items() if x.timer},
-        context=circumstances.of_runs([entry.context for entry in alike]),
+        context=circumstances.of_runs([entry.context for entry in level]),
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tlbench import acceptance, baseline, machine, selftest, staleness
+from tlbench import acceptance, baseline, machine, pitfalls, selftest, staleness
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
@@ -241,7 +241,7 @@ def run_selftest() -> None:
     Exit code 1 if one is not.
     """
     missed = 0
-    for planted in selftest.run():
+    for planted in (*selftest.run(), *pitfalls.run()):
         missed += not planted.found
         word = "found " if planted.found else "MISSED"
         click.echo(f"{word}  {planted.name}: {planted.seen}")

@@ -29,7 +29,8 @@ ROWS = (
     ("conviction",),
     ("reporting", "selftest"),
     ("ab", "session"),
-    ("cli", "plugin"),
+    ("pitfalls", "plugin"),
+    ("cli",),
     ("__main__",),
 )
 FLOOR = {room: number for number, row in enumerate(ROWS) for room in row}

@@ -1,11 +1,14 @@
 """Every planted defect is found, and a gate that is blind is found out."""
 
 import time
+from functools import partial
 
 import pytest
 
-from tlbench import selftest
+from tlbench import levels, pitfalls, selftest
+from tlbench.storage import documents
 from tlbench.verdicts import exact, noise
+from tlbench.verdicts import judge as judging
 
 
 def test_every_planted_defect_is_found_within_a_minute():
@@ -14,6 +17,31 @@ def test_every_planted_defect_is_found_within_a_minute():
     assert [x.name for x in planted if not x.found] == []
     assert len(planted) == 11  # ten defects, and none at all
     assert time.process_time() - start < 60  # of this process, whatever else runs
+
+
+def test_every_pitfall_is_found():
+    seen = list(pitfalls.run())
+    assert [x for x in seen if not x.found] == []
+    assert len(seen) == 10
+
+
+@pytest.mark.parametrize(
+    ("home", "name", "broken", "missed"),
+    [
+        (judging, "unlike", lambda *_: "", "lost options"),
+        (noise, "BLIND_FROM", 1e9, "a pass that could not have seen"),
+        (levels, "at_level", lambda _, x, **__: list(x), "two levels in one baseline"),
+        (documents, "is_marker", lambda _: False, "conflict markers of a merge"),
+    ],
+)
+def test_a_gate_that_falls_into_one_is_found_out(
+    monkeypatch, home, name, broken, missed
+):
+    monkeypatch.setattr(home, name, broken)
+    if name == "BLIND_FROM":  # the default of an argument
+        blind = partial(judging.judge, blind_from=broken)
+        monkeypatch.setattr(pitfalls, "judge", blind)
+    assert missed in [x.name for x in pitfalls.run() if not x.found]
 
 
 @pytest.mark.parametrize(

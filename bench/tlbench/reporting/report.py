@@ -97,12 +97,19 @@ def build(results: Path) -> tuple[str, str]:
         for finding in case.findings
         if finding.verdict == word
     ]
+    with_findings = {case for case, _ in found}
+    quiet = [case for case in cases if case.case not in with_findings]
+    trends = list(_trends(kept.entries, figures))
     page = environment.get_template("report.html.j2").render(
         run=run,
         counts=_counts(cases),
         findings=found,
-        rows=[_row(case) for case in cases],
-        trends=list(_trends(kept.entries, figures)),
+        found_rows=[_row(case) for case in cases if case.case in with_findings],
+        moved_rows=[_row(case) for case in quiet if _has_moved(case)],
+        suites=_by_suite([case for case in quiet if not _has_moved(case)]),
+        trends=trends,
+        found_trends=[one for one in trends if one.case in with_findings],
+        other_trends=[one for one in trends if one.case not in with_findings],
         split=_split(cases),
         accuracy=_accuracy(cases),
         published=_published(results, cases),
@@ -130,6 +137,24 @@ def _counts(cases: Sequence[Case]) -> list[tuple[str, int]]:
     verdicts = [case.verdict for case in cases if case.case != verdict.MACHINE]
     words = ("pass", *verdict.VERDICTS[:-1])
     return [(word, verdicts.count(word)) for word in words if word in verdicts]
+
+
+def _has_moved(case: Case) -> bool:
+    """Tell whether a figure of a case moved visibly, although that is no finding."""
+    # Half of what would have been seen: less is what figures do every night.
+    return any(
+        abs(one.change) > max(noise.PRACTICAL_SIZE, one.detectable / 2)
+        for one in case.judgements
+        if one.change is not None and one.detectable is not None
+    )
+
+
+def _by_suite(cases: Sequence[Case]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the rows of cases by their file."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for case in cases:
+        found.setdefault(case.case.partition("::")[0], []).append(_row(case))
+    return sorted(found.items())
 
 
 def _row(case: Case) -> dict[str, Any]:

@@ -96,6 +96,19 @@ def test_every_case_and_every_finding_stands_there(page):
     assert "no baseline for this case" in page
 
 
+def test_findings_come_first_and_passes_are_a_line_for_each_suite(page):
+    places = [
+        page.index(text)
+        for text in ("<h1>What changed", "<h2>Their cases", "<h2>As accepted")
+    ]
+    assert places == sorted(places)
+    folded = page[places[2] :]
+    assert re.search(
+        r"<summary><code>bench/suites/bench_selftest.py</code>: \d+ ", folded
+    )
+    assert '<span class="badge regression">' not in folded
+
+
 def test_every_series_has_a_trend_with_its_band(page):
     count = selftest.CASES * 3  # epoch, val_loss, val_accuracy
     assert page.count('class="card trend"') == count
