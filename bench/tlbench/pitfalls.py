@@ -75,7 +75,8 @@ def _mixed_level(folder: Path) -> _Found:
     here = _accepted(folder)
     path = history.history_path(folder, here.name)
     twice = _changed(3, timings={"epoch": 2.0})
-    history.append(path, _entries(twice, "twice"))
+    for night in range(5):
+        history.append(path, _entries(twice, f"twice-{night}"))
     last = LastRun(when="", versions={}, cases=twice, machine=here.name)
     before = read_figures(folder, here.name)
     entries = history.read(path).entries
