@@ -13,6 +13,7 @@ from tlbench.pairing.channel import GoneError
 from tlbench.pairing.judging import Judge, Row
 from tlbench.pairing.pairs import (
     NAMES,
+    TURN_SECONDS,
     Ended,
     Launch,
     Loaded,
@@ -26,6 +27,12 @@ from tlbench.verdicts.ratios import LOOKS
 from tlbench.verdicts.verdict import Finding
 
 BUDGET_SECONDS = 300.0
+
+_PLANNED_PAIRS = 12
+"""For how many pairs the budget should do, whatever the number of cases."""
+
+_LEAST_TURN_SECONDS = 0.1
+"""How long the turns of one side may take however many cases there are."""
 
 Say = Callable[[str], None]
 
@@ -141,6 +148,13 @@ class _Loop:
     def _deadline(self) -> float:
         return self._begin + self._budget
 
+    @property
+    def _turn_seconds(self) -> float:
+        """How long the turns of one side may take, so that there are enough pairs."""
+        # More pairs are worth more than more turns in each.
+        share = self._budget / _PLANNED_PAIRS / max(1, len(self._cases)) / len(NAMES)
+        return min(TURN_SECONDS, max(_LEAST_TURN_SECONDS, share))
+
     def _goes_on(self) -> bool:
         if not self._pairs:
             return True
@@ -181,7 +195,10 @@ class _Loop:
     def _run(self, pair: Pair, cases: Sequence[str]) -> None:
         done: list[str] = []
         try:
-            for one in pair.run(cases, deadline=self._deadline):
+            turns = pair.run(
+                cases, deadline=self._deadline, turn_seconds=self._turn_seconds
+            )
+            for one in turns:
                 self._judge.add(one)
                 done.append(one.case)
         except GoneError as error:

@@ -36,7 +36,7 @@ TURNS_ERROR = 0.005
 more turns would gain nothing."""
 
 TURN_SECONDS = 0.5
-"""How long the turns of one side may take in a pair; at least two are taken."""
+"""How long the turns of one side may take in a pair, at most; two are always taken."""
 
 START_SECONDS = 600
 """How long a side may take to import its suite."""
@@ -197,8 +197,19 @@ class Pair:
                 cores=tuple(said["cores"]),
             )
 
-    def run(self, cases: Sequence[str], *, deadline: float) -> Iterator[Measured]:
+    def run(
+        self,
+        cases: Sequence[str],
+        *,
+        deadline: float,
+        turn_seconds: float = TURN_SECONDS,
+    ) -> Iterator[Measured]:
         """Run cases that both sides have, in turns; yield each when it has ended.
+
+        Args:
+            cases: node ids, in the order of the suite.
+            deadline: the moment, by `time.monotonic`, after which nobody waits.
+            turn_seconds: how long the turns of one side of a case may take.
 
         Raises:
             GoneError: a side ended or the deadline passed; what was yielded stands.
@@ -207,16 +218,19 @@ class Pair:
             self.ask(name, {"run": list(cases)}, deadline)
         for number, case in enumerate(cases):
             last = number + 1 == len(cases)
-            yield self._case(case, last=last, deadline=deadline)
+            yield self._case(case, turn_seconds, last=last, deadline=deadline)
 
-    def _case(self, case: str, *, last: bool, deadline: float) -> Measured:
+    def _case(
+        self, case: str, turn_seconds: float, *, last: bool, deadline: float
+    ) -> Measured:
         order = NAMES if self._base_first else NAMES[::-1]
         said: dict[Name, Message] = {}
         for name in order:
             # What comes first is what the side said last: that it is at this case.
             said[name] = self.ask(name, {}, deadline)
         turns = _Turns(self, said, order, self.cores, deadline)
-        blocks = turns.run() if all("ready" in one for one in said.values()) else ()
+        ready = all("ready" in one for one in said.values())
+        blocks = turns.run(turn_seconds) if ready else ()
         ended = {name: turns.finish(name) for name in order}
         for name in order:
             self._move_on(name, last=last, deadline=deadline)
@@ -261,10 +275,10 @@ class _Turns:
         self._single = False
         self._deadline = deadline
 
-    def run(self) -> list[Turn]:
+    def run(self, seconds: float) -> list[Turn]:
         """Take turns until the case is measured; return the turns that count."""
         if self._said["base"]["ready"] == "calls":
-            return self._calls()
+            return self._calls(seconds)
         return self._rounds()
 
     def finish(self, name: Name) -> Ended:
@@ -281,7 +295,7 @@ class _Turns:
             device=said["device"],
         )
 
-    def _calls(self) -> list[Turn]:
+    def _calls(self, seconds: float) -> list[Turn]:
         # From one call on, tenfold each time: the first calls are the slowest, and one
         # call of a microsecond says little about a thousand.
         count = 1
@@ -296,7 +310,7 @@ class _Turns:
                 break
             count = min(count * 10, needed)
         self._single = _alone(turn)
-        while not _enough(turns, one * count):
+        while not _enough(turns, seconds):
             turn = self._turn(count, number=len(turns))
             if turn is None:
                 break
@@ -368,11 +382,12 @@ def _alone(turn: Turn) -> bool:
 
 
 def _enough(turns: Sequence[Turn], seconds: float) -> bool:
-    """Tell whether a pair has had enough turns, of blocks of so many seconds."""
+    """Tell whether a pair has had enough turns, which may take so many seconds."""
     # An even number, so that either side begins as often as the other.
     if len(turns) < 2 or len(turns) % 2:
         return False
-    if len(turns) >= MOST_TURNS or len(turns) * seconds >= TURN_SECONDS:
+    taken = sum(turn.base.span.wall for turn in turns)
+    if len(turns) >= MOST_TURNS or taken >= seconds:
         return True
     if len(turns) < TURNS:
         return False

@@ -73,7 +73,7 @@ class Scripted:
         return {"loaded": [f"{self.name}.py"], "versions": {}}
 
 
-def run(*, base=None, head=None, base_first=True):
+def run(*, base=None, head=None, base_first=True, **options):
     log = []
     sides = [
         Scripted(log, name, **(options or {}))
@@ -84,7 +84,7 @@ def run(*, base=None, head=None, base_first=True):
         cases=(CASE,), others=0, broken={}, rootdir="/", python="3", cores=(4, 7)
     )
     pair.suites = {"base": suite, "head": suite}
-    (one,) = pair.run([CASE], deadline=FAR)
+    (one,) = pair.run([CASE], deadline=FAR, **options)
     return one, log, sides, pair
 
 
@@ -112,6 +112,11 @@ def test_a_block_is_long_next_to_a_switch_of_processes(call):
 def test_a_call_that_takes_seconds_is_alternated_whole_twice():
     one, _, _, _ = run(base={"call": 2.0}, head={"call": 2.0})
     assert [turn.base.count for turn in one.turns] == [1, 1]
+
+
+def test_of_many_cases_each_has_fewer_turns():
+    one, _, _, _ = run(turn_seconds=2.5 * BLOCK_SECONDS)
+    assert len(one.turns) == 4
 
 
 def test_the_first_blocks_are_warm_up():
