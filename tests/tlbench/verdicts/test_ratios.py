@@ -2,6 +2,7 @@
 
 import math
 import random
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -144,6 +145,22 @@ def drawn(kind, seed):
     return draw_pairs
 
 
+def unequal(seed):
+    """Return sessions whose cases vary by 0.3 to 5 %."""
+    draw = random.Random(seed)
+
+    def draw_pairs(_case):
+        spread = SPREAD * math.exp(draw.gauss(0, 0.7))
+        return [draw.gauss(0, spread) for _ in range(LOOKS[-1])]
+
+    return draw_pairs
+
+
+SESSIONS = {kind.__name__: partial(drawn, kind) for kind in NOISE} | {
+    "unequal": unequal
+}
+
+
 @pytest.mark.parametrize("kind", NOISE)
 def test_a_few_sessions_without_a_change_have_no_false_alarm(kind):
     for seed in range(3):
@@ -152,26 +169,27 @@ def test_a_few_sessions_without_a_change_have_no_false_alarm(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", NOISE)
+@pytest.mark.parametrize("kind", SESSIONS)
 def test_false_alarms_and_power(kind, capsys):
-    sessions, cases = 300, 32
+    sessions, cases, make = 300, 32, SESSIONS[kind]
     rows = 0
     for seed in range(sessions):
-        found = session(drawn(kind, seed), cases=cases)
+        found = session(make(seed), cases=cases)
         rows += sum(one in {"slower", "faster"} for one in found)
     found = {}
     for change in (0.05, 0.03):
         hits = 0
         for seed in range(100):
-            decisions = session(drawn(kind, seed), changed=4, change=change)
+            decisions = session(make(seed), changed=4, change=change)
             hits += decisions[:4].count("slower")
         found[change] = hits / 400
     with capsys.disabled():
         print(  # noqa: T201 - shown by `pytest -s`
-            f"\n{kind.__name__}: {rows} false alarms in {sessions * cases} rows, "
+            f"\n{kind}: {rows} false alarms in {sessions * cases} rows, "
             f"+5 % found {found[0.05]:.1%}, +3 % found {found[0.03]:.1%}"
         )
-    assert rows * 3000 <= sessions * cases
-    if kind is not two_modes:  # its spread of 8 % hides 5 %
+    # At most one row in 3,000; 1 % of sessions is the error budget of unequal spreads.
+    assert rows <= (sessions * noise.FALSE_ALARMS if kind == "unequal" else 3)
+    if kind != "two_modes":  # its spread of 8 % hides 5 %
         assert found[0.05] >= 0.95
         assert found[0.03] >= 0.9
