@@ -48,6 +48,7 @@ def convict(
     settings: Settings,
     options: Sequence[str],
     say: Say,
+    devices: bool = False,
     compare: Callable[..., Comparison] = run,
 ) -> Convictions:
     """Measure suspects in turn with their accepted commits.
@@ -59,6 +60,7 @@ def convict(
         settings: how a side is installed, and how long the measuring may take.
         options: the session's own options for pytest.
         say: called with a line for each step.
+        devices: whether the session had devices; then the pair must have them too.
         compare: compares two sides.
     """
     by_commit: dict[str, list[str]] = {}
@@ -92,8 +94,17 @@ def convict(
                 f"{commit}: {error}"
             )
             continue
+        rows = [row for row in done.rows if row.case in cases]
+        # On processors alone a case that got slower on a device would be cleared.
+        blind = [row.case for row in rows if devices and not row.device]
+        if blind:
+            notes.append(
+                f"{_cases(blind)} could not be compared with the accepted commit "
+                f"{commit}: the pair had no device. Pass --tl-install with what "
+                "installs its support"
+            )
         trials |= {
-            row.case: _trial(row, commit) for row in done.rows if row.case in cases
+            row.case: _trial(row, commit) for row in rows if row.case not in blind
         }
     return Convictions(trials=trials, notes=tuple(notes))
 

@@ -366,6 +366,7 @@ class Session:
             settings=replace(settings, install=install),
             options=self.options.handed_on,
             say=self._say,
+            devices=bool(self._here.identity.get("gpus")),
         )
         self._notes += done.notes
         return done.trials

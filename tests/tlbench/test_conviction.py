@@ -106,6 +106,25 @@ def test_a_commit_that_cannot_be_built_is_a_note_and_no_verdict(error):
     )
 
 
+def test_a_pair_without_the_devices_of_the_session_clears_nothing():
+    def compare(*_, **__):
+        return comparison(Row(case="a", device=True), Row(case="b"))
+
+    done = convict(
+        ("a", "b"),
+        {"a": "c1", "b": "c1"},
+        root="root",
+        settings=Settings(),
+        options=(),
+        say=lambda _: None,
+        devices=True,
+        compare=compare,
+    )
+    assert list(done.trials) == ["a"]
+    assert "1 suspect could not be compared" in done.notes[0]
+    assert "the pair had no device" in done.notes[0]
+
+
 def test_suspects_without_a_known_commit_are_named():
     done, _ = convicted(lambda *_, **__: comparison(), commits={"b": ""})
     assert done.trials == {}

@@ -65,6 +65,7 @@ class Row:
         equal: the names of the exact values and costs that are equal on both sides.
         differing: those that differ.
         pairs: how many pairs it was measured in.
+        device: whether a device could do its work on both sides.
     """
 
     case: str
@@ -73,6 +74,7 @@ class Row:
     equal: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
     pairs: int = 0
+    device: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -273,6 +275,7 @@ def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> R
         equal=found.equal,
         differing=found.differing,
         pairs=len(pairs),
+        device=all(ended.device for one in pairs for ended in _ends(one)),
     )
 
 

@@ -160,7 +160,8 @@ class _Side:
                 "outcome": self._outcome,
                 "why": self._why,
                 "record": left and record_to_json(left),
-                "device": self._wait_for_device is not None,
+                # Asked again: a case without blocks has not asked yet.
+                "device": (self._wait_for_device or _device()) is not None,
             }
         )
         return result
