@@ -20,9 +20,6 @@ from typing import Any, TypeAlias
 VARIABLE = "TLBENCH_PAIR"
 """The environment variable with the number of a side's end of the channel."""
 
-_GRACE_SECONDS = 5
-"""How long a process gets to end by itself once nobody asks it anything more."""
-
 _LAST_LINES = 3
 """How much of what a process printed is quoted: pytest ends an error with three."""
 
@@ -113,13 +110,6 @@ class Process:
         text = self._output.read_text(encoding="utf-8", errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return "; ".join(lines[-_LAST_LINES:]) or "it printed nothing"
-
-    def end(self) -> None:
-        """Let the process end by itself, or kill it with all its children."""
-        self._connection.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE_SECONDS)
-        self.kill()
 
     def kill(self) -> None:
         """Kill the process and its children, and wait for it."""

@@ -26,8 +26,6 @@ from tlbench.pairing.pairs import (
 from tlbench.verdicts.ratios import LOOKS
 from tlbench.verdicts.verdict import Finding
 
-BUDGET_SECONDS = 300.0
-
 _PLANNED_PAIRS = 12
 """For how many pairs the budget should do, whatever the number of cases."""
 
@@ -69,7 +67,7 @@ def compare(
     launch: Launch,
     *,
     say: Say,
-    budget: float = BUDGET_SECONDS,
+    budget: float,
     only: Sequence[str] = (),
     foreign: Mapping[Name, Sequence[Path]] | None = None,
 ) -> Comparison:

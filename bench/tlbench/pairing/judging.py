@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tlbench import units
 from tlbench.pairing.pairs import NAMES, Clock, Ended, Measured
 from tlbench.record import CaseRecord, Exact
+from tlbench.verdicts import noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import (
     Accepted,
@@ -28,9 +29,6 @@ from tlbench.verdicts.verdict import Finding, Verdict, gravest
 WORKING = 0.8
 """The share of its time that the thread of a case must be working, or ready to work, so
 that the case is judged by its processor time alone."""
-
-LARGEST_DETECTABLE = 0.5
-"""A pass must have been able to see a change of this size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -365,7 +363,7 @@ def _judged(change: Change, better: str | None) -> Iterator[Finding]:
         if one.pairs < CONVICTING:
             pairs = f"{one.pairs} of {CONVICTING} pairs"
             yield Finding("inconclusive", f"{change.name}: {pairs} were measured")
-        elif seen > LARGEST_DETECTABLE:
+        elif seen > noise.BLIND_FROM:
             yield Finding(
                 "inconclusive",
                 f"{change.name} varies so much between pairs that only a change of "

@@ -12,7 +12,8 @@ from typing import Any
 from tlbench import units
 from tlbench.pairing.comparison import Comparison
 from tlbench.pairing.judging import Change, Row
-from tlbench.reporting.summary import COLOURS, Line
+from tlbench.reporting import markup
+from tlbench.reporting.summary import COLOURS, Line, tally
 from tlbench.verdicts.verdict import VERDICTS
 
 SCHEMA = 1
@@ -51,11 +52,7 @@ def lines(comparison: Comparison) -> Iterator[Line]:
 
 def count(comparison: Comparison) -> str:
     """Return how many cases there are of each verdict."""
-    verdicts = [row.verdict for row in comparison.rows]
-    words = ("pass", *VERDICTS[:-1])
-    counts = [f"{verdicts.count(word)} {word}" for word in words if word in verdicts]
-    word = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
-    return f"{word}: {', '.join(counts)}"
+    return tally([row.verdict for row in comparison.rows])
 
 
 def document(comparison: Comparison) -> str:
@@ -92,11 +89,7 @@ def markdown(comparison: Comparison) -> str:
     text += [f"`{comparison.base}` and `{comparison.head}`, {_effort(comparison)}.", ""]
     found = list(_findings(comparison))
     if found:
-        text += ["| case | verdict | why |", "| --- | --- | --- |"]
-        text += [
-            f"| {_cell(case)} | {finding.verdict} | {_cell(finding.why)} |"
-            for case, finding in found
-        ]
+        text += markup.findings_table(found)
     else:
         text.append("Nothing changed.")
     text += ["", "<details><summary>all cases</summary>", ""]
@@ -105,7 +98,7 @@ def markdown(comparison: Comparison) -> str:
         f"| {' | '.join('---' for _ in HEADINGS)} |",
     ]
     text += [
-        f"| {' | '.join(map(_cell, cells))} |"
+        f"| {' | '.join(map(markup.cell, cells))} |"
         for row in comparison.rows
         for cells, _ in _cells(row)
     ]
@@ -115,16 +108,8 @@ def markdown(comparison: Comparison) -> str:
 
 def page(comparison: Comparison) -> str:
     """Return the comparison as a page."""
-    import jinja2  # late: a comparison without a page needs no templates
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tlbench", "reporting"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("comparison.html.j2").render(
+    return markup.page(
+        "comparison.html.j2",
         comparison=comparison,
         count=count(comparison),
         effort=_effort(comparison),
@@ -193,7 +178,3 @@ def _change_json(one: Change) -> Mapping[str, Any]:
             "decision": known.decision,
         }
     return found
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tlbench import machine, units
-from tlbench.reporting import charts, summary
+from tlbench.reporting import charts, markup, summary
 from tlbench.storage import documents, history
 from tlbench.storage.baselines import MachineBaseline, read_accepted, read_figures
 from tlbench.storage.history import Entry
@@ -72,8 +72,6 @@ def build(results: Path) -> tuple[str, str]:
         FileNotFoundError: there was no run yet.
         ValueError: a file is damaged or of a newer schema.
     """
-    import jinja2  # late: a session without a report needs no templates
-
     run, _ = read_last_run(results)
     cases = _cases(run)
     machines = read_machines(results)
@@ -81,15 +79,6 @@ def build(results: Path) -> tuple[str, str]:
     aliases = read_accepted(results).aliases
     kept = history.read(history.history_path(results, run.machine or "none"))
     kept = kept.renamed(aliases)
-    # Escaped: names of cases and reasons may hold any text. Strict: a misspelt name in
-    # the template is an error, not a gap in the page.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tlbench", "reporting"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     found = [
         (case.case, finding)
         for word in verdict.VERDICTS
@@ -100,7 +89,8 @@ def build(results: Path) -> tuple[str, str]:
     with_findings = {case for case, _ in found}
     quiet = [case for case in cases if case.case not in with_findings]
     trends = list(_trends(kept.entries, figures))
-    page = environment.get_template("report.html.j2").render(
+    page = markup.page(
+        "report.html.j2",
         run=run,
         counts=_counts(cases),
         findings=found,
@@ -374,15 +364,7 @@ def _markdown(
     lines = [f"## tlbench: {summary.count(cases)}", ""]
     lines += [f"Run {run.run} on `{run.machine}`, {run.when}.", ""]
     if found:
-        lines += ["| case | verdict | why |", "| --- | --- | --- |"]
-        lines += [
-            f"| {_cell(case)} | {finding.verdict} | {_cell(finding.why)} |"
-            for case, finding in found
-        ]
+        lines += markup.findings_table(found)
     else:
         lines.append("Nothing was found.")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

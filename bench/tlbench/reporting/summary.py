@@ -63,11 +63,20 @@ def findings(cases: Sequence[Case]) -> Iterator[Line]:
 def count(cases: Sequence[Case]) -> str:
     """Return how many cases there are of each verdict."""
     verdicts = [case.verdict for case in cases if case.case != MACHINE]
+    shift = any(case.case == MACHINE for case in cases)
+    return tally(verdicts) + ("; machine_shift" if shift else "")
+
+
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """Return how many there are, and how many of each.
+
+    >>> tally(["pass", "missing", "pass"])
+    '3 cases: 2 pass, 1 missing'
+    """
     order = ("pass", *VERDICTS[:-1])
     counts = [f"{verdicts.count(v)} {v}" for v in order if v in verdicts]
     word = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
-    shift = any(case.case == MACHINE for case in cases)
-    return f"{word}: {', '.join(counts)}" + ("; machine_shift" if shift else "")
+    return f"{word}: {', '.join(counts)}"
 
 
 def _cells(case: Case) -> tuple[list[str], ...]:
