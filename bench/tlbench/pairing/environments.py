@@ -115,6 +115,25 @@ def environ_of(python: Path) -> dict[str, str]:
     return environ
 
 
+def ask(
+    python: Path, environ: Mapping[str, str], code: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run some code by an interpreter, where it finds no module of a project.
+
+    Raises:
+        OSError: the interpreter cannot be started.
+    """
+    return subprocess.run(  # noqa: S603 - an interpreter, our code
+        [str(python), "-c", code, *arguments],
+        # Any folder but one of a project, whose modules could have any name.
+        cwd=python.parent,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def missing(python: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of the distributions that an interpreter needs and has not.
 
@@ -122,15 +141,7 @@ def missing(python: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
         OSError: the interpreter cannot be started.
         ValueError: it does not run.
     """
-    done = subprocess.run(  # noqa: S603 - an interpreter, our code
-        [str(python), "-c", _MISSING, *_NEEDED],
-        # Any folder but one of a project, whose modules could have these names.
-        cwd=python.parent,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ask(python, environ, _MISSING, *_NEEDED)
     if done.returncode:
         raise ValueError(
             f"An interpreter must run. Received: python={str(python)!r}, which ended "

@@ -7,13 +7,14 @@ projects, as an installer need not say which folders it took.
 import configparser
 import json
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from tlbench.pairing.environments import ask
 
 SUITE_NAMES = frozenset(
     {
@@ -67,14 +68,7 @@ NOTHING = Installed()
 
 def find_installed(python: Path, environ: Mapping[str, str], tree: Path) -> Installed:
     """Ask an interpreter what is installed in it from a checkout."""
-    done = subprocess.run(  # noqa: S603 - an interpreter, our code
-        [str(python), "-c", _PROBE],
-        cwd=python.parent,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ask(python, environ, _PROBE)
     if done.returncode:
         return NOTHING  # what the files declare must do then
     names, places = json.loads(done.stdout)
