@@ -88,7 +88,9 @@ class TestEvaluate:
         assert ours["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
         assert ours["accuracy"].low < ours["accuracy"].value < ours["accuracy"].high
 
-    @pytest.mark.parametrize("num_classes", [1, 3])
+    @pytest.mark.parametrize(
+        "num_classes", [pytest.param(1, marks=pytest.mark.matrix), 3]
+    )
     def test_it_agrees_with_keras_where_the_model_is_sure_and_wrong(
         self, tiny, images, num_classes
     ):

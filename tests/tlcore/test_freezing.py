@@ -69,6 +69,7 @@ class TestPublishedCounts:
         assert unfreeze(model, last=19).counts.trainable_tensors == 30
         assert freeze(model).counts.trainable_tensors == 4
 
+    @pytest.mark.matrix
     def test_resnet50_v2_with_ten_classes(self):
         model = create_model("resnet50_v2", 10, weights=None, input_shape=SHAPE)
         assert trainable_summary(model).total_params == 23_585_290

@@ -218,7 +218,9 @@ def test_a_network_of_ones_own_is_given_the_contract_it_asks_for(scheme, low, hi
     assert (out.min(), out.max()) == pytest.approx((low, high))
 
 
-@pytest.mark.parametrize("style", ["functional", "sequential"])
+@pytest.mark.parametrize(
+    "style", [pytest.param("functional", marks=pytest.mark.matrix), "sequential"]
+)
 def test_a_model_survives_saving(tmp_path, style):
     model = create_model(
         "sample_net",

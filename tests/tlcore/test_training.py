@@ -45,7 +45,9 @@ class TestPhases:
             np.testing.assert_array_equal(a, b)
         assert not np.array_equal(head[0], model.get_layer("classifier").kernel)
 
-    @pytest.mark.parametrize("style", ["functional", "sequential"])
+    @pytest.mark.parametrize(
+        "style", ["functional", pytest.param("sequential", marks=pytest.mark.matrix)]
+    )
     def test_fine_tuning_moves_what_it_unfroze_and_no_statistic(
         self, tiny, train, style
     ):

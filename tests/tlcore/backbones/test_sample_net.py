@@ -60,6 +60,7 @@ def random_net(images, seed):
     return net
 
 
+@pytest.mark.matrix
 def test_pretrained_features_beat_random_ones_by_twenty_points():
     pretrained = with_weights()
     rows = []

@@ -164,6 +164,7 @@ class TestTheSameBits:
         train, held_out = folder.split_off(20)
         assert_the_same(both_ways(tmp_path, train, held_out, epochs=2))
 
+    @matrix
     def test_in_mixed_precision(self, tmp_path, train, held_out, mixed_float16):
         sides = both_ways(tmp_path, train, held_out)
         assert_the_same(sides)

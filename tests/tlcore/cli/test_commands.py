@@ -57,6 +57,7 @@ class TestPredict:
         values = [guess["probability"] for guess in ranked]
         assert values == sorted(values, reverse=True)
 
+    @pytest.mark.matrix
     def test_by_a_backbone_as_it_is(self, tlcore, image, tmp_path):
         import keras
 

@@ -41,6 +41,7 @@ class TestSavedModels:
     def image(self, data):
         return next(iter((data / "test").glob("*/*")))
 
+    @pytest.mark.matrix
     def test_a_recipe_of_tf_hub_runs_from_a_folder(
         self, tlcore, data, small_saved_model, tmp_path, image
     ):
@@ -117,6 +118,7 @@ class TestTensorBoard:
         assert "TensorBoard must start before training" in err
         assert not (tmp_path / "runs").exists()
 
+    @pytest.mark.matrix
     def test_a_signal_ends_a_real_one_with_its_run(
         self, data, tmp_path, small, command
     ):

@@ -54,7 +54,7 @@ class TestSignals:
     @pytest.mark.parametrize(
         ("number", "code", "status"),
         [
-            (signal.SIGINT, 130, "interrupted"),
+            pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.matrix),
             (signal.SIGTERM, 143, "terminated"),
             pytest.param(signal.SIGHUP, 129, "terminated", marks=pytest.mark.matrix),
         ],

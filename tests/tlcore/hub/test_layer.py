@@ -263,6 +263,7 @@ class TestRoundTrips:
         with pytest.raises(FileNotFoundError, match=f"Received: handle='{folder}'"):
             tl.load_model(tmp_path / "model.keras")
 
+    @pytest.mark.matrix
     def test_a_model_around_it_is_exported(self, small, tmp_path):
         import tensorflow as tf
 
@@ -391,6 +392,7 @@ class TestInCreateModel:
         assert plan.counts.trainable_tensors == 10
         assert tl.freeze(model).counts.trainable_tensors == 2
 
+    @pytest.mark.matrix
     def test_fine_tuning_moves_its_weights_and_not_its_statistics(
         self, small_saved_model, folders
     ):

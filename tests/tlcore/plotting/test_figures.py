@@ -67,6 +67,7 @@ def test_the_same_input_gives_the_same_bytes(draw, tmp_path):
     assert digest(first) == digest(second)
 
 
+@pytest.mark.matrix
 def test_threads_draw_what_one_thread_draws(draw, tmp_path):
     paths = [tmp_path / f"{n}.png" for n in range(4)]
     draw(paths[0])
@@ -76,6 +77,7 @@ def test_threads_draw_what_one_thread_draws(draw, tmp_path):
     assert len({digest(path) for path in paths}) == 1
 
 
+@pytest.mark.matrix
 def test_a_figure_is_freed_with_its_last_reference(draw):
     figure = weakref.ref(draw(None))
     gc.collect()

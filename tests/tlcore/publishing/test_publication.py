@@ -281,6 +281,7 @@ def until(read, expected, seconds=60):
         time.sleep(0.1)
 
 
+@pytest.mark.matrix
 def test_tensorboard_lists_three_published_runs_and_draws_them(
     end, colours, browser, page, paths
 ):
