@@ -1,5 +1,6 @@
 """What the suites share: sample images, timed epochs and the table of figures."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -33,13 +34,16 @@ def time_epochs(benchmark, record) -> Callable[..., None]:
         import costs  # here, because collecting tests must load no framework
 
         counter = iter(range(epochs))
+        work: list[float] = []
 
         def one() -> None:
+            before = time.process_time()
             epoch(next(counter))
             costs.synchronize()  # after an epoch, never within one
+            work.append(time.process_time() - before)
 
         benchmark.pedantic(one, rounds=epochs, iterations=1, warmup_rounds=0)
-        record.timing("epoch", benchmark.stats.stats.data, warmup=1)
+        record.timing("epoch", benchmark.stats.stats.data, warmup=1, cpu=work)
 
     return run
 

@@ -4,11 +4,19 @@ Owns every name of pytest-benchmark that is relied on. It is not imported: anoth
 plugin may own a fixture of that name, and a session may go without.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tlbench.meter import Meter, Metered
 from tlbench.unrecorded import Switch
+
+_METER = "_tlbench_meter"
+"""The attribute of a fixture that holds its meter."""
+
+_WALL = (time.perf_counter, time.time, time.monotonic)
+"""The timers that are wall clocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +27,13 @@ class Timed:
         seconds: of each round, the mean of its iterations; no warm-up rounds.
         iterations: how often a round did the work.
         timer: the name of the clock.
+        metered: the processor time of a round; None if it was not measured.
     """
 
     seconds: Sequence[float]
     iterations: int
     timer: str
+    metered: Metered | None = None
 
 
 def timed(fixture: Any) -> Timed | None:
@@ -33,7 +43,27 @@ def timed(fixture: Any) -> Timed | None:
     if stats is None or not seconds:
         return None  # under pytest-xdist for instance
     timer = getattr(stats.options.get("timer"), "__name__", "")
-    return Timed(seconds=seconds, iterations=stats.iterations, timer=timer)
+    meter = getattr(fixture, _METER, None)
+    return Timed(
+        seconds=seconds,
+        iterations=stats.iterations,
+        timer=timer,
+        metered=meter and meter.read(rounds=len(seconds)),
+    )
+
+
+def measure_processor_time(fixture: Any) -> None:
+    """Have a fixture's rounds measured by the clock of the processor too.
+
+    A fixture with a timer that is no wall clock is left alone: whoever chose the timer
+    chose what is measured.
+    """
+    make = getattr(fixture, "_make_runner", None)
+    if make is None or getattr(fixture, "_timer", None) not in _WALL:
+        return
+    meter = Meter()
+    setattr(fixture, _METER, meter)
+    fixture._make_runner = lambda *args: meter.around(make(*args))  # noqa: SLF001
 
 
 def keep_iterations(fixture: Any, known: Callable[[], int | None]) -> None:

@@ -73,7 +73,9 @@ def inherited(before: Figures | None, fresh: Figures) -> dict[str, tuple[float, 
 
 
 def _values(entry: Entry) -> Mapping[str, float]:
-    return {name: one.value for name, one in series_of(entry.record).items()}
+    return {
+        name: one.value for name, one in series_of(entry.record).items() if one.judged
+    }
 
 
 def _moved_by(before: Figures, values: Mapping[str, float], alpha: float) -> bool:

@@ -18,7 +18,13 @@ from typing import Any, Protocol
 import pytest
 
 from tlbench import interface
-from tlbench.benchmark_fixture import keep_iterations, owner, switch, timed
+from tlbench.benchmark_fixture import (
+    keep_iterations,
+    measure_processor_time,
+    owner,
+    switch,
+    timed,
+)
 from tlbench.invocation import handed_on
 from tlbench.options import Options
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
@@ -169,11 +175,11 @@ class _Hooks:
         if fixturedef.argname == BENCHMARK and isinstance(request.node, pytest.Item):
             # Also if the case asks for it late, by `request.getfixturevalue`.
             request.node.stash[_BENCHMARK] = fixture
-            self._keep_iterations(fixture, request.node)
+            self._prepare(fixture, request.node)
         return fixture
 
-    def _keep_iterations(self, fixture: object, item: pytest.Item) -> None:
-        """Have a case that calibrates keep the number of iterations it had before."""
+    def _prepare(self, fixture: object, item: pytest.Item) -> None:
+        """Have a case measured by both clocks, and keep its number of iterations."""
         takes = self._session.options.takes_all or "record" in _fixtures(item)
         if not takes or self._worker is not None:
             return
@@ -187,6 +193,7 @@ class _Hooks:
 
         known()  # so that what it reads is read before the clock runs
         keep_iterations(fixture, known)
+        measure_processor_time(fixture)
 
     # Running: judge exact values at the end of the call, and send the record along.
 
@@ -231,6 +238,12 @@ class _Hooks:
                 iterations=found.iterations,
                 timer=found.timer,
             )
+            if found.metered and found.metered.cpu > 0:
+                recorder.metered(
+                    BENCHMARK,
+                    cpu=found.metered.cpu / found.iterations,
+                    clocks=found.metered.clocks,
+                )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, get_args
 
+from tlbench.clocks import WORKING, Clock
+
 # History of the schema of every file that holds records or exact values.
 # 1: exact values, metrics, timings.
 # 2: costs, memory, the version of a case; a metric is a list, one entry per seed;
 #    a timing keeps a sample of its repeats, with their number and their median. Since
-#    then optional, as older versions may leave them out and skip them: iterations and
-#    timer of a timing.
+#    then optional, as older versions may leave them out and skip them: iterations,
+#    timer, cpu and clocks of a timing.
 SCHEMA = 2
 
 SAMPLES = 32
@@ -30,6 +32,9 @@ Exact: TypeAlias = Scalar | tuple[Scalar, ...]
 Outcome: TypeAlias = Literal["passed", "regression", "failed", "skipped", "xfailed"]
 Better: TypeAlias = Literal["higher", "lower"]
 _Choice = TypeVar("_Choice", bound=str)
+
+_ALWAYS = {"seconds", "median", "count", "warmup"}
+"""What the JSON form of a timing always has."""
 
 # The 0.975 quantile of the standard normal distribution: 95 %, two-sided.
 _Z95 = statistics.NormalDist().inv_cdf(0.975)
@@ -85,6 +90,8 @@ class Timing:
         warmup: the repeats before them, which no figure is computed from.
         iterations: how often the work was done in each repeat; None if not known.
         timer: the name of the clock; "" if not known.
+        cpu: the median processor time of a repeat, in seconds; None if not known.
+        clocks: those that it is judged by; wall time alone if there are none.
     """
 
     seconds: tuple[float, ...]
@@ -93,6 +100,8 @@ class Timing:
     warmup: tuple[float, ...] = ()
     iterations: int | None = None
     timer: str = ""
+    cpu: float | None = None
+    clocks: tuple[Clock, ...] = ()
 
     def unlike(self, iterations: int | None, timer: str) -> tuple[str, str] | None:
         """Return how it was timed and how another was, None if alike as far as known.
@@ -156,7 +165,7 @@ def record_to_json(record: CaseRecord) -> dict[str, Any]:
             for name, entries in record.metrics.items()
         },
         "timings": {
-            name: {k: x for k, x in vars(timing).items() if x not in {None, ""}}
+            name: {k: x for k, x in vars(timing).items() if k in _ALWAYS or x}
             for name, timing in record.timings.items()
         },
         "memory": dict(record.memory),
@@ -230,6 +239,10 @@ def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
         iterations=data.get("iterations"),
         timer=data.get("timer", ""),
     )
+    cpu, clocks = data.get("cpu"), data.get("clocks", ())
+    if cpu is not None:
+        judged = tuple(one_of("clock", one, get_args(Clock)) for one in clocks)
+        timing = replace(timing, cpu=_checked_cpu(name, cpu), clocks=judged)
     if "median" not in data:
         return timing
     if not _is_number(data["median"]) or not _is_integer(data["count"]):
@@ -328,12 +341,14 @@ def checked_timing(
     *,
     iterations: int | None = None,
     timer: str = "",
+    cpu: Iterable[float] | None = None,
 ) -> Timing:
     """Return a timing of repeats, the first `warmup` of them kept apart.
 
     Raises:
         ValueError: a duration is negative or not finite, none is left after the
-            warm-up, or iterations or timer are of another kind.
+            warm-up, iterations or timer are of another kind, or there is not one
+            processor time for each duration.
     """
     count = iterations is None or (_is_integer(iterations) and iterations > 0)
     if not count or not isinstance(timer, str):
@@ -362,6 +377,10 @@ def checked_timing(
         )
     plain = tuple(float(repeat) for repeat in repeats if repeat is not None)
     timed = plain[warmup:]
+    work = _checked_work(name, cpu, plain)[warmup:] if cpu is not None else ()
+    shares = [used / wall for used, wall in zip(work, timed, strict=bool(work)) if wall]
+    # Who did that work is not known: while the machine is busy, less of it shows.
+    busy = bool(shares) and statistics.median(shares) >= WORKING
     return Timing(
         seconds=_sample(timed),
         median=statistics.median(timed),
@@ -369,7 +388,27 @@ def checked_timing(
         warmup=_sample(plain[:warmup]),
         iterations=None if iterations is None else int(iterations),
         timer=timer,
+        cpu=statistics.median(work) if work else None,
+        clocks=("cpu", "wall") if busy else ("wall",) if work else (),
     )
+
+
+def _checked_work(
+    name: str, cpu: Iterable[float], seconds: Sequence[float]
+) -> tuple[float, ...]:
+    found = tuple(cpu) if isinstance(cpu, Iterable) else ()
+    if len(found) != len(seconds) or not all(_is_number(x) and x >= 0 for x in found):
+        raise ValueError(
+            "cpu must have the processor time of each repeat, in seconds, none "
+            f"negative. Received: {name}: {len(seconds)} repeats, cpu={cpu!r}."
+        )
+    return tuple(map(float, found))
+
+
+def _checked_cpu(name: str, cpu: object) -> float:
+    if not _is_number(cpu) or cpu < 0:
+        raise ValueError(f"{name}: cpu={cpu!r}")
+    return float(cpu)
 
 
 def _sample(values: tuple[float, ...]) -> tuple[float, ...]:

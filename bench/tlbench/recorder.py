@@ -9,7 +9,9 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from tlbench.clocks import Clock
 from tlbench.record import (
     Better,
     CaseRecord,
@@ -133,6 +135,7 @@ class Recorder:
         warmup: int = 1,
         iterations: int | None = None,
         timer: str = "",
+        cpu: Iterable[float] | None = None,
     ) -> None:
         """Record the durations of repeats, by default of wall-clock time.
 
@@ -144,11 +147,17 @@ class Recorder:
             warmup: how many of the first repeats are kept apart as warm-up.
             iterations: how often each repeat did the work, if its duration is a mean.
             timer: the name of the clock, if it matters.
+            cpu: the processor time of each repeat, in seconds: if the processor works
+                most of the time, a change of it is a finding too.
         """
         self._check_name(name)
         self._timings[name] = checked_timing(
-            name, seconds, warmup, iterations=iterations, timer=timer
+            name, seconds, warmup, iterations=iterations, timer=timer, cpu=cpu
         )
+
+    def metered(self, name: str, *, cpu: float, clocks: tuple[Clock, ...]) -> None:
+        """Add to a timing its median processor time and what it is judged by."""
+        self._timings[name] = replace(self._timings[name], cpu=cpu, clocks=clocks)
 
     def memory(self, name: str, nbytes: int) -> None:
         """Record how much memory was used, such as the peak of a phase.

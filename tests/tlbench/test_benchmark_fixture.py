@@ -171,3 +171,57 @@ def test_the_fixture_is_followed_wherever_it_is_asked_for(work, pytester):
     work(SHORT, "--tl-save")
     work(LONG, "--tl-save")
     assert timing(pytester).iterations == 10
+
+
+TWO_CLOCKS = """
+    import time
+
+    def works():
+        end = time.thread_time() + 0.002
+        while time.thread_time() < end:
+            pass
+
+    def test_works(benchmark):
+        benchmark(works)
+
+    def test_waits(benchmark):
+        benchmark.pedantic(time.sleep, (0.05,), rounds=3)
+
+    def test_prepares(benchmark):
+        benchmark.pedantic(works, setup=lambda: time.sleep(0.001), rounds=5)
+"""
+
+
+def test_both_clocks_are_recorded(pytester):
+    pytester.makepyfile(test_work=TWO_CLOCKS)
+    short = "--benchmark-max-time=0.05"
+    assert pytester.runpytest("--tl-results=kept", short).ret == 0
+    works, waits, prepares = (
+        timing(pytester, f"test_work.py::test_{name}")
+        for name in ("works", "waits", "prepares")
+    )
+    assert works.clocks == ("cpu",)
+    # Up to a round's preparation; the work itself is 2 ms of processor time.
+    assert works.cpu == pytest.approx(0.002, rel=0.3)
+    assert waits.clocks == ("wall",)
+    assert waits.cpu < waits.median / 2
+    assert prepares.cpu == pytest.approx(0.002, rel=0.3)
+
+
+def test_processor_time_is_of_one_iteration(pytester):
+    pytester.makepyfile(
+        test_work="""
+            def test_work(benchmark):
+                benchmark.pedantic(sum, (range(20_000),), rounds=9, iterations=50)
+        """
+    )
+    pytester.runpytest("--tl-results=kept")
+    found = timing(pytester)
+    assert found.iterations == 50
+    # A busy machine makes the median longer, never shorter.
+    assert found.cpu < 2 * found.median
+
+
+def test_whoever_chooses_a_timer_that_is_no_wall_clock_gets_that_alone(work, pytester):
+    work(SHORT)
+    assert (timing(pytester).cpu, timing(pytester).clocks) == (None, ())

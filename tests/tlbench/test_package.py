@@ -19,10 +19,11 @@ MOST_LINES = 500
 # its own, and a module of a folder from its own folder too.
 ROWS = (
     (
-        *("interface", "invocation", "machine", "record", "refusal", "settings"),
-        *("suite_root", "units", "unrecorded"),
+        *("clocks", "devices", "interface", "invocation", "machine", "refusal"),
+        *("settings", "suite_root", "units", "unrecorded"),
     ),
-    ("benchmark_fixture", "options", "recorder", "verdicts"),
+    ("meter", "options", "record"),
+    ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
     (*("baseline", "confirmation", "levels", "pairing", "renames", "staleness"),),
     ("acceptance",),

@@ -50,6 +50,8 @@ def test_a_record_survives_json(recorder):
     recorder.timing("epoch", [3.0, 1.0, 2.0])
     recorder.timing("round", [3.0, 1.0], iterations=300, timer="process_time")
     recorder.timing("step", [float(i) for i in range(1000)])
+    recorder.timing("work", [3.0, 1.0, 2.0], cpu=[3.0, 0.9, 1.7])
+    recorder.metered("step", cpu=0.5, clocks=("cpu",))
     recorder.cost("flops", 12)
     recorder.memory("host", 2**30)
     recorder.version(3)
@@ -66,6 +68,40 @@ def test_a_timing_of_before_has_neither_iterations_nor_timer(recorder):
     timing = record_from_json(left.case, data).timings["epoch"]
     assert (timing.iterations, timing.timer) == (None, "")
     assert timing.unlike(300, "process_time") is None  # not known is no difference
+
+
+@pytest.mark.parametrize(
+    ("cpu", "median", "clocks"),
+    [
+        ([9.0, 0.9, 1.9], 1.4, ("cpu", "wall")),
+        ([9.0, 0.5, 0.5], 0.5, ("wall",)),
+        ([0.0, 0.0, 0.0], 0.0, ("wall",)),
+        (None, None, ()),
+    ],
+)
+def test_processor_time_is_judged_where_the_processor_works(
+    recorder, cpu, median, clocks
+):
+    recorder.timing("epoch", [3.0, 1.0, 2.0], cpu=cpu)
+    timing = recorder.snapshot("passed").timings["epoch"]
+    assert (timing.cpu, timing.clocks) == (median, clocks)
+
+
+@pytest.mark.parametrize("cpu", [[1.0], 3.0, [1.0, -1.0], [1.0, float("nan")], "ab"])
+def test_processor_time_that_is_not_one_for_each_repeat_is_refused(recorder, cpu):
+    with pytest.raises(ValueError, match=r"cpu must have .* epoch: 2 repeats, cpu="):
+        recorder.timing("epoch", [3.0, 1.0], cpu=cpu)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"cpu": -1.0}, {"cpu": "fast"}, {"cpu": 1.0, "clocks": ["sundial"]}]
+)
+def test_damaged_processor_time_is_refused(recorder, damage):
+    recorder.timing("epoch", [3.0, 1.0, 2.0])
+    data = record_to_json(recorder.snapshot("passed"))
+    data["timings"]["epoch"] |= damage
+    with pytest.raises(ValueError, match="cpu=|clock must be one of cpu, wall"):
+        record_from_json("c", data)
 
 
 def test_an_unknown_outcome_is_refused(recorder):

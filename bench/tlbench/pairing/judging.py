@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tlbench import units
-from tlbench.pairing.pairs import NAMES, Clock, Ended, Measured
+from tlbench.clocks import Clock, judged_by
+from tlbench.pairing.pairs import NAMES, Measured
 from tlbench.record import CaseRecord, Exact
 from tlbench.verdicts import noise
 from tlbench.verdicts.exact import compare
@@ -25,10 +26,6 @@ from tlbench.verdicts.figures import (
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.ratios import CONVICTING, Estimate, estimates
 from tlbench.verdicts.verdict import Finding, Verdict, gravest
-
-WORKING = 0.8
-"""The share of its time that the thread of a case must be working, or ready to work, so
-that the case is judged by its processor time alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,30 +167,15 @@ class _Paired:
 
 
 def clocks(pairs: Sequence[Measured]) -> tuple[Clock, ...]:
-    """Return the clocks that a case is judged by.
-
-    Processor time where its thread works: it does not depend on what else the machine
-    does. Wall time where it waits, sleeps, or a device works. Both where other threads
-    or processes may be doing the work for it: then either may show a change.
-    """
+    """Return the clocks that a case is judged by."""
     spans = [
         block.span
         for one in pairs
         for turn in one.turns
         for block in (turn.base, turn.head)
-        if block.span.wall > 0
     ]
-    if not spans or any(ended.device for one in pairs for ended in _ends(one)):
-        return ("wall",)
-    if statistics.median(span.own / span.wall for span in spans) >= WORKING:
-        return ("cpu",)
-    if statistics.median(span.all / span.wall for span in spans) >= WORKING:
-        return ("cpu", "wall")
-    return ("wall",)
-
-
-def _ends(one: Measured) -> tuple[Ended, Ended]:
-    return one.base, one.head
+    device = any(x.device for one in pairs for x in (one.base, one.head))
+    return judged_by(spans, device=device)
 
 
 def _paired(pairs: Sequence[Measured]) -> Iterator[_Paired]:
@@ -240,7 +222,7 @@ def _recorded(pairs: Sequence[Measured], *, with_timings: bool) -> Iterator[_Pai
                 else (head.value - base.value) / size
                 for base, head in both
             ),
-            judged=True,
+            judged=both[0][0].judged or both[0][1].judged,
         )
 
 
@@ -273,7 +255,7 @@ def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> R
         equal=found.equal,
         differing=found.differing,
         pairs=len(pairs),
-        device=all(ended.device for one in pairs for ended in _ends(one)),
+        device=all(x.device for one in pairs for x in (one.base, one.head)),
     )
 
 

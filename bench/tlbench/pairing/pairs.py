@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from tlbench.clocks import Clock, Span
 from tlbench.pairing.channel import GoneError, Message, Process
-from tlbench.pairing.clocks import Span
 from tlbench.pairing.sides import Side
 from tlbench.record import CaseRecord, record_from_json
 from tlbench.verdicts.ratios import pair_ratio
@@ -41,7 +41,6 @@ TURN_SECONDS = 0.5
 START_SECONDS = 600
 """How long a side may take to import its suite."""
 
-Clock: TypeAlias = Literal["cpu", "wall"]
 Name: TypeAlias = Literal["base", "head"]
 NAMES: tuple[Name, Name] = ("base", "head")
 

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tlbench import interface
+from tlbench import devices, interface
+from tlbench.clocks import Span, Stopwatch
 from tlbench.pairing.channel import VARIABLE, Message, receive, send
-from tlbench.pairing.clocks import Span, Stopwatch
 from tlbench.record import record_to_json
 from tlbench.recorder import Recorder, version_of
 
@@ -161,7 +161,7 @@ class _Side:
                 "why": self._why,
                 "record": left and record_to_json(left),
                 # Asked again: a case without blocks has not asked yet.
-                "device": (self._wait_for_device or _device()) is not None,
+                "device": (self._wait_for_device or devices.waiting()) is not None,
             }
         )
         return result
@@ -178,7 +178,7 @@ class _Side:
 
     def begin(self, mode: str, *, rounds: int | None = None) -> int:
         """Return how many calls or rounds to run before the next question."""
-        self._wait_for_device = _device()
+        self._wait_for_device = devices.waiting()
         self._allowed = self._next({"ready": mode, "left": rounds})
         return self._allowed
 
@@ -265,32 +265,6 @@ def _measure_benchmarks(side: _Side) -> None:
     fixture._raw = raw  # noqa: SLF001
     fixture._raw_pedantic = pedantic  # noqa: SLF001
     fixture._make_runner = runner_of  # noqa: SLF001
-
-
-def _device() -> Callable[[], None] | None:
-    """Return what waits for the devices of the loaded frameworks; None without any."""
-    waits: list[Callable[[], None]] = []
-    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
-    tensorflow = sys.modules.get("tensorflow")
-    if torch is not None and torch.cuda.is_available():
-        waits.append(torch.cuda.synchronize)
-    if jax is not None and jax.default_backend() != "cpu":
-        # A computation is queued after all others of its device, a transfer is not.
-        waits.append(partial(_wait_for_jax, jax))
-    if tensorflow is not None and tensorflow.config.list_physical_devices("GPU"):
-        waits.append(tensorflow.test.experimental.sync_devices)
-    if not waits:
-        return None
-
-    def wait() -> None:
-        for one in waits:
-            one()
-
-    return wait
-
-
-def _wait_for_jax(jax: Any) -> None:
-    (jax.numpy.zeros(()) + 1).block_until_ready()
 
 
 def _reason(report: pytest.TestReport) -> str:

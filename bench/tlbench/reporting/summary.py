@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from tlbench import units
 from tlbench.record import Metric
-from tlbench.verdicts.figures import mean
+from tlbench.verdicts.figures import mean, series_of
 from tlbench.verdicts.verdict import (
     MACHINE,
     VERDICTS,
@@ -91,8 +91,9 @@ def _cells(case: Case) -> tuple[list[str], ...]:
         for name, entries in record.metrics.items()
     ]
     figures = [
-        f"{name} {units.seconds(timing.median)}{seen.get(name, '')}"
-        for name, timing in record.timings.items()
+        f"{name} {units.figure(one.value, one.unit)}{seen.get(name, '')}"
+        for name, one in series_of(record).items()
+        if one.clock
     ]
     figures += [
         f"{name} {units.megabytes(nbytes)}{seen.get(name, '')}"

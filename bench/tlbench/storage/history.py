@@ -331,6 +331,7 @@ def rounded(record: CaseRecord) -> CaseRecord:
             seconds=_rounded(timing.seconds),
             median=_round(timing.median),
             warmup=_rounded(timing.warmup),
+            cpu=None if timing.cpu is None else _round(timing.cpu),
         )
         for name, timing in record.timings.items()
     }

@@ -7,7 +7,13 @@ noise.
 from collections.abc import Iterator, Mapping
 
 from tlbench.record import CaseRecord, Exact, Outcome
-from tlbench.verdicts.figures import Accepted, Costs, proportions_of, series_of
+from tlbench.verdicts.figures import (
+    CPU,
+    Accepted,
+    Costs,
+    proportions_of,
+    series_of,
+)
 from tlbench.verdicts.verdict import Comparison, Finding
 
 _FAILED: Mapping[Outcome, str] = {
@@ -107,6 +113,8 @@ def _lost_figures(record: CaseRecord, accepted: Accepted) -> list[str]:
     if figures is None or figures.version != record.version:
         return []
     have = {*series_of(record), *proportions_of(record)}
+    # A timing that is there by wall time is not lost.
+    have |= {name + CPU for name in record.timings}
     return [name for name in figures.names if name not in have]
 
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from tlbench import units
+from tlbench.clocks import Clock
 from tlbench.record import Better, CaseRecord, Exact, Metric
 from tlbench.verdicts import noise
 from tlbench.verdicts.verdict import Verdict
 
 SeedValue: TypeAlias = tuple[str, float, int]
 """A proportion of an accepted run: its seed or run, its value, its samples."""
+
+CPU = " (cpu)"
+"""What the name of a timing ends with where it is processor time."""
 
 Costs: TypeAlias = Mapping[str, Mapping[str, Exact]]
 """The accepted costs of a case, by framework versions."""
@@ -86,13 +90,16 @@ class Series:
         value: in seconds, in bytes or plain.
         unit: "s", "bytes" or "".
         better: which change is an improvement; None if every change is a finding.
-        shared: whether a slower machine moves it too.
+        clock: of a timing, what it was measured by; a slower machine moves all timings
+            by one clock together.
+        judged: whether it is judged; else it only explains.
     """
 
     value: float
     unit: str = ""
     better: Better | None = "lower"
-    shared: bool = False
+    clock: Clock | None = None
+    judged: bool = True
 
     def __str__(self) -> str:
         return units.figure(self.value, self.unit)
@@ -100,20 +107,51 @@ class Series:
 
 def series_of(record: CaseRecord) -> dict[str, Series]:
     """Return the series of a record: its timings, memory and plain values."""
-    found = {
-        name: Series(value=timing.median, unit="s", shared=True)
-        for name, timing in record.timings.items()
-    }
+    found = {}
+    for name, timing in record.timings.items():
+        judged = timing.clocks or ("wall",)
+        found[name] = Series(
+            value=timing.median, unit="s", clock="wall", judged="wall" in judged
+        )
+        if timing.cpu:
+            found[name + CPU] = Series(
+                value=timing.cpu, unit="s", clock="cpu", judged="cpu" in judged
+            )
     found |= {
         name: Series(value=float(nbytes), unit="bytes")
         for name, nbytes in record.memory.items()
     }
-    # Only timings are shared: load slows all of them, but adds no byte and moves no
-    # loss.
     for name, entries in record.metrics.items():
         if any(entry.correct is None for entry in entries):
             found[name] = Series(value=mean(entries), better=entries[0].better)
     return found
+
+
+def judged_series(record: CaseRecord, known: Figures | None) -> dict[str, Series]:
+    """Return the series of a record that are judged.
+
+    A timing whose clock has no accepted figures is judged by the clock that has some.
+    """
+    found = series_of(record)
+    have = known.series if known else {}
+    judged = {name for name, one in found.items() if one.judged}
+    for name in record.timings:
+        both = {name, name + CPU} & found.keys()
+        accepted = both & have.keys()
+        if accepted and not judged & accepted:
+            judged = (judged - both) | accepted
+    return {name: one for name, one in found.items() if name in judged}
+
+
+def clock_of(name: str, unit: str | None) -> Clock | None:
+    """Return the clock of a series, None if it is no timing.
+
+    >>> clock_of("epoch", "s"), clock_of("epoch (cpu)", "s"), clock_of("loss", None)
+    ('wall', 'cpu', None)
+    """
+    if unit != "s":
+        return None
+    return "cpu" if name.endswith(CPU) else "wall"
 
 
 def proportions_of(record: CaseRecord) -> dict[str, tuple[Metric, ...]]:

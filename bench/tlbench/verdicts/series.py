@@ -11,13 +11,17 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from tlbench import units
+from tlbench.clocks import Clock
 from tlbench.record import CaseRecord
 from tlbench.verdicts import circumstances, noise
 from tlbench.verdicts.figures import (
+    CPU,
     Accepted,
     Figures,
     Series,
+    clock_of,
     incomparable,
+    judged_series,
     series_of,
     worsening,
 )
@@ -59,7 +63,8 @@ def judge_series(
     judged: list[Judgement] = []
     ready: dict[Key, Series] = {}
     for case, record in records.items():
-        for name, series in series_of(record).items():
+        known = terms.accepted.figures.get(case)
+        for name, series in judged_series(record, known).items():
             refused = _unjudged(record, name, series, terms.accepted)
             if refused is None:
                 ready[case, name] = series
@@ -88,9 +93,10 @@ def _unjudged(
         why = f"no baseline for {name} on this machine"
         return Judgement(case=case, name=name, verdict="missing", why=why)
     # A mean of 300 iterations and a single one differ without any change of the code.
-    known, timing = accepted.figures[case], record.timings.get(name)
+    known, timed = accepted.figures[case], name.removesuffix(CPU)
+    timing = record.timings.get(timed)
     unlike = timing and timing.unlike(
-        known.iterations.get(name), known.timers.get(name, "")
+        known.iterations.get(timed), known.timers.get(timed, "")
     )
     if unlike:
         why = f"{name} was timed {unlike[0]}, accepted {unlike[1]}"
@@ -135,13 +141,19 @@ class _Family:
         series: those of the judged run.
         terms: what they are judged by; cases that did not run are among it too.
         alpha: the probability of a false alarm that each series may have.
-        shared: whether the machine moves all of them, or none.
+        clock: what they were measured by; the machine moves all timings by one clock
+            together, but adds no byte and moves no loss.
     """
 
     series: Mapping[Key, Series]
     terms: Terms
     alpha: float
-    shared: bool
+    clock: Clock | None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the machine moves all of them, or none."""
+        return self.clock is not None
 
     def judge(self, again: Again) -> Iterator[Judgement]:
         """Yield the judgement on each series."""
@@ -163,8 +175,9 @@ class _Family:
         if abs(mode) > max(limit, noise.PRACTICAL_SIZE):
             way = "slower" if mode > 0 else "faster"
             size = units.percent(abs(math.expm1(mode)))
+            by = " by processor time" if self.clock == "cpu" else ""
             why = (
-                f"all {len(self.series)} timings together are {size} {way} "
+                f"all {len(self.series)} timings{by} together are {size} {way} "
                 f"(limit {units.percent(math.expm1(limit))}): the machine changed, or "
                 "something that all cases share; each case is judged relative to the "
                 "others"
@@ -233,8 +246,8 @@ class _Family:
         found = {(c, n): self.figures[c].series[n] for c, n in self.series}
         for case, figures in self.figures.items():
             for name, runs in figures.series.items():
-                timed = figures.units.get(name) == "s"
-                if timed and self.shared and len(runs) >= noise.FEWEST_RUNS:
+                alike = clock_of(name, figures.units.get(name)) == self.clock
+                if alike and self.shared and len(runs) >= noise.FEWEST_RUNS:
                     found.setdefault((case, name), runs)
         return found
 
@@ -346,11 +359,12 @@ def _families(ready: Mapping[Key, Series], terms: Terms) -> list[_Family]:
     # is a false alarm is at most alpha, however they depend on each other.
     alpha = noise.FALSE_ALARMS / max(1, len(ready))
     families = []
-    for shared in (True, False):
-        series = {key: x for key, x in ready.items() if x.shared is shared}
+    clock: Clock | None
+    for clock in ("wall", "cpu", None):
+        series = {key: x for key, x in ready.items() if x.clock == clock}
         if series:
             families.append(
-                _Family(series=series, terms=terms, alpha=alpha, shared=shared)
+                _Family(series=series, terms=terms, alpha=alpha, clock=clock)
             )
     return families
 

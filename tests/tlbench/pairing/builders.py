@@ -2,7 +2,7 @@
 
 import math
 
-from tlbench.pairing.clocks import Span
+from tlbench.clocks import Span
 from tlbench.pairing.pairs import Block, Ended, Measured, Turn
 
 # The tests are in no package with a name of its own.

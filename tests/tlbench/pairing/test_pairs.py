@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from tlbench.clocks import Span
 from tlbench.pairing.channel import GoneError
-from tlbench.pairing.clocks import Span
 from tlbench.pairing.pairs import BLOCK_SECONDS, MOST_TURNS, TURNS, Pair, Suite
 
 CASE = "bench_a.py::bench_b"

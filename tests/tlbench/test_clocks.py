@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tlbench.pairing.clocks import Span, Stopwatch
+from tlbench.clocks import Span, Stopwatch
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="waiting for a processor is known under Linux only"

@@ -9,11 +9,20 @@ Not `psutil`: it has neither the queueing time nor a processor time in nanosecon
 """
 
 import os
+import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
+
+Clock: TypeAlias = Literal["cpu", "wall"]
+
+WORKING = 0.8
+"""The share of its time that the thread of a case must be working, or ready to work, so
+that the case is judged by its processor time alone."""
 
 _NANO = 1e-9
 
@@ -43,8 +52,33 @@ class Span:
         )
 
 
+def judged_by(spans: Sequence[Span], *, device: bool) -> tuple[Clock, ...]:
+    """Return the clocks that a case is judged by.
+
+    Processor time where its thread works: it does not depend on what else the machine
+    does. Wall time where it waits, sleeps, or a device works. Both where other threads
+    or processes may be doing the work for it: then either may show a change.
+
+    Args:
+        spans: what its stretches of work took.
+        device: whether a device may have done its work.
+    """
+    timed = [span for span in spans if span.wall > 0]
+    if device or not timed:
+        return ("wall",)
+    if statistics.median(span.own / span.wall for span in timed) >= WORKING:
+        return ("cpu",)
+    if statistics.median(span.all / span.wall for span in timed) >= WORKING:
+        return ("cpu", "wall")
+    return ("wall",)
+
+
 class Stopwatch:
     """Measures stretches of work of the calling thread, one after the other.
+
+    Args:
+        proc: where the kernel keeps its files on processes.
+        children: whether children that are alive count; those that ended always do.
 
     Example:
         >>> watch = Stopwatch()
@@ -55,11 +89,11 @@ class Stopwatch:
         True
     """
 
-    def __init__(self, proc: Path = Path("/proc")) -> None:
+    def __init__(self, proc: Path = Path("/proc"), *, children: bool = True) -> None:
         self._proc = proc
         self._me = str(os.getpid())
         # Looking for children reads a file of every process: only until none is found.
-        self._children = True
+        self._children = children
         self._start = Span(wall=0.0, cpu=0.0, own=0.0, all=0.0)
 
     def start(self) -> None:
@@ -68,14 +102,14 @@ class Stopwatch:
         # not part of the stretch.
         queued_own, queued_all = self._queued()
         children = self._children_cpu()
-        own, cpu, wall = time.thread_time(), _cpu(), time.perf_counter()
+        own, cpu, wall = time.thread_time(), processor_time(), time.perf_counter()
         self._start = Span(
             wall=wall, cpu=cpu + children, own=own + queued_own, all=queued_all
         )
 
     def stop(self) -> Span:
         """End the stretch and return what it took."""
-        wall, cpu, own = time.perf_counter(), _cpu(), time.thread_time()
+        wall, cpu, own = time.perf_counter(), processor_time(), time.thread_time()
         children = self._children_cpu()
         queued_own, queued_all = self._queued()
         self._children = self._children and children > 0
@@ -127,8 +161,11 @@ class Stopwatch:
         return found
 
 
-def _cpu() -> float:
-    """Return the processor time of this process and of its children that ended."""
+def processor_time() -> float:
+    """Return the seconds that processors worked for this process so far.
+
+    Children that ended count too.
+    """
     if sys.platform == "win32":
         return time.process_time()
     import resource
