@@ -1,5 +1,6 @@
 """What the tests of both packages share: examples that repeat, a reader of pages."""
 
+import signal
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +10,18 @@ from hypothesis import settings
 # pytest --hypothesis-profile default.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard():
+    # A shell without job control starts what it puts into the background with SIGINT
+    # ignored, and every process that a test starts would inherit that.
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, before)
 
 
 class Tags(HTMLParser):

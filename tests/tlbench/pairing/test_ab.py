@@ -158,11 +158,14 @@ def test_a_signal_leaves_nothing_behind(project, install, tmp_path, number, code
         "benchmarks",
     ]
     with subprocess.Popen(command, cwd=project.top, stderr=subprocess.PIPE) as process:
-        while not (tmp_path / "started").exists():
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.05)
-        process.send_signal(number)
-        process.wait(60)
+        try:
+            while not (tmp_path / "started").exists():
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            process.send_signal(number)
+            process.wait(60)
+        finally:
+            process.kill()
     assert process.returncode == code
     assert not processes_in(project.top)
 
