@@ -78,17 +78,16 @@ def tlbench(runs: Runs) -> set[int]:
         for i in range(SERIES)
     }
     values = {str(i): float(middles[ACCEPTED, i]) for i in range(SERIES)}
-    judged = noise.compare_run(accepted, values)
+    alpha = noise.FALSE_ALARMS / SERIES
+    judged = noise.compare_run(accepted, values, alpha=alpha)
     found = set()
     for i in range(SERIES):
         expected = judged.expectations[str(i)]
         if judged.shifts[str(i)] > expected.limit(2 * noise.SCREENING):
             mean = middles[ACCEPTED + 1 :, i].mean()
             change = mean - expected.centre - judged.common_mode
-            limit = expected.limit(
-                noise.FALSE_ALARMS / SERIES, fresh=FRESH, common=judged.common_variance
-            )
-            if change > max(limit, noise.PRACTICAL_SIZE):
+            limit = expected.limit(alpha, fresh=FRESH, common=judged.common_variance)
+            if change > max(limit * judged.reach, noise.PRACTICAL_SIZE):
                 found.add(i)
     return found
 

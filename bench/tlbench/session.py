@@ -314,7 +314,12 @@ class Session:
         cases = judge(self._records, self._accepted, now=self._context)
         trials = self._convict(cases) if self.options.gate else {}
         left = {case for case, one in trials.items() if one.outcome == "unknown"}
-        suspected = [x for x in suspects(cases) if x in left or x not in trials]
+        tried_first = (*suspects(cases), *representatives(cases))
+        suspected = [
+            case
+            for case in dict.fromkeys(tried_first)
+            if case in left or case not in trials
+        ]
         if suspected and self.options.confirm:
             again = confirmation.run_again(
                 {case: self._records[case] for case in suspected},

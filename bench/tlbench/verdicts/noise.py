@@ -8,9 +8,12 @@ whose values are always positive are compared as logarithms, so that a shift of 
 
 import math
 import statistics
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias
+
+from tlbench.verdicts import straying
+from tlbench.verdicts.straying import Key
 
 FALSE_ALARMS = 0.01
 """Probability of any false alarm in one run of the suite, shared by its series."""
@@ -49,9 +52,6 @@ POWER = 0.85
 Runs: TypeAlias = Mapping[str, float]
 """The value of a series in each run, by the run's name."""
 
-Key = TypeVar("Key", bound=Hashable)
-"""What identifies a series: the caller's choice, such as case and name."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
@@ -61,7 +61,7 @@ class Expectation:
         centre: the mean of the accepted values, with the common mode removed.
         spread: the standard deviation from run to run.
         freedom: the degrees of freedom of that spread.
-        runs: how many accepted runs there are.
+        runs: how many accepted runs both are of: those that do not stray.
     """
 
     centre: float
@@ -97,10 +97,10 @@ class Expectation:
         return math.sqrt(self.spread**2 * (1 / fresh + 1 / self.runs) + shared)
 
     def detectable(
-        self, alpha: float, *, smallest: float = 0.0, fresh: int = 1
+        self, alpha: float, *, smallest: float = 0.0, fresh: int = 1, reach: float = 1.0
     ) -> float:
         """Return the change that would be seen with probability `POWER`."""
-        needed = max(self.limit(alpha, fresh=fresh), smallest)
+        needed = max(self.limit(alpha, fresh=fresh) * reach, smallest)
         return needed + statistics.NormalDist().inv_cdf(POWER) * self.error(fresh)
 
 
@@ -112,15 +112,20 @@ class RunComparison(Generic[Key]):
         expectations: by series, with the common mode removed.
         shifts: how far each series of the run is from its centre, likewise.
         common_mode: what was removed: the median shift of the run.
-        common_limit: how far the common mode strays by noise alone.
+        common_shift: how far that is from the common modes of the accepted runs.
+        common_limit: how far it strays by noise alone.
         common_variance: of the common mode, as an estimate from these series.
+        reach: how many times their limits the accepted runs themselves strayed, 1 or
+            more.
     """
 
     expectations: Mapping[Key, Expectation]
     shifts: Mapping[Key, float]
     common_mode: float
+    common_shift: float
     common_limit: float
     common_variance: float
+    reach: float
 
 
 def is_relative(runs: Runs) -> bool:
@@ -158,6 +163,7 @@ def compare_run(
     *,
     shared: bool = True,
     known: Mapping[Key, tuple[float, float]] | None = None,
+    alpha: float | None = None,
 ) -> RunComparison[Key]:
     """Compare the values of one run with the accepted runs.
 
@@ -167,14 +173,17 @@ def compare_run(
         shared: whether the machine may move all series together; if so, the common
             mode is removed from the run and from every accepted run.
         known: by series, a spread from before these runs, and its freedom.
+        alpha: the probability of a false alarm that each series may have, for which
+            the reach is found; without it that is 1.
     """
     modes = common_modes(accepted) if shared else {}
     cleaned = {
-        series: [value - modes.get(run, 0.0) for run, value in runs.items()]
+        series: {run: value - modes.get(run, 0.0) for run, value in runs.items()}
         for series, runs in accepted.items()
     }
+    kept = straying.sound(cleaned, floor=SPREAD_FLOOR)
     spreads = pooled(
-        {name: _sample(runs, (known or {}).get(name)) for name, runs in cleaned.items()}
+        {name: _sample(runs, (known or {}).get(name)) for name, runs in kept.items()}
     )
     expectations = {
         series: Expectation(
@@ -183,7 +192,7 @@ def compare_run(
             freedom=spreads[series][1],
             runs=len(runs),
         )
-        for series, runs in cleaned.items()
+        for series, runs in kept.items()
     }
     shifts = {s: value - expectations[s].centre for s, value in values.items()}
     mode = _common(list(shifts.values())) if shared else 0.0
@@ -193,12 +202,18 @@ def compare_run(
         # The asymptotic variance of the median of n normal values is pi/2 times that
         # of their mean.
         variance = math.pi / 2 * statistics.median(typical) / len(typical)
+    # From the centres, as that of the run is: of skewed noise the median shift of an
+    # ordinary run is not 0.
+    centres = {name: one.centre for name, one in expectations.items()}
+    usual, limit = _common_limit(_modes(accepted, centres), variance)
     return RunComparison(
         expectations=expectations,
         shifts={series: shift - mode for series, shift in shifts.items()},
         common_mode=mode,
-        common_limit=_common_limit(modes, variance),
+        common_shift=mode - usual,
+        common_limit=limit,
         common_variance=variance,
+        reach=1.0 if alpha is None else _reach(cleaned, expectations, alpha),
     )
 
 
@@ -208,14 +223,8 @@ def common_modes(accepted: Mapping[Key, Runs]) -> dict[str, float]:
     A machine that is 5 % slower for an hour moves every timing by 5 %; without that
     part the spread of a series is its own.
     """
-    runs = dict.fromkeys(run for series in accepted.values() for run in series)
-    centres = {name: statistics.fmean(x.values()) for name, x in accepted.items() if x}
-    return {
-        run: _common(
-            [x[run] - centres[name] for name, x in accepted.items() if run in x]
-        )
-        for run in runs
-    }
+    centres = {name: statistics.median(x.values()) for name, x in accepted.items() if x}
+    return _modes(accepted, centres)
 
 
 def moderated(values: Mapping[Key, Sequence[float]]) -> dict[Key, tuple[float, float]]:
@@ -354,16 +363,52 @@ def _variance(values: Sequence[float]) -> float:
     return statistics.variance(values) if len(values) > 1 else 0.0
 
 
+def _modes(
+    accepted: Mapping[Key, Runs], centres: Mapping[Key, float]
+) -> dict[str, float]:
+    runs = dict.fromkeys(run for series in accepted.values() for run in series)
+    return {
+        run: _common(
+            [x[run] - centres[name] for name, x in accepted.items() if run in x]
+        )
+        for run in runs
+    }
+
+
+def _reach(
+    cleaned: Mapping[Key, Runs],
+    expectations: Mapping[Key, Expectation],
+    alpha: float,
+) -> float:
+    """Return by how much the accepted runs, judged themselves, exceed their limits."""
+    farthest: dict[str, float] = {}
+    for name, runs in cleaned.items():
+        expected = expectations[name]
+        if len(runs) < FEWEST_RUNS:
+            continue
+        limit = max(expected.limit(alpha), PRACTICAL_SIZE)
+        for run, value in runs.items():
+            # Judged by the others: a run draws the centre towards itself.
+            distance = abs(value - expected.centre) * len(runs) / (len(runs) - 1)
+            farthest[run] = max(farthest.get(run, 0.0), distance / limit)
+    return straying.reach(farthest, runs=max(1, len(farthest)))
+
+
 def _common(shifts: Sequence[float]) -> float:
     # The median, not the mean: a few cases that really are slower do not move it.
     return statistics.median(shifts) if len(shifts) >= FEWEST_SERIES else 0.0
 
 
-def _common_limit(modes: Mapping[str, float], variance: float) -> float:
+def _common_limit(modes: Mapping[str, float], variance: float) -> tuple[float, float]:
+    """Return the usual common mode of a run, and how far one strays from it."""
     if len(modes) < 2:
-        return math.inf
+        return 0.0, math.inf
     # At least the sampling variance of a median: a machine may have been calm so far.
-    spread = math.sqrt(max(_variance(list(modes.values())), variance))
-    spread = max(spread, SPREAD_FLOOR)
-    width = quantile(1 - FALSE_ALARMS / 2, len(modes) - 1)
-    return width * spread * math.sqrt(1 + 1 / len(modes))
+    floor = max(math.sqrt(variance), SPREAD_FLOOR)
+    (kept,) = straying.sound({"modes": modes}, floor=floor).values()
+    usual = statistics.fmean(kept)
+    spread = max(math.sqrt(_variance(kept)), floor)
+    width = quantile(1 - FALSE_ALARMS / 2, len(kept) - 1)
+    limit = width * spread * math.sqrt(1 + 1 / len(kept))
+    farthest = {run: abs(mode - usual) / limit for run, mode in modes.items()}
+    return usual, limit * straying.reach(farthest, runs=len(modes))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tlbench.verdicts import noise
-from tlbench.verdicts.noise import Key
+from tlbench.verdicts.straying import Key
 
 LOOKS = (5, 8, 12, 18, 27, 40)
 """After how many pairs a case is judged. Most are decided at the first look."""

@@ -5,6 +5,7 @@ shift of the machine. The statistics are in `noise`.
 """
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -73,7 +74,7 @@ def judge_series(
     shift: list[Case] = []
     for family in _families(ready, terms):
         judged += family.judge(again)
-        shift += family.shift()
+        shift += family.shift(again)
     return judged, shift
 
 
@@ -167,12 +168,13 @@ class _Family:
                 judgement = self._drift(key, drifted, again) or judgement
             yield self._explained(key, self._sighted(key, judgement))
 
-    def shift(self) -> Iterator[Case]:
+    def shift(self, again: Again) -> Iterator[Case]:
         """Yield the verdict on the machine, if it shifted."""
         if not self.shared:
             return
-        mode, limit = self._compared.common_mode, self._compared.common_limit
-        if abs(mode) > max(limit, noise.PRACTICAL_SIZE):
+        mode, limit = self._compared.common_shift, self._compared.common_limit
+        limit = max(limit, noise.PRACTICAL_SIZE)
+        if abs(mode) > limit and not self._passed_over(again, limit):
             way = "slower" if mode > 0 else "faster"
             size = units.percent(abs(math.expm1(mode)))
             by = " by processor time" if self.clock == "cpu" else ""
@@ -186,6 +188,20 @@ class _Family:
             then = circumstances.of_runs(contexts)
             why = "; ".join((why, *circumstances.changes(then, self.terms.now)))
             yield Case(case=MACHINE, findings=(Finding("machine_shift", why),))
+
+    def _passed_over(self, again: Again, limit: float) -> bool:
+        """Tell whether fresh runs show that the machine was off for a moment only."""
+        compared = self._compared
+        shifts = []
+        for case, name in self.series:
+            fresh = _fresh((case, name), again, self.figures[case].series[name])
+            if fresh:
+                centre = compared.expectations[case, name].centre
+                shifts.append(_mean(fresh) - centre)
+        if len(shifts) < noise.FEWEST_SERIES:
+            return False
+        usual = compared.common_mode - compared.common_shift
+        return abs(statistics.median(shifts) - usual) <= limit
 
     @property
     def figures(self) -> Mapping[str, Figures]:
@@ -208,7 +224,7 @@ class _Family:
         ]
         most = noise.MOST_RUNS
         more = replace(expected, runs=most, freedom=max(expected.freedom, most - 1.0))
-        better = _ratio(more.detectable(self.alpha))
+        better = _ratio(more.detectable(self.alpha, reach=self._compared.reach))
         if expected.runs < most and better <= bound:
             reasons.append(f"{most} accepted runs could see {units.percent(better)}")
         why = (
@@ -274,7 +290,9 @@ class _Family:
             for key in accepted
             if key in self.series
         }
-        return noise.compare_run(runs, values, shared=self.shared, known=known)
+        return noise.compare_run(
+            runs, values, shared=self.shared, known=known, alpha=self.alpha
+        )
 
     def _level(self, key: Key, again: Again) -> Judgement:
         """Judge a series by the newest accepted runs."""
@@ -294,11 +312,11 @@ class _Family:
             note = f", mean of {len(fresh)} fresh {word}"
         count = len(fresh) or 1
         size = noise.PRACTICAL_SIZE if noise.is_relative(runs) else 0.0
-        limit = max(
-            expected.limit(self.alpha, fresh=count, common=compared.common_variance),
-            size,
+        noisy = expected.limit(self.alpha, fresh=count, common=compared.common_variance)
+        limit = max(noisy * compared.reach, size)
+        detectable = expected.detectable(
+            self.alpha, smallest=size, fresh=count, reach=compared.reach
         )
-        detectable = expected.detectable(self.alpha, smallest=size, fresh=count)
         return Judgement(
             case=case,
             name=name,
@@ -330,14 +348,16 @@ class _Family:
             change = _mean(fresh) - expected.centre - compared.common_mode
         count = len(fresh) or 1
         noisy = expected.limit(self.alpha, fresh=count, common=compared.common_variance)
-        limit = max(noisy, DRIFT_SIZE)
+        limit = max(noisy * compared.reach, DRIFT_SIZE)
         if worsening(series.better, change) > limit:
             verdict: Verdict = "regression"
         elif again is None:
             verdict = "pass"  # a suspect still, which fresh runs may convict
         else:
             return None
-        detectable = expected.detectable(self.alpha, smallest=DRIFT_SIZE)
+        detectable = expected.detectable(
+            self.alpha, smallest=DRIFT_SIZE, reach=compared.reach
+        )
         return Judgement(
             case=case,
             name=name,

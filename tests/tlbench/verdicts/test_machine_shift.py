@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from tlbench.verdicts import verdict
+import pytest
+
+from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.judge import judge as judge_all
 
@@ -87,3 +89,19 @@ def test_cases_that_are_not_judged_lend_their_spread():
     # Alone it has all the false alarms of a run to itself.
     assert part.judgements[0].detectable < seen[name]
     assert part.judgements[0].detectable < alone.judgements[0].detectable
+
+
+@pytest.mark.parametrize(("again", "found"), [(1.0, []), (1.05, [verdict.MACHINE])])
+def test_fresh_runs_tell_a_bad_moment_from_a_slower_machine(again, found):
+    records, accepted = suite(**{f"t{i}": 1.05 for i in range(10)})
+    some = list(records)[: noise.FEWEST_SERIES]
+    fresh = {case: [left(case, timings={"epoch": again})] * 3 for case in some}
+    cases = judge_all(records, accepted, fresh)
+    assert [x.case for x in cases if x.findings] == found
+
+
+def test_a_few_fresh_runs_say_nothing_of_the_machine():
+    records, accepted = suite(**{f"t{i}": 1.05 for i in range(10)})
+    some = list(records)[: noise.FEWEST_SERIES - 1]
+    fresh = {case: [left(case, timings={"epoch": 1.0})] * 3 for case in some}
+    assert judge_all(records, accepted, fresh)[-1].case == verdict.MACHINE

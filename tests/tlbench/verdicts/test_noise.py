@@ -270,7 +270,7 @@ def simulate(
 def alarmed(values, runs):
     alpha = noise.FALSE_ALARMS / SERIES
     values_now = {str(i): float(x) for i, x in enumerate(values[runs])}
-    compared = noise.compare_run(accepted_runs(values[:runs]), values_now)
+    compared = noise.compare_run(accepted_runs(values[:runs]), values_now, alpha=alpha)
     found = set()
     for i in range(SERIES):
         expected = compared.expectations[str(i)]
@@ -279,7 +279,7 @@ def alarmed(values, runs):
                 values[runs + 1 :, i].mean() - expected.centre - compared.common_mode
             )
             limit = expected.limit(alpha, fresh=FRESH, common=compared.common_variance)
-            if again > max(limit, noise.PRACTICAL_SIZE):
+            if again > max(limit * compared.reach, noise.PRACTICAL_SIZE):
                 found.add(i)
     return found
 
