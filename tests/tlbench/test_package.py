@@ -19,7 +19,7 @@ MOST_LINES = 500
 # its own, and a module of a folder from its own folder too.
 ROWS = (
     (
-        *("interface", "invocation", "machine", "record", "refusal", "settings"),
+        *("git", "interface", "invocation", "machine", "record", "refusal", "settings"),
         *("suite_root", "units", "unrecorded"),
     ),
     ("benchmark_fixture", "options", "recorder", "verdicts"),
