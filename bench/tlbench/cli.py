@@ -32,6 +32,7 @@ from tlbench.storage.baselines import (
 from tlbench.storage.history import history_path
 from tlbench.storage.last_run import LastRun, read_last_run
 from tlbench.storage.machines import read_machines, write_machine
+from tlbench.sync import sync
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.judge import judge
 
@@ -52,6 +53,7 @@ def main() -> None:
 
 
 main.add_command(ab)
+main.add_command(sync)
 
 
 @main.command()

@@ -92,8 +92,10 @@ def need(folder: Path, *words: str, data: bytes | None = None) -> bytes:
 
 
 def reason(done: Done) -> str:
-    """Return why a call failed: the last line that git printed."""
+    """Return why a call failed: what git calls fatal, or the last line it printed."""
     lines = done.stderr.decode(errors="replace").strip().splitlines()
+    # Advice may follow.
+    lines = [line for line in lines if line.startswith("fatal: ")][:1] or lines
     return lines[-1].strip().rstrip(".") if lines else f"exit code {done.returncode}"
 
 
