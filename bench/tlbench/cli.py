@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tlbench import acceptance, baseline, machine, pitfalls, selftest, staleness
+from tlbench import acceptance, baseline, git, machine, pitfalls, selftest, staleness
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
@@ -126,6 +126,7 @@ def accept(
     )
     if figures is not None and figures.runs:
         _show_figures(figures, run.machine)
+    _show_branches(results, run, figures)
 
 
 @main.command()
@@ -338,6 +339,24 @@ def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
         click.echo(f"they are judged once there are {noise.FEWEST_RUNS} saved runs")
     for case in figures.anchored:
         click.echo(f"drift is now measured from these runs: {case}")
+
+
+def _show_branches(
+    results: Path, run: LastRun, figures: acceptance.AcceptedFigures | None
+) -> None:
+    """Say which of the accepted runs are of another branch than the present one."""
+    here = git.branch(Path.cwd())
+    found = {}
+    if figures is not None:
+        kept = history.read(history_path(results, run.machine))
+        aliases = read_accepted(results).aliases
+        entries = kept.renamed(aliases).entries
+        found = acceptance.other_branches(figures.figures, entries, figures.runs, here)
+    if here and run.branch not in {"", here}:
+        click.echo(f"the last run is of the branch {run.branch}, not of {here}")
+    for name, count in found.items():
+        word = "run is" if count == 1 else "runs are"
+        click.echo(f"{count} accepted {word} of the branch {name}, not of {here}")
 
 
 def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:

@@ -21,6 +21,14 @@ LOCATIONS = (
 With them git would use that repository in every folder, also in the worktrees.
 """
 
+BRANCHES = (
+    "GITHUB_HEAD_REF",  # of a pull request; where it is none, it is empty
+    "GITHUB_REF_NAME",
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME",
+    "CI_COMMIT_BRANCH",
+)
+"""Variables in which a CI names the branch of a run, the most telling first."""
+
 _OPTIONS = (
     *("-c", f"core.hooksPath={os.devnull}"),  # a hook may do anything
     *("-c", "core.fsmonitor=false"),  # it would leave a process behind
@@ -107,6 +115,22 @@ def text(output: bytes) -> str:
 def paths(output: bytes) -> Iterator[str]:
     """Return the paths that git printed under `-z`."""
     return (os.fsdecode(path) for path in output.split(b"\0") if path)
+
+
+def branch(folder: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the branch that is checked out in a folder, "" if that is not known.
+
+    A hosted CI checks out a commit, and names its branch in a variable.
+    """
+    try:
+        done = call(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+    except (AbsentError, OSError):
+        return ""
+    if done.returncode == 0:
+        return text(done.stdout)
+    # 1: a commit is checked out, and no branch. Anything else: no repository.
+    named = next((environ[name] for name in BRANCHES if environ.get(name)), "")
+    return named if done.returncode == 1 else ""
 
 
 def find_commit(folder: Path, name: str) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, get_args
 # 2: costs, memory, the version of a case; a metric is a list, one entry per seed;
 #    a timing keeps a sample of its repeats, with their number and their median. Since
 #    then optional, as older versions may leave them out and skip them: iterations and
-#    timer of a timing.
+#    timer of a timing; the branch of a run.
 SCHEMA = 2
 
 SAMPLES = 32

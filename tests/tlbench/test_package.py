@@ -29,7 +29,7 @@ ROWS = (
         "syncing",
     ),
     ("acceptance",),
-    ("conviction",),
+    ("conviction", "unknown"),
     ("reporting", "selftest"),
     ("ab", "session", "sync"),
     ("pitfalls", "plugin"),

@@ -203,8 +203,8 @@ def _trends(
         points = [
             charts.Point(
                 value=value,
-                words=f"{entry.when} {entry.commit}: {units.figure(value, unit)} "
-                f"({entry.verdict})",
+                words=f"{' '.join(filter(None, _where(entry)))}: "
+                f"{units.figure(value, unit)} ({entry.verdict})",
                 verdict=entry.verdict,
             )
             for entry, value, _ in runs
@@ -216,6 +216,10 @@ def _trends(
             chart=charts.trend(points, band, unit=unit, title=f"{case} {name}"),
             accepted=_accepted(band, figures.get(case)),
         )
+
+
+def _where(entry: Entry) -> tuple[str, str, str]:
+    return entry.when, entry.commit, entry.branch
 
 
 def _bands(
@@ -362,7 +366,8 @@ def _markdown(
 ) -> str:
     # For the summary of a CI job: short, as everything else is on the page.
     lines = [f"## tlbench: {summary.count(cases)}", ""]
-    lines += [f"Run {run.run} on `{run.machine}`, {run.when}.", ""]
+    branch = f" of `{run.branch}`" if run.branch else ""
+    lines += [f"Run {run.run}{branch} on `{run.machine}`, {run.when}.", ""]
     if found:
         lines += markup.findings_table(found)
     else:

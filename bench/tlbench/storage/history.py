@@ -31,7 +31,7 @@ The file is committed and grows by every case of every run: 2 kB keep a year of 
 in megabytes. It is also how far back an append looks for the end of the last line.
 """
 
-_OPTIONAL = {"structure", "commit", "context", "metrics", "timings", "memory"}
+_OPTIONAL = {"structure", "commit", "branch", "context", "metrics", "timings", "memory"}
 """What a line leaves out if it is empty."""
 
 _DIGITS = 6
@@ -49,6 +49,7 @@ class Entry:
         verdict: the verdict on the case when it was saved.
         structure: a digest of its exact values and costs.
         commit: the commit of the repository it ran in, "" without one.
+        branch: its branch, "" without one or if that is not known.
         context: facts about the machine that explain a figure and are never compared.
     """
 
@@ -58,6 +59,7 @@ class Entry:
     verdict: str
     structure: str = ""
     commit: str = ""
+    branch: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -219,6 +221,7 @@ def _encoded(entry: Entry) -> bytes:
         "verdict": entry.verdict,
         "structure": entry.structure,
         "commit": entry.commit,
+        "branch": entry.branch,
         "context": dict(entry.context),
         **{
             key: record[key]
@@ -254,6 +257,7 @@ def _entry(data: bytes, path: Path) -> Entry:
         verdict=document["verdict"],
         structure=document.get("structure", ""),
         commit=document.get("commit", ""),
+        branch=document.get("branch", ""),
         context=document.get("context", {}),
     )
 
