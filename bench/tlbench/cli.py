@@ -16,7 +16,16 @@ from typing import Any
 
 import click
 
-from tlbench import acceptance, baseline, git, machine, pitfalls, selftest, staleness
+from tlbench import (
+    acceptance,
+    baseline,
+    git,
+    kinds,
+    machine,
+    pitfalls,
+    selftest,
+    staleness,
+)
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
@@ -172,7 +181,7 @@ def show_machine(results: Path, *, as_json: bool) -> None:
     """Show this machine: what must match to compare, and what only explains."""
     ask = machine.nvidia_smi()
     with refusing():
-        here = baseline.Machine.of(machine.identity(ask=ask))
+        here = baseline.Machine.at(results, machine.identity(ask=ask))
         context = machine.context(ask=ask)
         known = read_machines(results)
     if as_json:
@@ -288,7 +297,7 @@ def _this_machine(
     known = [
         (name, identity)
         for name, identity in read_machines(results).items()
-        if here.items() <= identity.items()
+        if here.items() <= kinds.kind(identity).items()
     ]
     return known[0] if len(known) == 1 else (machine.machine_id(here), here)
 

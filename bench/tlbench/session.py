@@ -194,7 +194,8 @@ class Session:
     @cached_property
     def _here(self) -> baseline.Machine:
         """The machine, with what the suites know about it."""
-        return baseline.Machine.of(machine.identity(self._identity(), ask=self._ask))
+        found = machine.identity(self._identity(), ask=self._ask)
+        return baseline.Machine.at(self.options.results, found)
 
     # Collecting: which baseline cases should this session meet?
 
