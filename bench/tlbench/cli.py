@@ -23,6 +23,7 @@ from tlbench import (
     kinds,
     machine,
     pitfalls,
+    prune,
     selftest,
     staleness,
 )
@@ -227,6 +228,29 @@ def compare(results: Path, *, as_json: bool) -> None:
         click.echo(summary.count(cases))
     if any(finding.fails for case in cases for finding in case.findings):
         sys.exit(1)
+
+
+@main.command("prune")
+@click.option(
+    "--keep-days",
+    type=int,
+    required=True,
+    metavar="N",
+    help="Runs that are older are folded.",
+)
+@_RESULTS
+def prune_histories(results: Path, keep_days: int) -> None:
+    """Fold old runs into one line per case and month: median, spread and number.
+
+    Runs that are accepted or an anchor stay, and so does the newest good run of each
+    case.
+    """
+    with refusing(), _alone(results):
+        gone = prune.prune(results, days=keep_days, now=datetime.now(UTC))
+    for name, lines in gone.items():
+        click.echo(f"{lines} lines fewer in the history of {name}")
+    if not gone:
+        click.echo("there is nothing to fold: no run is so old, or all of them stay")
 
 
 @main.command("report")

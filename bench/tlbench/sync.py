@@ -3,12 +3,16 @@
 What it does is in `syncing`.
 """
 
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import click
 
+from tlbench.prune import pruned
 from tlbench.refusal import refusing
+from tlbench.storage.retention import check_days
 from tlbench.syncing import syncing
 from tlbench.syncing.branch import Place
 from tlbench.syncing.merging import Take
@@ -40,9 +44,22 @@ from tlbench.syncing.merging import Take
     metavar="DIR",
     help="Folder of the baselines.",
 )
+@click.option(
+    "--keep-days",
+    type=int,
+    metavar="N",
+    help="Fold runs that are older into one line per case and month, unless they are "
+    "accepted.",
+)
 @click.argument("branch")
 def sync(
-    branch: str, results: Path, remote: str, take: Take | None, *, no_push: bool
+    branch: str,
+    results: Path,
+    remote: str,
+    take: Take | None,
+    keep_days: int | None,
+    *,
+    no_push: bool,
 ) -> None:
     """Exchange baselines and histories with BRANCH, a git branch of their own.
 
@@ -53,11 +70,17 @@ def sync(
     """
     place = Place(folder=Path.cwd(), remote=remote, branch=branch)
     with refusing():
+        if keep_days is not None:
+            check_days(keep_days)
+        now = datetime.now(UTC)
         done = syncing.sync(
             results,
             place,
             push=not no_push,
             take=take,
+            fold=partial(pruned, results, days=keep_days, now=now)
+            if keep_days is not None
+            else None,
             say=lambda sentence: click.echo(sentence, err=True),
         )
     for word, paths in (("received", done.received), ("sent", done.sent)):

@@ -27,7 +27,7 @@ ROWS = (
     ("storage",),
     (
         *("baseline", "confirmation", "levels", "pairing", "renames", "staleness"),
-        "syncing",
+        *("prune", "syncing"),
     ),
     ("acceptance",),
     ("conviction", "unknown"),

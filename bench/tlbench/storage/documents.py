@@ -38,11 +38,11 @@ def reason(error: BaseException) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def check_schema(schema: int, path: Path) -> None:
+def check_schema(schema: int, path: Path, known: int = SCHEMA) -> None:
     """Raise NewerError if a document is of a newer schema than this version knows."""
-    if schema > SCHEMA:
+    if schema > known:
         raise NewerError(
-            f"{path} must have schema {SCHEMA} or older. Received: schema={schema}. "
+            f"{path} must have schema {known} or older. Received: schema={schema}. "
             "Install a newer tlbench to read it."
         )
 

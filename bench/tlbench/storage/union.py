@@ -2,17 +2,19 @@
 
 Owns their order: that of the other history, with the lines it lacks where their time
 puts them. Lines are not judged: a damaged one, or one of a newer version, is kept as it
-is. Only the beginning of a line, left by a process that was killed, goes.
+is. Only the beginning of a line, left by a process that was killed, goes, and a line
+that a summary stands for.
 """
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlbench.storage import documents, locks
+from tlbench.storage import documents, locks, summaries
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -27,7 +29,8 @@ def merged(ours: bytes, theirs: bytes) -> bytes:
     dated = ((_dated(list(known))), _dated([x for x in lines(ours) if x not in known]))
     # `merge` is stable: of two equal times, theirs come first.
     found = [line for _, line in heapq.merge(*dated, key=lambda one: one[0])]
-    return b"".join(line + b"\n" for line in found)
+    gone = _folded(found)
+    return b"".join(line + b"\n" for line in found if line not in gone)
 
 
 def merge_into(path: Path, theirs: bytes) -> None:
@@ -53,21 +56,47 @@ def lines(data: bytes) -> list[bytes]:
     return list(dict.fromkeys(line for line in found if line))
 
 
+def _folded(found: Sequence[bytes]) -> set[bytes]:
+    """Return the lines that a summary among them stands for."""
+    summed: dict[str, dict[bytes, frozenset[str]]] = {}
+    for line in found:
+        document = _document(line)
+        if document is not None and summaries.is_summary(document):
+            with suppress(*documents.DAMAGE):
+                parts = summed.setdefault(document["case"], {})
+                parts[line] = summaries.checksums(document)
+    return {line for line in found if summed and _is_folded(line, summed)}
+
+
+def _is_folded(
+    line: bytes, summed: Mapping[str, Mapping[bytes, frozenset[str]]]
+) -> bool:
+    document = _document(line) or {}
+    parts = summed.get(str(document.get("case")), {})
+    own = parts.get(line)
+    if own is None:
+        return any(str(document.get("crc")) in part for part in parts.values())
+    # A summary of fewer runs goes too; of two of the same runs one stays.
+    return any(
+        own < part or (own == part and line > other) for other, part in parts.items()
+    )
+
+
 def _dated(found: Sequence[bytes]) -> Iterator[tuple[datetime, bytes]]:
     """Yield lines with times that never go backwards, so that none moves."""
     latest = _NEVER
     for line in found:
-        latest = max(latest, _when(line))
+        latest = max(latest, moment((_document(line) or {}).get("when")) or _NEVER)
         yield latest, line
 
 
-def _when(line: bytes) -> datetime:
-    document = _document(line)
+def moment(when: object) -> datetime | None:
+    """Return the time in a line, in UTC if it names no zone; None if it is none."""
     try:
-        when = datetime.fromisoformat((document or {})["when"])
-    except (KeyError, TypeError, ValueError):
-        return _NEVER
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+        found = datetime.fromisoformat(str(when))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _document(line: bytes) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ STATE = ".synced.json"
 
 Pause = Callable[[float], None]
 Say = Callable[[str], None]
+Fold = Callable[[Mapping[str, bytes]], dict[str, bytes]]
+"""Returns files whose histories have summaries in place of old runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ def sync(
     *,
     push: bool = True,
     take: Take | None = None,
+    fold: Fold | None = None,
     say: Say,
     pause: Pause = time.sleep,
 ) -> Synced:
@@ -69,6 +72,7 @@ def sync(
         place: where the branch is; it need not exist either.
         push: whether the branch is written too.
         take: the side that wins where both changed the same; None to refuse.
+        fold: what becomes of old runs before they are pushed; None keeps all.
         say: called with a line for each further attempt.
         pause: waits for some seconds.
 
@@ -85,7 +89,7 @@ def sync(
         local = _local(results, without=left)
         terms = Terms(branch=str(place), base=base, take=take)
         tip, merged, commit = _exchanged(
-            local, place, terms, left=left, push=push, say=say, pause=pause
+            local, place, terms, left=left, push=push, fold=fold, say=say, pause=pause
         )
         received = tuple(_write(results, merged, local))
         _remember(results, place, merged if push else tip.files)
@@ -105,6 +109,7 @@ def _exchanged(
     *,
     left: set[str],
     push: bool,
+    fold: Fold | None,
     say: Say,
     pause: Pause,
 ) -> tuple[Tip, dict[str, bytes], str]:
@@ -113,6 +118,7 @@ def _exchanged(
         tip = branch.fetch(place)
         remote = {path: x for path, x in tip.files.items() if path not in left}
         merged = merging.merge(local, remote, terms)
+        merged = fold(merged) if fold else merged
         changed = _changed(merged, tip.files)
         if not push or not changed:
             return tip, merged, ""

@@ -15,12 +15,15 @@ from tlbench.storage.baselines import (
     Acceptance,
     Baseline,
     Baselines,
+    MachineBaseline,
     read_accepted,
     write_accepted,
+    write_figures,
 )
 from tlbench.storage.history import Entry, history_path
 from tlbench.syncing import branch, syncing
 from tlbench.syncing.branch import Place
+from tlbench.verdicts.figures import Figures
 
 BRANCH = "tlbench-results"
 
@@ -319,6 +322,52 @@ def test_a_runner_without_a_name_commits_all_the_same(clone, monkeypatch, tmp_pa
     save(one, "r1")
     commit = sync(one).commit
     assert git(one, "log", "--format=%an %ae", commit) == "tlbench tlbench@localhost"
+
+
+# Retention
+
+
+def test_old_runs_are_folded_before_they_are_pushed_and_stay_folded(clone, monkeypatch):
+    one, two = clone("one"), clone("two")
+    for number in range(1, 8):
+        save(one, f"r{number}", day=number)
+    sync(one)
+    sync(two)
+    save(two, "r9", day=9)
+    done = tlbench(two, "--keep-days", "1", monkeypatch=monkeypatch)
+    assert done.exit_code == 0, done.output
+    for folder in (one, two):
+        sync(folder)
+        kept = history.read(history_path(folder / "results", "m"))
+        assert [entry.run for entry in kept.entries] == ["r9"]
+        assert [(x.month, x.runs) for x in kept.summaries] == [("2026-01", 7)]
+
+
+def test_accepted_runs_are_not_folded(clone, monkeypatch):
+    one = clone("one")
+    for number in range(1, 5):
+        save(one, f"r{number}", day=number)
+    how = Acceptance(by="Ada", when="", reason="first", evidence="")
+    figures = Figures(version="", series={"epoch": {"r2": 1.0}})
+    known = MachineBaseline(figures=figures, accepted=how, anchored=how)
+    write_figures(one / "results", "m", {"a.py::t": known})
+    assert tlbench(one, "--keep-days", "1", monkeypatch=monkeypatch).exit_code == 0
+    assert runs(one) == ["r2", "r4"]
+
+
+def test_prune_folds_without_a_branch(clone, monkeypatch):
+    one = clone("one")
+    for number in range(1, 5):
+        save(one, f"r{number}", day=number)
+    monkeypatch.chdir(one)
+    words = ["prune", "--keep-days"]
+    done = CliRunner().invoke(main, [*words, "1"])
+    assert (done.exit_code, done.output) == (0, "2 lines fewer in the history of m\n")
+    assert runs(one) == ["r4"]
+    done = CliRunner().invoke(main, [*words, "1"])
+    assert "there is nothing to fold" in done.output
+    refused(CliRunner().invoke(main, [*words, "0"]), "keep_days=0. Pass for instance")
+    refused(CliRunner().invoke(main, ["sync", "x", "--keep-days", "0"]), "keep_days=0")
 
 
 # Refusals
