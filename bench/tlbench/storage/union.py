@@ -8,7 +8,7 @@ that a summary stands for.
 
 import heapq
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +26,10 @@ def merged(ours: bytes, theirs: bytes) -> bytes:
     as a clock may go backwards.
     """
     known = dict.fromkeys(lines(theirs))
-    dated = ((_dated(list(known))), _dated([x for x in lines(ours) if x not in known]))
-    # `merge` is stable: of two equal times, theirs come first.
-    found = [line for _, line in heapq.merge(*dated, key=lambda one: one[0])]
+    fresh = [line for line in lines(ours) if line not in known]
+    # It takes the lines of each side in their order, also where a time goes backwards;
+    # of two equal times, theirs come first.
+    found = list(heapq.merge(known, fresh, key=_when))
     gone = _folded(found)
     return b"".join(line + b"\n" for line in found if line not in gone)
 
@@ -82,12 +83,8 @@ def _is_folded(
     )
 
 
-def _dated(found: Sequence[bytes]) -> Iterator[tuple[datetime, bytes]]:
-    """Yield lines with times that never go backwards, so that none moves."""
-    latest = _NEVER
-    for line in found:
-        latest = max(latest, moment((_document(line) or {}).get("when")) or _NEVER)
-        yield latest, line
+def _when(line: bytes) -> datetime:
+    return moment((_document(line) or {}).get("when")) or _NEVER
 
 
 def moment(when: object) -> datetime | None:

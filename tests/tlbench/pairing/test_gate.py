@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tlbench.cli import main
+from tlbench.storage import history
 
 CONFIG = """
 [project]
@@ -109,6 +110,16 @@ def test_a_project_can_do_without(gate, project):
     done = gate()
     assert done.ret == 1
     done.stdout.no_fnmatch_line("*in turn*")
+
+
+def test_on_a_known_machine_a_case_without_a_baseline_is_not_excused(gate, project):
+    project.write("benchmarks/bench_new.py", CASES.replace("epoch", "step"))
+    done = gate("--tl-unknown", "warn")
+    assert done.ret == 1
+    done.stdout.fnmatch_lines("*bench_step[[]0]: missing: no baseline for this machine")
+    # And the runs know their branch.
+    (path,) = (project.top / "results").glob("*/history.jsonl")
+    assert {entry.branch for entry in history.read(path).entries} == {"main"}
 
 
 @pytest.fixture

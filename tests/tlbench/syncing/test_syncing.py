@@ -216,7 +216,8 @@ def test_a_shallow_clone_on_a_detached_head_does(clone, origin):
     assert untouched(two) == before
     assert runs(two) == ["r0", "r1", "r2", "r9"]
     assert len(git(origin, "log", "--format=%h", BRANCH).split()) == 4
-    assert git(clone("full"), "rev-parse", "--is-shallow-repository") == "false"
+    sync(one)
+    assert git(one, "rev-parse", "--is-shallow-repository") == "false"
 
 
 def test_without_push_the_branch_stays_and_what_it_has_comes(clone, origin):
@@ -295,6 +296,18 @@ def test_a_conflict_is_refused_and_can_be_taken(clone, monkeypatch):
     assert value(two) == 3
     sync(one)
     assert value(one) == 3
+
+
+def test_what_was_only_fetched_is_no_agreement(clone):
+    one, two = clone("one"), clone("two")
+    accept(one, 1)
+    sync(one)
+    accept(two, 2, day=2)
+    sync(two, push=False)
+    accept(one, 3, day=3)
+    sync(one)
+    with pytest.raises(ValueError, match=r"day 2\) here and .* \(day 3\) on"):
+        sync(two)
 
 
 def test_a_sync_that_was_killed_loses_nothing_and_is_done_again(clone, monkeypatch):
