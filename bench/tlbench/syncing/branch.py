@@ -23,6 +23,9 @@ _NOBODY = {
 }
 """Who commits on a runner where git knows no name."""
 
+_CONTENDED = ("cannot lock ref", "failed to update ref", "reference already exists")
+"""What git says where another push holds the branch."""
+
 _FILE, _FOLDER = ("100644", "blob"), ("040000", "tree")
 
 Node = tuple[str, str, str]
@@ -201,8 +204,9 @@ def push(place: Place, commit: str, tip: Tip) -> bool:
     if done.returncode == 0:
         return True
     said = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
-    # Two pushes at the same moment: one of them does not get the lock of the ref.
-    if "lock" in said or find(place) != tip.commit:
+    # Of two pushes at the same moment one does not get the lock of the ref, and may
+    # look before the other one is done.
+    if any(word in said for word in _CONTENDED) or find(place) != tip.commit:
         return False
     refused = [line for line in said.splitlines() if "rejected]" in line]
     why = refused[0].rpartition("\t")[2] if refused else git.reason(done)

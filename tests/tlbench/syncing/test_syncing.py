@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tlbench.cli import main
 from tlbench.git import LOCATIONS
 from tlbench.recorder import Recorder
-from tlbench.storage import history
+from tlbench.storage import documents, history
 from tlbench.storage.baselines import (
     Acceptance,
     Baseline,
@@ -327,6 +327,41 @@ def test_a_sync_that_was_killed_loses_nothing_and_is_done_again(clone, monkeypat
     sync(two)
     assert runs(two) == ["r1", "r2"]
     assert not list((two / "results").rglob(".*-*"))
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_sync_that_is_killed_between_two_files_leaves_whole_ones(
+    clone, monkeypatch, step
+):
+    one, two = clone("one"), clone("two")
+    accept(one, 1)
+    save(one, "r1", day=1)
+    sync(one)
+    save(two, "r2", day=2)
+    write, written = documents.write_bytes, []
+
+    def killed(path, data):
+        if len(written) == step:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, data)
+
+    with monkeypatch.context() as context:
+        context.setattr(documents, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sync(two)
+    assert "r2" in runs(two)
+    sync(two)
+    assert (runs(two), value(two)) == (["r1", "r2"], 1)
+
+
+def test_two_syncs_of_one_folder_wait_for_each_other(clone):
+    one = clone("one")
+    save(one, "r1")
+    words = [sys.executable, "-m", "tlbench", "sync", BRANCH]
+    running = [subprocess.Popen(words, cwd=one) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    assert sync(one).pushed is False
 
 
 def test_a_runner_without_a_name_commits_all_the_same(clone, monkeypatch, tmp_path):
