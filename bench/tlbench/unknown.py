@@ -84,11 +84,11 @@ def answer(
     count = "1 case" if len(chosen) == 1 else f"{len(chosen)} cases"
     where = f"no figure was ever accepted for this machine: those of {count}"
     if question.answer == "warn":
-        words = Instead(words="it fails nothing (--tl-unknown warn)")
-        found = excused(cases, accepted, dict.fromkeys(chosen, words))
-        return found, (
-            f"{where} were not judged, which fails nothing (--tl-unknown warn)",
+        words = "fails nothing (--tl-unknown warn)"
+        found = excused(
+            cases, accepted, dict.fromkeys(chosen, Instead(words=f"it {words}"))
         )
+        return found, (f"{where} were not judged, which {words}",)
     try:
         base = find_base(question.root, question.base)
     except ValueError as error:
@@ -97,23 +97,12 @@ def answer(
         return cases, (f"{where} could not be compared: {error}",) if asked else ()
     say(f"{where} are compared in turn with {base.words}")
     try:
-        done = compare(
-            Request(
-                folder=question.root,
-                paths=tuple(dict.fromkeys(x.partition("::")[0] for x in chosen)),
-                base=base.commit,
-                install=question.settings.install,
-            ),
-            question.options,
-            say=say,
-            budget=question.settings.budget,
-            only=list(chosen),
-            whole=True,
-        )
+        done = _compared(chosen, base, question, say, compare)
     except (ValueError, OSError) as error:
         return cases, (f"{where} could not be compared with {base.words}: {error}",)
-    rows = {row.case: row for row in done.rows if row.case in chosen}
-    blind = [row for row in rows.values() if question.devices and _ran_blind(row)]
+    rows = [row for row in done.rows if row.case in chosen]
+    # On processors alone a case that got slower on a device would be cleared.
+    blind = [x for x in rows if question.devices and x.pairs and not x.device]
     note = f"{where} were compared in turn with {base.words}"
     if blind:
         note += (
@@ -121,16 +110,42 @@ def answer(
             "with what installs its support"
         )
     exact = {*accepted.exact, *accepted.costs}
-    found = excused(
-        cases,
-        accepted,
-        {
-            case: _instead(row, base, has_exact=case in exact)
-            for case, row in rows.items()
-            if row not in blind
-        },
+    instead = {
+        row.case: _instead(row, base, has_exact=row.case in exact)
+        for row in rows
+        if row not in blind
+    }
+    return excused(cases, accepted, instead), (note, *done.notes)
+
+
+def _compared(
+    cases: Sequence[str],
+    base: Base,
+    question: Question,
+    say: Say,
+    compare: Callable[..., Comparison],
+) -> Comparison:
+    """Compare cases in turn with a base.
+
+    Raises:
+        ValueError: a side cannot be had.
+        OSError: a file cannot be read or written.
+    """
+    request = Request(
+        folder=question.root,
+        # Files, as the node ids of a whole suite may be too long for a command line.
+        paths=tuple(dict.fromkeys(case.partition("::")[0] for case in cases)),
+        base=base.commit,
+        install=question.settings.install,
     )
-    return found, (note, *done.notes)
+    return compare(
+        request,
+        question.options,
+        say=say,
+        budget=question.settings.budget,
+        only=list(cases),
+        whole=True,
+    )
 
 
 def find_base(
@@ -183,10 +198,6 @@ def _target(top: Path, environ: Mapping[str, str]) -> tuple[str, str]:
         f"none of {', '.join(tried)}. Fetch it, on a hosted CI by `fetch-depth: 0`, or "
         "pass --tl-base COMMIT."
     )
-
-
-def _ran_blind(row: Row) -> bool:
-    return bool(row.pairs) and not row.device
 
 
 def _instead(row: Row, base: Base, *, has_exact: bool) -> Instead:

@@ -212,7 +212,9 @@ def _when(entry: Any) -> str:
 
 
 def _accepted(entry: Any) -> Mapping[str, str]:
-    found: Mapping[str, str] = entry.get("accepted", {})
+    found: Mapping[str, str] = {}
+    if isinstance(entry, dict):
+        found = entry.get("accepted", found)
     return found
 
 
