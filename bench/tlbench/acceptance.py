@@ -177,6 +177,31 @@ def accept_figures(
     return AcceptedFigures(figures=after, runs=runs, anchored=tuple(anchored))
 
 
+def other_branches(
+    figures: Mapping[str, MachineBaseline],
+    entries: Iterable[Entry],
+    cases: Iterable[str],
+    branch: str,
+) -> dict[str, int]:
+    """Return, by branch other than `branch`, how many accepted runs ran on it.
+
+    Args:
+        figures: the figures after an acceptance.
+        entries: the history of the machine.
+        cases: the cases that were accepted.
+        branch: the present branch; "" if it is not known, then no other one is.
+    """
+    accepted = {
+        run
+        for case in cases
+        for series in figures[case].figures.series.values()
+        for run in series
+    }
+    branches = {x.run: x.branch for x in entries if x.run in accepted and x.branch}
+    others = [one for one in branches.values() if branch and one != branch]
+    return {one: others.count(one) for one in sorted(set(others))}
+
+
 def rename(
     baselines: Baselines,
     figures: Mapping[str, Mapping[str, MachineBaseline]],

@@ -4,10 +4,10 @@ Owns putting together what `storage` keeps in several files for the machine at h
 finding the most similar other machine where this one has no figures. It judges nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlbench import machine
+from tlbench import kinds, machine
 from tlbench.machine import Identity
 from tlbench.storage.baselines import Baselines, figures_path, read_figures
 from tlbench.storage.machines import read_machines
@@ -35,6 +35,23 @@ class Machine:
         return cls(
             identity=identity, name=machine.machine_id(identity), versions=versions
         )
+
+    @classmethod
+    def at(cls, results: Path, identity: Identity) -> "Machine":
+        """Return the machine with this identity, under the name that its kind has.
+
+        Raises:
+            ValueError: the identity of a known machine is damaged.
+        """
+        here = cls.of(identity)
+        alike = [
+            name
+            for name, other in read_machines(results).items()
+            if kinds.kind(other) == kinds.kind(identity)
+        ]
+        # Of two folders from before they were one kind, that with a baseline.
+        alike.sort(key=lambda name: not figures_path(results, name).exists())
+        return replace(here, name=alike[0]) if alike else here
 
 
 def gather(results: Path, here: Machine, baselines: Baselines) -> Accepted:

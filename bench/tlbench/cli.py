@@ -16,7 +16,17 @@ from typing import Any
 
 import click
 
-from tlbench import acceptance, baseline, machine, pitfalls, selftest, staleness
+from tlbench import (
+    acceptance,
+    baseline,
+    git,
+    kinds,
+    machine,
+    pitfalls,
+    prune,
+    selftest,
+    staleness,
+)
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
@@ -32,6 +42,7 @@ from tlbench.storage.baselines import (
 from tlbench.storage.history import history_path
 from tlbench.storage.last_run import LastRun, read_last_run
 from tlbench.storage.machines import read_machines, write_machine
+from tlbench.sync import sync
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.judge import judge
 
@@ -52,6 +63,7 @@ def main() -> None:
 
 
 main.add_command(ab)
+main.add_command(sync)
 
 
 @main.command()
@@ -124,6 +136,7 @@ def accept(
     )
     if figures is not None and figures.runs:
         _show_figures(figures, run.machine)
+    _show_branches(results, run, figures)
 
 
 @main.command()
@@ -169,7 +182,7 @@ def show_machine(results: Path, *, as_json: bool) -> None:
     """Show this machine: what must match to compare, and what only explains."""
     ask = machine.nvidia_smi()
     with refusing():
-        here = baseline.Machine.of(machine.identity(ask=ask))
+        here = baseline.Machine.at(results, machine.identity(ask=ask))
         context = machine.context(ask=ask)
         known = read_machines(results)
     if as_json:
@@ -215,6 +228,29 @@ def compare(results: Path, *, as_json: bool) -> None:
         click.echo(summary.count(cases))
     if any(finding.fails for case in cases for finding in case.findings):
         sys.exit(1)
+
+
+@main.command("prune")
+@click.option(
+    "--keep-days",
+    type=int,
+    required=True,
+    metavar="N",
+    help="Runs that are older are folded.",
+)
+@_RESULTS
+def prune_histories(results: Path, keep_days: int) -> None:
+    """Fold old runs into one line per case and month: median, spread and number.
+
+    Runs that are accepted or an anchor stay, and so does the newest good run of each
+    case.
+    """
+    with refusing(), _alone(results):
+        gone = prune.prune(results, days=keep_days, now=datetime.now(UTC))
+    for name, lines in gone.items():
+        click.echo(f"{lines} lines fewer in the history of {name}")
+    if not gone:
+        click.echo("there is nothing to fold: no run is so old, or all of them stay")
 
 
 @main.command("report")
@@ -285,7 +321,7 @@ def _this_machine(
     known = [
         (name, identity)
         for name, identity in read_machines(results).items()
-        if here.items() <= identity.items()
+        if here.items() <= kinds.kind(identity).items()
     ]
     return known[0] if len(known) == 1 else (machine.machine_id(here), here)
 
@@ -336,6 +372,24 @@ def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
         click.echo(f"they are judged once there are {noise.FEWEST_RUNS} saved runs")
     for case in figures.anchored:
         click.echo(f"drift is now measured from these runs: {case}")
+
+
+def _show_branches(
+    results: Path, run: LastRun, figures: acceptance.AcceptedFigures | None
+) -> None:
+    """Say which of the accepted runs are of another branch than the present one."""
+    here = git.branch(Path.cwd())
+    found = {}
+    if figures is not None:
+        kept = history.read(history_path(results, run.machine))
+        aliases = read_accepted(results).aliases
+        entries = kept.renamed(aliases).entries
+        found = acceptance.other_branches(figures.figures, entries, figures.runs, here)
+    if here and run.branch not in {"", here}:
+        click.echo(f"the last run is of the branch {run.branch}, not of {here}")
+    for name, count in found.items():
+        word = "run is" if count == 1 else "runs are"
+        click.echo(f"{count} accepted {word} of the branch {name}, not of {here}")
 
 
 def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:

@@ -61,6 +61,21 @@ def add_options(parser: pytest.Parser) -> None:
         help="how a side is installed when --tl-gate compares a suspect with its "
         "accepted commit (default: install under [tool.tlbench], or pip install -e .)",
     )
+    group.addoption(
+        "--tl-unknown",
+        choices=("warn", "fail", "ab"),
+        default="",
+        help="what --tl-gate does on a machine that no figure was accepted for: warn, "
+        "fail, or compare every case in turn with a base commit (default: unknown "
+        "under [tool.tlbench], or ab where there is a base commit, else fail)",
+    )
+    group.addoption(
+        "--tl-base",
+        metavar="COMMIT",
+        default="",
+        help="the base commit of --tl-unknown ab (default: the merge base with the "
+        "branch that a pull request is for, or with that of origin)",
+    )
     # How a fresh process hands its records back to the session that started it.
     group.addoption("--tl-records", metavar="FILE", help="for tlbench itself")
     # What it repeats: the records of that session.

@@ -17,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tlbench import kinds
+
 Identity: TypeAlias = dict[str, Any]
 Context: TypeAlias = dict[str, Any]
 Query: TypeAlias = Callable[[str, str], list[list[str]]]
@@ -82,12 +84,13 @@ def identity(
     """
     gpus = ask("gpu", "name,memory.total,driver_version") if ask else []
     # What changes without a difference to figures is left out or rounded: the host's
-    # name, patch releases of Python, the few megabytes that a kernel reserves.
+    # name, its kernel and hypervisor, patch releases of Python, the memory that a
+    # kernel reserves, the clock in the name of a processor.
     found: Identity = {
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(root),
+        "cpu": kinds.processor(_cpu(root)),
         "cpus": _cpus(root),
-        "memory_gib": round(_memory(root) / _GIB),
+        "memory_gib": kinds.memory(_memory(root) / _GIB),
         "gpus": [f"{name}, {memory}" for name, memory, *_ in gpus],
         "driver": sorted({driver for *_, driver in gpus}),
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -141,6 +144,7 @@ def machine_id(found: Identity) -> str:
 def differences(ours: Identity, theirs: Identity) -> tuple[str, ...]:
     """Return in which fields two machines differ, as "field theirs -> ours"."""
     found = []
+    ours, theirs = kinds.kind(ours), kinds.kind(theirs)
     for key in sorted(ours.keys() | theirs.keys()):
         old, new = theirs.get(key), ours.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
@@ -262,7 +266,13 @@ def _cpu(root: Path) -> str:
     # x86 says "model name", ARM boards "Model" or "Hardware", some virtual machines
     # nothing at all.
     name = re.search(r"^(?:model name|Model|Hardware)\s*: (.+)$", text, re.MULTILINE)
-    return name[1].strip() if name else platform.processor() or platform.machine()
+    if name:
+        return name[1].strip()
+    # ARM servers give numbers instead, of the maker and of the part.
+    numbers = re.findall(r"^CPU (?:implementer|part)\s*: (\S+)$", text, re.MULTILINE)
+    if numbers:
+        return f"{platform.machine()} {' '.join(dict.fromkeys(numbers))}"
+    return platform.processor() or platform.machine()
 
 
 def _cpus(root: Path) -> int:

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlbench.settings import Answer
 from tlbench.unrecorded import Switch
 
 
@@ -30,6 +31,8 @@ class Options:
         again: further arguments for pytest when a case of this session is run again.
         handed_on: those of them that are the session's own options.
         install: how a side of a comparison is installed; "" is the project's setting.
+        unknown: what the gate does on an unknown machine; "" is the project's setting.
+        base: the commit to compare with there; "" finds one.
     """
 
     root: Path
@@ -47,6 +50,8 @@ class Options:
     again: tuple[str, ...] = ()
     handed_on: tuple[str, ...] = ()
     install: str = ""
+    unknown: Answer = ""
+    base: str = ""
 
     @property
     def remedy(self) -> str:

@@ -356,6 +356,8 @@ def _options(config: pytest.Config) -> Options:
         again=_again(config, root) if config.getoption("--tl-confirm") else (),
         handed_on=_handed_on(config) if config.getoption("--tl-gate") else (),
         install=config.getoption("--tl-install"),
+        unknown=config.getoption("--tl-unknown"),
+        base=config.getoption("--tl-base"),
     )
 
 

@@ -19,7 +19,7 @@ from tlbench.clocks import WORKING, Clock
 # 2: costs, memory, the version of a case; a metric is a list, one entry per seed;
 #    a timing keeps a sample of its repeats, with their number and their median. Since
 #    then optional, as older versions may leave them out and skip them: iterations,
-#    timer, cpu and clocks of a timing.
+#    timer, cpu and clocks of a timing; the branch of a run.
 SCHEMA = 2
 
 SAMPLES = 32

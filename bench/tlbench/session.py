@@ -16,7 +16,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tlbench import baseline, confirmation, conviction, machine, renames
+from tlbench import (
+    baseline,
+    confirmation,
+    conviction,
+    git,
+    machine,
+    renames,
+    unknown,
+)
 from tlbench.options import Options
 from tlbench.record import CaseRecord
 from tlbench.recorder import BENCHMARK
@@ -29,6 +37,7 @@ from tlbench.storage.baselines import (
     accepted_path,
     parse_accepted,
     read_accepted,
+    read_figures,
 )
 from tlbench.storage.last_run import LastRun, last_run_path, read_run, write_run
 from tlbench.storage.machines import write_machine
@@ -97,7 +106,11 @@ class Session:
         """
         # Load and clocks are read before the cases run, which change both.
         if self._baselines is None:
-            self._settings = read_settings(self.options.root)
+            known = read_settings(self.options.root)
+            install = self.options.install or known.install
+            self._settings = replace(known, install=install)
+            if self.options.gate and self.options.base:
+                unknown.find_base(self.options.root, self.options.base)
             self._baselines = read_accepted(self.options.results)
             self._accepted = baseline.gather(
                 self.options.results, self._here, self._baselines
@@ -181,7 +194,8 @@ class Session:
     @cached_property
     def _here(self) -> baseline.Machine:
         """The machine, with what the suites know about it."""
-        return baseline.Machine.of(machine.identity(self._identity(), ask=self._ask))
+        found = machine.identity(self._identity(), ask=self._ask)
+        return baseline.Machine.at(self.options.results, found)
 
     # Collecting: which baseline cases should this session meet?
 
@@ -348,7 +362,7 @@ class Session:
         if not self._silence:
             silent = self.uses.silent(self._records)
             missing += [verdict.absent(case, why) for case, why in silent.items()]
-        return sorted([*cases, *missing], key=lambda case: case.case)
+        return sorted([*self._unknown(cases), *missing], key=lambda case: case.case)
 
     def _convict(self, cases: Sequence[verdict.Case]) -> Mapping[str, Trial]:
         """Measure the suspects in turn with the commits that were accepted."""
@@ -363,18 +377,34 @@ class Session:
             history.read(path).renamed(aliases).entries,
             drifted=[x.case for case in cases for x in case.judgements if x.drifted],
         )
-        install = self.options.install or settings.install
         done = conviction.convict(
             tuple(suspected),
             commits,
             root=self.options.root,
-            settings=replace(settings, install=install),
+            settings=settings,
             options=self.options.handed_on,
             say=self._say,
             devices=bool(self._here.identity.get("gpus")),
         )
         self._notes += done.notes
         return done.trials
+
+    def _unknown(self, cases: Sequence[verdict.Case]) -> Sequence[verdict.Case]:
+        """Do what was asked for on a machine that no figure was accepted for."""
+        here = self._here.name
+        if not self.options.gate or read_figures(self.options.results, here):
+            return cases
+        question = unknown.Question(
+            answer=self.options.unknown or self._settings.unknown,
+            base=self.options.base,
+            root=self.options.root,
+            settings=self._settings,
+            options=self.options.handed_on,
+            devices=bool(self._here.identity.get("gpus")),
+        )
+        found, notes = unknown.answer(cases, self._accepted, question, say=self._say)
+        self._notes += notes
+        return found
 
     def _changes(self, trials: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return, by case, what changed around it since its accepted runs."""
@@ -428,6 +458,7 @@ class Session:
                 verdict=case.verdict,
                 structure=history.structure_of(case.record),
                 commit=self._commit,
+                branch=run.branch,
                 context=self._context,
             )
             for case in self._cases
@@ -456,6 +487,7 @@ class Session:
             machine=self._here.name,
             frameworks=self._here.versions,
             verdicts={case.case: verdict.to_json(case) for case in self._cases},
+            branch=git.branch(self.options.root),
         )
 
 

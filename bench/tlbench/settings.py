@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
+
+Answer: TypeAlias = Literal["", "warn", "fail", "ab"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +23,15 @@ class Settings:
         paths: the suites that `tlbench ab` compares, relative to the pyproject.toml.
         budget: the seconds that a comparison may take.
         convict: whether `--tl-gate` compares suspects with their accepted commit.
+        unknown: what `--tl-gate` does on a machine without any accepted figure; ""
+            compares with a base commit where there is one, and else fails.
     """
 
     install: str = "pip install -e ."
     paths: tuple[str, ...] = ()
     budget: float = 300.0
     convict: bool = True
+    unknown: Answer = ""
 
 
 def read_settings(folder: Path) -> Settings:
@@ -71,6 +76,7 @@ def _checked(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     _require(path, found, "paths", _is_paths, "a list of paths, such as ['bench']")
     _require(path, found, "budget", _is_seconds, "a number of seconds above 0")
     _require(path, found, "convict", _is_flag, "true or false")
+    _require(path, found, "unknown", _is_answer, "'warn', 'fail' or 'ab'")
     if "paths" in found:
         found["paths"] = tuple(found["paths"])
     return found
@@ -88,6 +94,10 @@ def _require(
 
 def _is_words(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _is_answer(value: object) -> bool:
+    return value in ("warn", "fail", "ab")  # not a set: any value may be given
 
 
 def _is_flag(value: object) -> bool:

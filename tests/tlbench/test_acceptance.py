@@ -8,8 +8,9 @@ from tlbench import acceptance as accepting
 from tlbench.record import CaseRecord
 from tlbench.recorder import Recorder
 from tlbench.storage import history
-from tlbench.storage.baselines import Baseline, Baselines
+from tlbench.storage.baselines import Baseline, Baselines, MachineBaseline
 from tlbench.storage.last_run import LastRun
+from tlbench.verdicts.figures import Figures
 
 
 @pytest.fixture
@@ -325,3 +326,29 @@ def test_renaming_needs_a_reason_too(acceptance):
     baselines = accept({}, run_of(case("a", n=1)), acceptance).baselines
     with pytest.raises(ValueError, match=r"Received: reason=' '\."):
         accepting.rename(baselines, {}, "a", "b", replace(acceptance, reason=" "))
+
+
+# Branches
+
+
+def test_runs_of_other_branches_are_counted_by_branch(acceptance):
+    kept = [
+        replace(entry, branch=branch)
+        for entry, branch in zip(
+            entries([1.0] * 5), ["main", "change", "change", "", "gone"], strict=True
+        )
+    ]
+    values = {entry.run: 1.0 for entry in kept[:4]}  # the last one is not accepted
+    figures = {
+        "a": MachineBaseline(
+            figures=Figures(version="1", series={"epoch": values, "step": values}),
+            accepted=acceptance,
+            anchored=acceptance,
+        )
+    }
+    found = {
+        here: accepting.other_branches(figures, kept, ["a"], here)
+        for here in ("main", "change", "")
+    }
+    assert found == {"main": {"change": 2}, "change": {"main": 1}, "": {}}
+    assert accepting.other_branches(figures, kept, [], "main") == {}

@@ -225,3 +225,28 @@ def test_processor_time_is_of_one_iteration(pytester):
 def test_whoever_chooses_a_timer_that_is_no_wall_clock_gets_that_alone(work, pytester):
     work(SHORT)
     assert (timing(pytester).cpu, timing(pytester).clocks) == (None, ())
+
+
+def test_both_clocks_are_kept_accepted_and_judged(pytester, monkeypatch):
+    monkeypatch.chdir(pytester.path)
+    pytester.makepyfile(test_work=TWO_CLOCKS)
+    options = ("--tl-results=kept", "--benchmark-max-time=0.01", "-k", "works")
+    for _ in range(5):
+        assert pytester.runpytest(*options, "--tl-save").ret == 0
+    done = CliRunner().invoke(main, ["accept", "--reason", "x", "--results", "kept"])
+    assert "5 runs each" in done.output
+    (machine,) = (pytester.path / "kept").glob("*/history.jsonl")
+    known = read_figures(pytester.path / "kept", machine.parent.name)
+    series = known["test_work.py::test_works"].figures.series
+    assert series.keys() == {"benchmark", "benchmark (cpu)"}
+    # Fifty times the work, whatever else the machine does meanwhile.
+    slow = (pytester.path / "test_work.py").read_text().replace("+ 0.002", "+ 0.1")
+    (pytester.path / "test_work.py").write_text(slow)
+    result = pytester.runpytest(*options, "--tl-gate")
+    assert result.ret == 1
+    found = [x for x in result.outlines if x.startswith("test_work.py::test_works: ")]
+    assert (
+        found[0]
+        .split(" is ")[0]
+        .startswith("test_work.py::test_works: regression: benchmark (cpu)")
+    )

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -48,6 +49,20 @@ def test_accept_writes_who_when_why_and_from_which_evidence(results):
     assert entry.accepted.reason == "first baseline"
     assert entry.accepted.evidence == digest
     assert entry.accepted.when.endswith("+00:00")
+
+
+def test_accept_says_that_the_last_run_is_of_another_branch(results):
+    for words in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["symbolic-ref", "HEAD"],
+    ):
+        subprocess.run(["git", *words], check=True, capture_output=True)
+    run, _ = read_last_run(results)
+    for branch, said in (("change", 1), ("main", 0), ("", 0)):
+        write_run(last_run_path(results), replace(run, branch=branch))
+        done = tlbench("accept", "--reason", "first")
+        line = "the last run is of the branch change, not of main"
+        assert done.output.splitlines().count(line) == said
 
 
 def test_accepting_the_same_values_again_changes_no_byte(results):

@@ -14,7 +14,7 @@ from tlbench.storage import history
 from tlbench.storage.baselines import figures_path
 from tlbench.storage.history import history_path
 from tlbench.storage.last_run import read_last_run
-from tlbench.storage.machines import read_machines
+from tlbench.storage.machines import read_machines, write_machine
 
 CASE = "test_epochs.py::test_epoch"
 EPOCHS = """
@@ -101,6 +101,31 @@ def test_the_first_run_says_that_there_is_no_baseline(run_suite, pytester):
     results = pytester.path / "results"
     entries = history.read(history_path(results, machine_of(pytester))).entries
     assert [x.record.timings["epoch"].median for x in entries] == [1.0]
+
+
+def test_a_runner_of_the_same_kind_goes_on_with_the_history_of_another(
+    accepted, pytester
+):
+    """Its folder was written before kinds were told apart, on a host with less."""
+    results, name = pytester.path / "results", machine_of(pytester)
+    identity = read_machines(results)[name]
+    raw = {
+        **identity,
+        "cpu": f"{identity['cpu']}  3 @ 2.80GHz",
+        "memory_gib": identity["memory_gib"] * 0.96,
+    }
+    pytester.makeconftest(
+        "from tlbench import kinds\n"
+        "def pytest_tlbench_identity(config):\n"
+        f"    return kinds.kind({{'cpu': {raw['cpu']!r}, 'memory_gib': "
+        f"{identity['memory_gib']!r}}})\n"
+    )
+    (results / name / "machine.json").unlink()
+    write_machine(results, name, raw)
+    result = accepted(1.0, options=("--tl-gate", "--tl-save"))
+    assert result.ret == 0, result.outlines
+    assert list(read_machines(results)) == [name]
+    assert len(history.read(history_path(results, name)).entries) == len(FIVE) + 1
 
 
 def test_without_the_option_nothing_is_saved(run_suite, pytester):

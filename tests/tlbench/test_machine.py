@@ -68,6 +68,73 @@ def test_limits_and_other_systems_are_read(root, file, text, key, value):
     assert machine.identity(root=root, ask=None)[key] == value
 
 
+# As hosted runners report themselves.
+
+EPYC = "AMD EPYC 7763 64-Core Processor"
+XEON = "Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz"
+
+
+def runner(root, name, *, kib=16_373_792, mhz=3242.0, hypervisor="Microsoft"):
+    cores = "".join(
+        f"processor\t: {n}\nmodel name\t: {name}\nmicrocode\t: 0x{n}\n"
+        f"cpu MHz\t\t: {mhz}\nflags\t\t: fpu hypervisor {hypervisor}\n"
+        for n in range(4)
+    )
+    (root / "proc/cpuinfo").write_text(cores)
+    (root / "proc/meminfo").write_text(f"MemTotal:       {kib} kB\n")
+    return machine.machine_id(machine.identity(root=root, ask=None))
+
+
+@pytest.mark.parametrize("name", [EPYC, XEON])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kib": 16_379_636},  # another kernel keeps less for itself
+        {"kib": 15_960_000},
+        {"mhz": 2445.4},
+        {"hypervisor": "KVM"},
+    ],
+    ids=str,
+)
+def test_runners_of_one_kind_are_one_machine(root, monkeypatch, name, other):
+    before = runner(root, name)
+    monkeypatch.setattr(machine.platform, "node", lambda: "fv-az1234-567")
+    monkeypatch.setattr(machine.platform, "release", lambda: "6.11.0-1018-azure")
+    monkeypatch.setattr(machine.platform, "version", lambda: "#18~24.04.1-Ubuntu")
+    monkeypatch.setattr(machine.platform, "python_version_tuple", lambda: PATCHED)
+    assert runner(root, name, **other) == before
+
+
+PATCHED = (*machine.platform.python_version_tuple()[:2], "99")
+
+
+def test_the_clock_in_the_name_of_a_model_makes_no_other_machine(root):
+    names = [XEON, XEON.replace("2.80", "2.79"), XEON.replace(" CPU", "  CPU")]
+    assert len({runner(root, name) for name in names}) == 1
+
+
+def test_other_models_and_sizes_are_other_machines(root):
+    found = {
+        runner(root, EPYC),
+        runner(root, XEON),
+        runner(root, "AMD EPYC 9V74 80-Core Processor"),
+        runner(root, "Intel(R) Xeon(R) CPU @ 2.20GHz"),
+        runner(root, "Intel(R) Xeon(R) CPU @ 2.30GHz"),
+        runner(root, EPYC, kib=7_113_132),
+        runner(root, EPYC, kib=32_862_000),
+    }
+    assert len(found) == 7
+
+
+def test_an_arm_server_is_told_from_another_by_its_part(root):
+    text = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: {}\n\n"
+    found = set()
+    for part in ("0xd49", "0xd0c"):
+        (root / "proc/cpuinfo").write_text(2 * text.format(part))
+        found.add(machine.identity(root=root, ask=None)["cpu"])
+    assert {one.partition(" ")[2] for one in found} == {"0x41 0xd49", "0x41 0xd0c"}
+
+
 def test_a_machine_that_reveals_nothing_has_an_identity_all_the_same(tmp_path):
     found = machine.identity(root=tmp_path, ask=None)
     assert found["gpus"] == []

@@ -18,18 +18,22 @@ MOST_LINES = 500
 # A room is a folder, or a module next to them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
+    ("kinds",),
     (
-        *("clocks", "devices", "interface", "invocation", "machine", "refusal"),
+        *("clocks", "devices", "git", "interface", "invocation", "machine", "refusal"),
         *("settings", "suite_root", "units", "unrecorded"),
     ),
     ("meter", "options", "record"),
     ("benchmark_fixture", "recorder", "verdicts"),
     ("storage",),
-    (*("baseline", "confirmation", "levels", "pairing", "renames", "staleness"),),
+    (
+        *("baseline", "confirmation", "levels", "pairing", "renames", "staleness"),
+        *("prune", "syncing"),
+    ),
     ("acceptance",),
-    ("conviction",),
+    ("conviction", "unknown"),
     ("reporting", "selftest"),
-    ("ab", "session"),
+    ("ab", "session", "sync"),
     ("pitfalls", "plugin"),
     ("cli",),
     ("__main__",),

@@ -32,6 +32,8 @@ def test_settings_are_read(tmp_path):
         ('budget = "3"', r"budget='3'"),
         ("install = 3", r"install .* must be a command"),
         ('install = " "', r"install=' '"),
+        ('unknown = "ignore"', r"unknown .* must be 'warn', 'fail' or 'ab'"),
+        ("unknown = [1]", r"unknown=\[1\]"),
         ('paths = "bench"', r"paths .* must be a list of paths"),
         ("paths = [1]", r"paths=\[1\]"),
         ("paths = ", r"must be valid TOML"),

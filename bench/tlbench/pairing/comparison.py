@@ -32,6 +32,9 @@ _PLANNED_PAIRS = 12
 _LEAST_TURN_SECONDS = 0.1
 """How long the turns of one side may take however many cases there are."""
 
+NEW = "it is on the head only"
+"""Why a case that the base has not is not compared."""
+
 Say = Callable[[str], None]
 
 
@@ -216,7 +219,7 @@ class _Loop:
         if not self._only:
             self._rows += _lacking(base, head)
         self._rows += [
-            Row(case=case, findings=(Finding("missing", "it is not on both sides"),))
+            Row(case=case, findings=(Finding("missing", _absence(case, base, head)),))
             for case in unknown
         ]
         if not both:
@@ -258,6 +261,17 @@ def _lacking(base: Suite, head: Suite) -> Iterator[Row]:
             # One line for a file that cannot be collected, not one for each case of it.
             if case not in set(lack.cases) and not case.startswith(broken or ("\0",)):
                 yield Row(case=case, findings=(Finding("missing", f"{side} only"),))
+
+
+def _absence(case: str, base: Suite, head: Suite) -> str:
+    """Return why a case that was asked for is not compared."""
+    for side, suite in (("head", head), ("base", base)):
+        for file, why in suite.broken.items():
+            if case.startswith(file):
+                return f"it cannot be collected on the {side}: {why}"
+    if case in head.cases:
+        return NEW
+    return "it is not on both sides"
 
 
 def _nothing_in_common(base: Suite, head: Suite) -> str:

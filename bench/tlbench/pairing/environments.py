@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlbench.git import LOCATIONS
 from tlbench.pairing import copying
-from tlbench.pairing.worktrees import LOCATIONS
 from tlbench.storage.documents import write_text
 
 Say = Callable[[str], None]

@@ -1,37 +1,21 @@
 """The two checkouts of a comparison, as git worktrees of the user's repository.
 
-Owns every call of git. The user's tree, index, stash, branches and configuration are
+The user's tree, index, stash, branches and configuration are
 only read: git writes what belongs to a worktree to `.git/worktrees`, and removes it
 with the worktree.
 """
 
 import os
-import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlbench import git
 from tlbench.pairing import copying
 
 Say = Callable[[str], None]
 
-LOCATIONS = (
-    "GIT_COMMON_DIR",
-    "GIT_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_PREFIX",
-    "GIT_WORK_TREE",
-)
-"""Variables that name the user's repository, for instance inside one of its hooks.
-
-With them git would use that repository in every folder, also in the worktrees.
-"""
-
-_OPTIONS = (
-    *("-c", f"core.hooksPath={os.devnull}"),  # a hook may do anything
-    *("-c", "core.fsmonitor=false"),  # it would leave a process behind
-)
 _POINTERS = (
     *("-c", "filter.lfs.smudge="),
     *("-c", "filter.lfs.process="),
@@ -81,23 +65,29 @@ def find_repository(folder: Path) -> Repository:
     Raises:
         ValueError: there is no git, no repository, or no commit in it.
     """
-    done = _git(folder, "rev-parse", "--show-toplevel")
+    try:
+        done = git.call(folder, "rev-parse", "--show-toplevel")
+    except git.AbsentError as error:
+        raise ValueError(
+            "A comparison with a commit must have git. Received: no program 'git' on "
+            "PATH. Install it, or compare interpreters with --base-python."
+        ) from error
     if done.returncode:
         raise ValueError(
             "A comparison with a commit must start in a git repository. Received: "
-            f"folder={str(folder)!r} ({_words(done)}). Change to a folder of one, or "
-            "compare interpreters with --base-python."
+            f"folder={str(folder)!r} ({git.reason(done)}). Change to a folder of one, "
+            "or compare interpreters with --base-python."
         )
-    head = _commit(folder, "HEAD")
+    head = git.find_commit(folder, "HEAD")
     if head is None:
         raise ValueError(
             "A comparison must have a commit to start from. Received: "
             f"folder={str(folder)!r}, a repository without commits. Run `git commit` "
             "first."
         )
-    prefix = _text(_need(folder, "rev-parse", "--show-prefix"))
+    prefix = git.text(git.need(folder, "rev-parse", "--show-prefix"))
     return Repository(
-        top=Path(_text(done.stdout)), prefix=prefix.rstrip("/"), head=head
+        top=Path(git.text(done.stdout)), prefix=prefix.rstrip("/"), head=head
     )
 
 
@@ -107,13 +97,13 @@ def find_commit(repository: Repository, base: str) -> str:
     Raises:
         ValueError: the repository has none of this name.
     """
-    commit = _commit(repository.top, base)
+    commit = git.find_commit(repository.top, base)
     if commit is not None:
         return commit
-    shallow = _need(repository.top, "rev-parse", "--is-shallow-repository")
-    if _commit(repository.top, f"origin/{base}"):
+    shallow = git.need(repository.top, "rev-parse", "--is-shallow-repository")
+    if git.find_commit(repository.top, f"origin/{base}"):
         remedy = f"There is one at the remote: pass 'origin/{base}'."
-    elif _text(shallow) == "true":
+    elif git.text(shallow) == "true":
         remedy = (
             "This clone is shallow and may lack it: run `git fetch --unshallow`, or "
             f"`git fetch origin {base}` and pass FETCH_HEAD; on a hosted CI check out "
@@ -129,15 +119,15 @@ def find_commit(repository: Repository, base: str) -> str:
 
 def find_changes(top: Path) -> Changes:
     """Return how a working tree differs from HEAD; what git ignores does not count."""
-    words = _need(
+    words = git.need(
         top,
         *("diff", "--name-status", "--no-renames", "--no-ext-diff", "-z"),
         *("--ignore-submodules=none", "HEAD"),
     )
-    fields = list(_paths(words))
+    fields = list(git.paths(words))
     pairs = list(zip(fields[::2], fields[1::2], strict=True))
     others = list(
-        _paths(_need(top, "ls-files", "--others", "--exclude-standard", "-z"))
+        git.paths(git.need(top, "ls-files", "--others", "--exclude-standard", "-z"))
     )
     return Changes(
         removed=tuple(path for status, path in pairs if status == "D"),
@@ -170,16 +160,18 @@ def remove(repository: Repository, tree: Path) -> None:
     """
     # Forced twice: git locks a worktree for as long as it is being made.
     forget = ("worktree", "remove", "--force", "--force", str(tree))
-    _git(repository.top, *forget)
+    git.call(repository.top, *forget)
     if os.path.lexists(tree):
         copying.remove(tree)
-        _git(repository.top, *forget)  # with no folder there is nothing to refuse it
+        git.call(
+            repository.top, *forget
+        )  # with no folder there is nothing to refuse it
 
 
 def _add(repository: Repository, tree: Path, commit: str) -> None:
     tree.parent.mkdir(parents=True, exist_ok=True)
     options = _as_in(repository.top)
-    done = _git(
+    done = git.call(
         repository.top,
         *("worktree", "add", "--force", "--detach", str(tree), commit),
         options=options,
@@ -187,7 +179,7 @@ def _add(repository: Repository, tree: Path, commit: str) -> None:
     if done.returncode:
         raise ValueError(
             f"git must be able to check out {commit[:12]} as {str(tree)!r}. Received: "
-            f"{_words(done)}. Try `git worktree add` by hand, or another --work."
+            f"{git.reason(done)}. Try `git worktree add` by hand, or another --work."
         )
 
 
@@ -208,7 +200,7 @@ def _carry_over(source: Path, tree: Path, say: Say) -> None:
         say(f"{path} is a repository of its own and is left out")
     for path in submodules:
         if _is_checked_out(source / path):
-            commit = _commit(source / path, "HEAD")
+            commit = git.find_commit(source / path, "HEAD")
             if commit is not None:
                 _add_submodule(source / path, tree / path, commit, say, fill=False)
                 _carry_over(source / path, tree / path, say)
@@ -228,14 +220,14 @@ def _add_submodule(
     copying.remove(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     clone = ("clone", "--quiet", "--shared", "--no-checkout", "--template=")
-    done = _git(local, *clone, str(local), str(folder))
+    done = git.call(local, *clone, str(local), str(folder))
     if not done.returncode:
         checkout = ("checkout", "--quiet", "--detach", commit)
-        done = _git(folder, *checkout, options=_as_in(local))
+        done = git.call(folder, *checkout, options=_as_in(local))
     if done.returncode:
         raise ValueError(
             f"A submodule must have its commit {commit[:12]} in {str(local)!r}. "
-            f"Received: {_words(done)}. Run `git fetch` there."
+            f"Received: {git.reason(done)}. Run `git fetch` there."
         )
     if fill:
         for path, wanted in _submodules(folder):
@@ -244,7 +236,7 @@ def _add_submodule(
 
 def _submodules(tree: Path) -> Iterator[tuple[str, str]]:
     """Yield the path and the commit of each submodule in the index of a tree."""
-    for entry in _paths(_need(tree, "ls-files", "--stage", "-z")):
+    for entry in git.paths(git.need(tree, "ls-files", "--stage", "-z")):
         about, _, path = entry.partition("\t")
         mode, commit, _ = about.split()
         if mode == _SUBMODULE:
@@ -260,7 +252,7 @@ def _as_in(top: Path) -> tuple[str, ...]:
 
     Their content would be downloaded, for a tree in which nobody has needed it.
     """
-    names = _paths(_need(top, "ls-files", "-z", "--", ":(top,attr:filter=lfs)"))
+    names = git.paths(git.need(top, "ls-files", "-z", "--", ":(top,attr:filter=lfs)"))
     return () if any(_has_content(top / name) for name in names) else _POINTERS
 
 
@@ -268,61 +260,3 @@ def _has_content(path: Path) -> bool:
     with suppress(OSError), path.open("rb") as file:
         return file.read(len(_POINTER)) != _POINTER
     return False
-
-
-def _commit(folder: Path, name: str) -> str | None:
-    done = _git(
-        folder,
-        *("rev-parse", "--verify", "--quiet", "--end-of-options"),
-        f"{name}^{{commit}}",
-    )
-    return None if done.returncode else _text(done.stdout)
-
-
-def _need(folder: Path, *words: str) -> bytes:
-    done = _git(folder, *words)
-    if done.returncode:
-        raise ValueError(
-            f"`git {words[0]}` must work in {str(folder)!r}. Received: "
-            f"{_words(done)}. Look with `git status` at what is wrong there."
-        )
-    return done.stdout
-
-
-def _git(
-    folder: Path, *words: str, options: Iterable[str] = ()
-) -> subprocess.CompletedProcess[bytes]:
-    environ = {key: text for key, text in os.environ.items() if key not in LOCATIONS}
-    environ |= {
-        "GIT_OPTIONAL_LOCKS": "0",  # else `git diff` writes the user's index
-        "GIT_TERMINAL_PROMPT": "0",
-    }
-    try:
-        return subprocess.run(  # noqa: S603 - git, our words and a name after them
-            ["git", *_OPTIONS, *options, *words],  # noqa: S607 - found by PATH
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        if not folder.is_dir():
-            raise
-        raise ValueError(
-            "A comparison with a commit must have git. Received: no program 'git' on "
-            "PATH. Install it, or compare interpreters with --base-python."
-        ) from error
-
-
-def _words(done: subprocess.CompletedProcess[bytes]) -> str:
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip().rstrip(".") if lines else f"exit code {done.returncode}"
-
-
-def _text(output: bytes) -> str:
-    return os.fsdecode(output.removesuffix(b"\n"))
-
-
-def _paths(output: bytes) -> Iterator[str]:
-    return (os.fsdecode(path) for path in output.split(b"\0") if path)

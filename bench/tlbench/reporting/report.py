@@ -19,6 +19,8 @@ from tlbench.storage.history import Entry
 from tlbench.storage.last_run import LastRun, read_last_run
 from tlbench.storage.machines import read_machines
 from tlbench.storage.published import read_published
+from tlbench.storage.retention import values_of
+from tlbench.storage.summaries import Summary
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.figures import mean, proportions_of, series_of
 from tlbench.verdicts.verdict import Case
@@ -88,7 +90,7 @@ def build(results: Path) -> tuple[str, str]:
     ]
     with_findings = {case for case, _ in found}
     quiet = [case for case in cases if case.case not in with_findings]
-    trends = list(_trends(kept.entries, figures))
+    trends = list(_trends(kept, figures))
     page = markup.page(
         "report.html.j2",
         run=run,
@@ -184,38 +186,48 @@ def _figures(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _trends(
-    entries: Sequence[Entry], figures: Mapping[str, MachineBaseline]
+    kept: history.History, figures: Mapping[str, MachineBaseline]
 ) -> Iterator[Trend]:
     """Yield a chart for every series of the history, in the order of its cases."""
-    values_of: dict[tuple[str, str], list[tuple[Entry, float, str]]] = {}
-    for entry in entries:
-        values = [
-            (name, one.value, one.unit) for name, one in series_of(entry.record).items()
-        ]
-        for name, seeds in proportions_of(entry.record).items():
-            values.append((name, mean(seeds), ""))
-        for name, value, unit in values:
-            values_of.setdefault((entry.case, name), []).append((entry, value, unit))
+    series: dict[tuple[str, str], list[tuple[charts.Point, int, str]]] = {}
+    for line in kept.timeline:
+        for name, point, runs, unit in _points(line):
+            series.setdefault((line.case, name), []).append((point, runs, unit))
     bands = _bands(figures)
-    for (case, name), runs in sorted(values_of.items()):
-        unit = runs[-1][2]
+    for (case, name), found in sorted(series.items()):
+        unit = found[-1][2]
         band = bands.get((case, name))
-        points = [
-            charts.Point(
-                value=value,
-                words=f"{entry.when} {entry.commit}: {units.figure(value, unit)} "
-                f"({entry.verdict})",
-                verdict=entry.verdict,
-            )
-            for entry, value, _ in runs
-        ]
+        points = [point for point, _, _ in found]
         yield Trend(
             case=case,
             name=name,
-            runs=len(runs),
+            runs=sum(runs for _, runs, _ in found),
             chart=charts.trend(points, band, unit=unit, title=f"{case} {name}"),
             accepted=_accepted(band, figures.get(case)),
         )
+
+
+def _points(line: Entry | Summary) -> Iterator[tuple[str, charts.Point, int, str]]:
+    """Yield the name, the point, the runs and the unit of each series of a line."""
+    if isinstance(line, Summary):
+        for name, fold in line.series.items():
+            median = units.figure(fold.median, fold.unit)
+            spread = units.figure(fold.spread, fold.unit)
+            words = (
+                f"{line.month}: median {median} of {fold.runs} runs, spread {spread}"
+            )
+            yield (
+                name,
+                charts.Point(value=fold.median, words=words),
+                fold.runs,
+                fold.unit,
+            )
+        return
+    where = " ".join(filter(None, (line.when, line.commit, line.branch)))
+    for name, unit, value in values_of(line):
+        words = f"{where}: {units.figure(value, unit)} ({line.verdict})"
+        point = charts.Point(value=value, words=words, verdict=line.verdict)
+        yield name, point, 1, unit
 
 
 def _bands(
@@ -362,7 +374,8 @@ def _markdown(
 ) -> str:
     # For the summary of a CI job: short, as everything else is on the page.
     lines = [f"## tlbench: {summary.count(cases)}", ""]
-    lines += [f"Run {run.run} on `{run.machine}`, {run.when}.", ""]
+    branch = f" of `{run.branch}`" if run.branch else ""
+    lines += [f"Run {run.run}{branch} on `{run.machine}`, {run.when}.", ""]
     if found:
         lines += markup.findings_table(found)
     else:

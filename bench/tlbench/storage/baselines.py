@@ -131,6 +131,15 @@ def read_figures(results: Path, machine: str) -> dict[str, MachineBaseline]:
     return documents.read(figures_path(results, machine), _machine_baselines) or {}
 
 
+def parse_figures(data: bytes, path: Path) -> dict[str, MachineBaseline]:
+    """Return the accepted figures of a machine from the content of the file `path`.
+
+    Raises:
+        ValueError: the content is damaged or of a newer schema.
+    """
+    return documents.parse(data, path, _machine_baselines)
+
+
 def write_figures(
     results: Path, machine: str, accepted: Mapping[str, MachineBaseline]
 ) -> None:

@@ -38,11 +38,11 @@ def reason(error: BaseException) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def check_schema(schema: int, path: Path) -> None:
+def check_schema(schema: int, path: Path, known: int = SCHEMA) -> None:
     """Raise NewerError if a document is of a newer schema than this version knows."""
-    if schema > SCHEMA:
+    if schema > known:
         raise NewerError(
-            f"{path} must have schema {SCHEMA} or older. Received: schema={schema}. "
+            f"{path} must have schema {known} or older. Received: schema={schema}. "
             "Install a newer tlbench to read it."
         )
 
@@ -133,6 +133,11 @@ def encode(document: Mapping[str, Any], *, sort: bool = True) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, and its folder if there is none."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, and its folder if there is none.
 
     By hand: renaming a finished file over the old one is all there is to it, and the
@@ -146,8 +151,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         # "x" creates a file with the permissions that the umask grants; `tempfile`
         # would make it readable by its owner only.
-        with aside.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with aside.open("xb") as file:
+            file.write(data)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -1,16 +1,17 @@
 """The history of a machine: one line for every case of every saved run.
 
-Owns the lines of `history.jsonl`, their checksums, and appending them whole although
-many processes append at once and any of them may be killed. Reading names every damaged
-line and returns the others. The order of the lines is the order of the runs, as a clock
-may go backwards. Nothing is judged here, and no line is ever rewritten.
+Owns the lines of `history.jsonl` and appending them whole although many processes
+append at once and any of them may be killed. Reading names every damaged line and
+returns the others. The order of the lines is the order of the runs, as a clock may go
+backwards. Nothing is judged here, and no line is ever rewritten; `retention` folds old
+ones into summaries.
 """
 
 import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,16 +23,11 @@ from tlbench.record import (
     record_from_json,
     record_to_json,
 )
-from tlbench.storage import documents, locks
+from tlbench.storage import documents, lines, locks, summaries
+from tlbench.storage.lines import LINE_BYTES
+from tlbench.storage.summaries import Summary
 
-LINE_BYTES = 2048
-"""The most that a line holds, its newline included.
-
-The file is committed and grows by every case of every run: 2 kB keep a year of a suite
-in megabytes. It is also how far back an append looks for the end of the last line.
-"""
-
-_OPTIONAL = {"structure", "commit", "context", "metrics", "timings", "memory"}
+_OPTIONAL = {"structure", "commit", "branch", "context", "metrics", "timings", "memory"}
 """What a line leaves out if it is empty."""
 
 _DIGITS = 6
@@ -49,6 +45,7 @@ class Entry:
         verdict: the verdict on the case when it was saved.
         structure: a digest of its exact values and costs.
         commit: the commit of the repository it ran in, "" without one.
+        branch: its branch, "" without one or if that is not known.
         context: facts about the machine that explain a figure and are never compared.
     """
 
@@ -58,6 +55,7 @@ class Entry:
     verdict: str
     structure: str = ""
     commit: str = ""
+    branch: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,11 +83,23 @@ class History:
         damage: a sentence for every damaged line.
         interrupted: whether the last line is only the beginning of one, left by a
             process that was killed; the next append removes it.
+        summaries: what is left of runs that are no longer kept.
     """
 
     entries: tuple[Entry, ...] = ()
     damage: tuple[str, ...] = ()
     interrupted: bool = False
+    summaries: tuple[Summary, ...] = ()
+
+    @property
+    def timeline(self) -> Iterator[Entry | Summary]:
+        """The entries in their order, and each summary before what came after it."""
+        waiting = sorted(self.summaries, key=lambda one: one.when, reverse=True)
+        for entry in self.entries:
+            while waiting and waiting[-1].when <= entry.when:
+                yield waiting.pop()
+            yield entry
+        yield from reversed(waiting)
 
     def renamed(self, aliases: Mapping[str, str]) -> "History":
         """Return the history with every case under its present name."""
@@ -98,6 +108,9 @@ class History:
             entries=tuple(
                 replace(x, record=replace(x.record, case=current(x.case, aliases)))
                 for x in self.entries
+            ),
+            summaries=tuple(
+                replace(x, case=current(x.case, aliases)) for x in self.summaries
             ),
         )
 
@@ -161,10 +174,11 @@ def read(path: Path) -> History:
         data = path.read_bytes()
     except FileNotFoundError:
         return History()
-    lines = data.split(b"\n")
-    tail = lines.pop()
-    entries, damage = [], []
-    for number, text in enumerate(lines, 1):
+    whole = data.split(b"\n")
+    tail = whole.pop()
+    found: list[Entry | Summary] = []
+    damage = []
+    for number, text in enumerate(whole, 1):
         if documents.is_marker(text):
             damage.append(
                 f"{path} line {number} is a conflict marker of a merge. Remove the "
@@ -172,7 +186,7 @@ def read(path: Path) -> History:
             )
             continue
         try:
-            entries.append(_entry(text, path))
+            found.append(parse(text, path))
         except documents.NewerError:
             raise
         except documents.DAMAGE as error:
@@ -183,10 +197,13 @@ def read(path: Path) -> History:
     # Only the newline may be missing, from a kill between two writes or from an editor.
     interrupted = bool(tail)
     if tail and _is_whole(tail, path):
-        entries.append(_entry(tail, path))
+        found.append(parse(tail, path))
         interrupted = False
     return History(
-        entries=tuple(entries), damage=tuple(damage), interrupted=interrupted
+        entries=tuple(x for x in found if isinstance(x, Entry)),
+        damage=tuple(damage),
+        interrupted=interrupted,
+        summaries=tuple(x for x in found if isinstance(x, Summary)),
     )
 
 
@@ -219,6 +236,7 @@ def _encoded(entry: Entry) -> bytes:
         "verdict": entry.verdict,
         "structure": entry.structure,
         "commit": entry.commit,
+        "branch": entry.branch,
         "context": dict(entry.context),
         **{
             key: record[key]
@@ -226,23 +244,28 @@ def _encoded(entry: Entry) -> bytes:
         },
     }
     document = {k: v for k, v in document.items() if v or k not in _OPTIONAL}
-    # The checksum is the last key, and covers the text before it was added.
-    text = _text(document)
-    return f'{text[:-1]},"crc":"{_checksum(text)}"}}\n'.encode()
+    return lines.encoded(document)
 
 
-def _entry(data: bytes, path: Path) -> Entry:
-    text = data.decode("utf-8")
-    document = json.loads(text)
-    schema = document["schema"]
+def parse(data: bytes, path: Path) -> Entry | Summary:
+    """Return what a line of the file `path` holds.
+
+    Raises:
+        ValueError: it is of a newer schema.
+        ValueError, KeyError, TypeError and their like (`documents.DAMAGE`): it is
+            damaged.
+    """
+    document = lines.decoded(data)
+    summary, schema = summaries.is_summary(document), document["schema"]
     if isinstance(schema, int):
         # Before the checksum, which a newer version may calculate differently.
-        documents.check_schema(schema, path)
-    checksum = document.pop("crc")
-    # Dumped again rather than cut from the line, so that white space does not count;
-    # JSON keeps the order of keys and floats survive it exactly.
-    if checksum != _checksum(_text(document)):
-        raise ValueError("its checksum does not match")
+        known = summaries.SCHEMA if summary else SCHEMA
+        documents.check_schema(schema, path, known)
+    lines.check(document)
+    return summaries.summary_of(document) if summary else _entry(document)
+
+
+def _entry(document: Mapping[str, Any]) -> Entry:
     return Entry(
         run=document["run"],
         when=document["when"],
@@ -254,25 +277,14 @@ def _entry(data: bytes, path: Path) -> Entry:
         verdict=document["verdict"],
         structure=document.get("structure", ""),
         commit=document.get("commit", ""),
+        branch=document.get("branch", ""),
         context=document.get("context", {}),
     )
 
 
-def _text(document: Mapping[str, Any]) -> str:
-    return json.dumps(
-        document, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
-
-
-def _checksum(text: str) -> str:
-    # CRC-32 of the rest of the line: it detects any single flipped bit and costs eight
-    # characters. It does not protect against intent; version control does.
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
 def _is_whole(data: bytes, path: Path) -> bool:
     try:
-        _entry(data, path)
+        parse(data, path)
     except documents.NewerError:
         return True
     except documents.DAMAGE:
@@ -329,9 +341,9 @@ def rounded(record: CaseRecord) -> CaseRecord:
         name: replace(
             timing,
             seconds=_rounded(timing.seconds),
-            median=_round(timing.median),
+            median=rounded_number(timing.median),
             warmup=_rounded(timing.warmup),
-            cpu=None if timing.cpu is None else _round(timing.cpu),
+            cpu=None if timing.cpu is None else rounded_number(timing.cpu),
         )
         for name, timing in record.timings.items()
     }
@@ -339,10 +351,11 @@ def rounded(record: CaseRecord) -> CaseRecord:
 
 
 def _rounded(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(map(_round, values))
+    return tuple(map(rounded_number, values))
 
 
-def _round(value: float) -> float:
+def rounded_number(value: float) -> float:
+    """Return a figure in the precision of a line."""
     if value == 0:
         return value
     return round(value, _DIGITS - 1 - math.floor(math.log10(abs(value))))

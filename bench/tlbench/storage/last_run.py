@@ -28,6 +28,7 @@ class LastRun:
         machine: the name of the machine it ran on.
         frameworks: the framework versions, the key that its costs are accepted under.
         verdicts: by case, the JSON form of its verdict.
+        branch: the branch that it ran on, "" if that is not known.
     """
 
     when: str
@@ -38,6 +39,7 @@ class LastRun:
     machine: str = ""
     frameworks: str = ""
     verdicts: Mapping[str, Any] = field(default_factory=dict)
+    branch: str = ""
 
 
 def last_run_path(results: Path) -> Path:
@@ -85,6 +87,7 @@ def write_run(path: Path, run: LastRun) -> None:
         "machine": run.machine,
         "frameworks": run.frameworks,
         "verdicts": dict(run.verdicts),
+        "branch": run.branch,
     }
     # Not sorted: the order of the timings says which part was added to which, and
     # the report divides epochs by it.
@@ -105,4 +108,5 @@ def _run(document: Mapping[str, Any]) -> LastRun:
         machine=text(document.get("machine", "")),
         frameworks=text(document.get("frameworks", "")),
         verdicts=dict(document.get("verdicts", {})),
+        branch=text(document.get("branch", "")),
     )

@@ -1,7 +1,8 @@
 """Locks: one process at a time, by a lock file next to what it protects.
 
 The system drops a lock when its process ends, however it ends; the file stays. It is of
-no use to anybody else, so a `.gitignore` next to it keeps it out of version control.
+no use to anybody else, so a `.gitignore` next to it keeps it out of version control,
+and with it what `tlbench sync` remembers of its last time.
 """
 
 from collections.abc import Iterator
@@ -22,6 +23,6 @@ def alone(path: Path) -> Iterator[None]:
     # One that is there already is the user's.
     ignored = path.parent / ".gitignore"
     with suppress(FileExistsError), ignored.open("x", encoding="utf-8") as file:
-        file.write("# Written by tlbench\n.*.lock\n")
+        file.write("# Written by tlbench\n.*.lock\n.synced.json\n")
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield

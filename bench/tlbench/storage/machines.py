@@ -23,14 +23,23 @@ def read_machines(results: Path) -> dict[str, Identity]:
     Raises:
         ValueError: a file is damaged or of a newer schema.
     """
+    return {
+        path.parent.name: parse_machine(path.read_bytes(), path)
+        for path in sorted(results.glob("*/machine.json"))
+    }
+
+
+def parse_machine(data: bytes, path: Path) -> Identity:
+    """Return an identity from the content of the file `path`.
+
+    Raises:
+        ValueError: the content is damaged or of a newer schema.
+    """
 
     def identity(document: Mapping[str, Any]) -> Identity:
         return dict(document["identity"])
 
-    return {
-        path.parent.name: documents.parse(path.read_bytes(), path, identity)
-        for path in sorted(results.glob("*/machine.json"))
-    }
+    return documents.parse(data, path, identity)
 
 
 def write_machine(results: Path, machine: str, identity: Identity) -> None:

@@ -19,6 +19,15 @@ def read_published(results: Path) -> list[dict[str, str]]:
     return documents.read(results / "any" / "published.json", _figures) or []
 
 
+def parse_published(data: bytes, path: Path) -> list[dict[str, str]]:
+    """Return the figures of others from the content of the file `path`.
+
+    Raises:
+        ValueError: the content is damaged or of a newer schema.
+    """
+    return documents.parse(data, path, _figures)
+
+
 def _figures(document: Mapping[str, Any]) -> list[dict[str, str]]:
     figures: list[Mapping[str, Any]] = document["figures"]
     found = [{key: documents.text(x) for key, x in one.items()} for one in figures]

@@ -34,8 +34,9 @@ class Finding:
     Attributes:
         verdict: one of `VERDICTS`.
         why: the sentence that explains it.
-        acquitted: whether a paired comparison showed that it is not by the code; then
-            it fails no session.
+        acquitted: whether it fails no session: a paired comparison showed that it is
+            not by the code, or was made in place of a baseline that is missing, or
+            `--tl-unknown warn` says so.
     """
 
     verdict: Verdict

@@ -3,12 +3,14 @@
 The seconds are scripted, so that nothing here depends on how long anything takes.
 """
 
+import shutil
 import sys
 
 import pytest
 from click.testing import CliRunner
 
 from tlbench.cli import main
+from tlbench.storage import history
 
 CONFIG = """
 [project]
@@ -108,3 +110,63 @@ def test_a_project_can_do_without(gate, project):
     done = gate()
     assert done.ret == 1
     done.stdout.no_fnmatch_line("*in turn*")
+
+
+def test_on_a_known_machine_a_case_without_a_baseline_is_not_excused(gate, project):
+    project.write("benchmarks/bench_new.py", CASES.replace("epoch", "step"))
+    done = gate("--tl-unknown", "warn")
+    assert done.ret == 1
+    done.stdout.fnmatch_lines("*bench_step[[]0]: missing: no baseline for this machine")
+    # And the runs know their branch.
+    (path,) = (project.top / "results").glob("*/history.jsonl")
+    assert {entry.branch for entry in history.read(path).entries} == {"main"}
+
+
+@pytest.fixture
+def newcomer(gate, project):
+    """Return a function that runs the gate on a branch, where nothing was accepted."""
+    shutil.rmtree(project.top / "results")
+    project.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    project.git("checkout", "--quiet", "-b", "change")
+    return gate
+
+
+def test_on_an_unknown_machine_the_pair_with_the_base_is_the_gate(newcomer, project):
+    project.write("pack/__init__.py", SLOWER)
+    project.commit("slower")
+    base = project.git("rev-parse", "--short=12", "origin/main")
+    done = newcomer()
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(
+        f"*bench_epoch[[]3]: regression: by the code: epoch is 3*% slower*{base})"
+    )
+    done.stdout.fnmatch_lines(
+        f"*bench_epoch[[]2]: missing: *; compared in turn with the merge base *{base})*"
+    )
+    fails = [line for line in done.outlines if ": regression: " in line]
+    assert len(fails) == 1
+
+
+@pytest.mark.matrix
+def test_on_an_unknown_machine_a_change_that_costs_nothing_passes(newcomer, project):
+    project.write("pack/other.py", "")
+    project.commit("another file")
+    done = newcomer()
+    assert done.ret == 0, done.outlines
+
+
+def test_on_an_unknown_machine_a_warning_fails_nothing(newcomer, project):
+    report = str(project.top / "report")
+    done = newcomer("--tl-unknown", "warn", "--tl-report", report)
+    assert done.ret == 0, done.outlines
+    done.stdout.fnmatch_lines("*missing: *; it fails nothing (--tl-unknown warn)")
+    done.stdout.fnmatch_lines("no figure was ever accepted for this machine: *of 6*")
+    for name in ("report.md", "report.html"):
+        page = (project.top / "report" / name).read_text(encoding="utf-8")
+        assert "it fails nothing (--tl-unknown warn)" in page
+
+
+def test_a_base_that_does_not_exist_is_refused_before_a_case_runs(newcomer):
+    done = newcomer("--tl-unknown", "ab", "--tl-base", "nowhere")
+    assert done.ret == 4
+    done.stderr.fnmatch_lines("*Received: base='nowhere'*")

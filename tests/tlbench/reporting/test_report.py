@@ -4,16 +4,18 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from tlbench import baseline, selftest
 from tlbench.recorder import Recorder
 from tlbench.reporting import report
-from tlbench.storage import documents, history
+from tlbench.storage import documents, history, retention
 from tlbench.storage.baselines import read_accepted
 from tlbench.storage.history import history_path
-from tlbench.storage.last_run import LastRun, last_run_path, write_run
+from tlbench.storage.last_run import LastRun, last_run_path, read_last_run, write_run
 from tlbench.storage.machines import write_machine
 from tlbench.verdicts import verdict
 from tlbench.verdicts.judge import judge
@@ -266,3 +268,34 @@ def test_a_browser_draws_it_within_its_width(results, tmp_path, name, width):
     assert count == selftest.CASES * 3 + 2
     assert height > 40
     assert fetched == 0
+
+
+def test_the_branch_of_a_run_is_shown_where_it_is_known(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    run, _ = read_last_run(folder)
+    for branch in ("", "change"):
+        write_run(last_run_path(folder), replace(run, branch=branch))
+        page, text = report.build(folder)
+        assert ("of <code>change</code>" in page) is bool(branch)
+        assert ("of `change`" in text) is bool(branch)
+    path = history_path(folder, run.machine)
+    entry = history.read(path).entries[-1]
+    history.append(path, [replace(entry, run="r", commit="abc", branch="change")])
+    assert f"{entry.when} abc change: " in report.build(folder)[0]
+
+
+def test_a_trend_shows_the_months_that_were_folded(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    run, _ = read_last_run(folder)
+    path = history_path(folder, run.machine)
+    count = len(history.read(path).entries)
+    newest = max(x.when for x in history.read(path).entries)
+    later = datetime.fromisoformat(newest) + timedelta(days=99)
+    assert retention.fold(path, {}, days=9, now=later) > 0
+    kept = history.read(path)
+    page = report.build(folder)[0]
+    assert re.search(r"<title>\d{4}-\d\d: median [\d.]+ m?s of \d+ runs, spread ", page)
+    series = {x.case for x in kept.entries}
+    assert f"{count // len(series)} runs; " in page

@@ -77,6 +77,13 @@ def test_entries_survive_in_their_order(path):
     assert history.read(path) == history.History(entries=(first, second))
 
 
+def test_the_branch_of_a_run_survives_and_lines_without_one_are_read(path):
+    old, new = entry(), entry(run="r2", branch="change/ü")
+    assert b"branch" not in history.line(old)
+    history.append(path, [old, new])
+    assert [x.branch for x in history.read(path).entries] == ["", "change/ü"]
+
+
 def test_a_missing_file_is_an_empty_history(path):
     assert history.read(path) == history.History()
 
