@@ -22,6 +22,7 @@ from tlbench.storage.last_run import LastRun
 from tlbench.verdicts import circumstances, noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import Figures, SeedValue, proportions_of, series_of
+from tlbench.verdicts.limits import DEFAULT, Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,7 @@ def accept_figures(
     last: int = noise.MOST_RUNS,
     anchor: bool = False,
     prune: bool = False,
+    policy: Policy = DEFAULT,
 ) -> AcceptedFigures:
     """Make the figures of the newest saved runs the baseline of a machine.
 
@@ -138,6 +140,8 @@ def accept_figures(
         last: how many runs to accept at most, the newest.
         anchor: move the anchor of the cases in any event.
         prune: also drop cases that are no longer in the files of the run.
+        policy: the limits of each case: a change below its practical size starts no
+            new level.
 
     Raises:
         ValueError: the reason is blank, or a case is unknown or did not pass.
@@ -154,14 +158,17 @@ def accept_figures(
         before = figures.get(record.case)
         known = None if before is None else before.figures
         alike = _alike(record, by_case.get(record.case, []))
-        level = levels.at_level(known, alike, alpha=alpha)[-last:]
+        smallest = policy.of(record.case).smallest
+        level = levels.at_level(known, alike, alpha=alpha, smallest=smallest)[-last:]
         # A case that got slower on purpose is not less accurate for it.
         fresh = _figures(record, level, seeds=alike[-last:])
         if fresh is None:
             continue
         fresh = replace(fresh, spreads=levels.inherited(known, fresh))
         since = acceptance
-        if before is not None and (anchor or levels.moved(before.figures, fresh)):
+        if before is not None and (
+            anchor or levels.moved(before.figures, fresh, smallest=smallest)
+        ):
             anchored.append(record.case)
         elif before is not None:
             old = before.figures.anchor

@@ -20,6 +20,7 @@ from tlbench import acceptance, baseline, machine, pitfalls, selftest, staleness
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
+from tlbench.settings import read_settings
 from tlbench.storage import history, importing, locks
 from tlbench.storage.baselines import (
     Acceptance,
@@ -34,6 +35,7 @@ from tlbench.storage.last_run import LastRun, read_last_run
 from tlbench.storage.machines import read_machines, write_machine
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.judge import judge
+from tlbench.verdicts.limits import Policy, unmatched_notes
 
 _RESULTS = click.option(
     "--results",
@@ -110,6 +112,7 @@ def accept(
             last=last,
             anchor=anchor,
             prune=prune,
+            policy=_policy(),
         )
         if done.new or done.changed or done.dropped:
             write_accepted(results, done.baselines)
@@ -142,11 +145,17 @@ def status(results: Path, *, as_json: bool) -> None:
             )
         baselines = read_accepted(results)
         found = list(_stale(results, baselines, datetime.now(UTC)))
+        policy = _policy()
+        known = _known_cases(results, baselines)
+        ignored = sorted(case for case in known if policy.of(case).ignore)
+        notes = unmatched_notes(policy, known, "that has a baseline")
     if as_json:
         _print_json(
             {
                 "accepted": {c: vars(b.accepted) for c, b in baselines.cases.items()},
                 "findings": found,
+                "ignored": ignored,
+                "notes": notes,
             }
         )
     else:
@@ -156,7 +165,9 @@ def status(results: Path, *, as_json: bool) -> None:
             how = f"{accepted.when[:10]}  {accepted.by}: {accepted.reason}"
             click.echo(f"{case:<{width}}  {how}")
         click.echo(f"{len(baselines.cases)} accepted cases in {results}")
-        for sentence in found:
+        if ignored:
+            click.echo(f"timings ignored: {', '.join(ignored)}")
+        for sentence in (*notes, *found):
             click.echo(sentence)
     if found:
         sys.exit(1)
@@ -206,13 +217,17 @@ def compare(results: Path, *, as_json: bool) -> None:
             ),
             read_accepted(results),
         )
-        cases = judge(run.cases, accepted)
+        policy = _policy()
+        cases = judge(run.cases, accepted, policy=policy)
+        known_cases = accepted.cases | run.cases.keys()
+        notes = unmatched_notes(policy, known_cases, "that is known")
     if as_json:
         _print_json({case.case: verdict.to_json(case) for case in cases})
     else:
         for text, _ in (*summary.table(cases), *summary.findings(cases)):
             click.echo(text)
-        click.echo(summary.count(cases))
+        for text in (summary.count(cases), *notes):
+            click.echo(text)
     if any(finding.fails for case in cases for finding in case.findings):
         sys.exit(1)
 
@@ -230,7 +245,7 @@ def compare(results: Path, *, as_json: bool) -> None:
 def write_report(results: Path, out: Path) -> None:
     """Write the page and the summary of the last run, from files alone."""
     with refusing():
-        page = report.write(results, out)
+        page = report.write(results, out, _policy())
     click.echo(page)
 
 
@@ -238,10 +253,15 @@ def write_report(results: Path, out: Path) -> None:
 def run_selftest() -> None:
     """Plant known defects and check that each is found.
 
+    The practical size and the largest detectable change are those of the project.
+
     Exit code 1 if one is not.
     """
+    with refusing():
+        # Not its patterns, which are about other cases.
+        policy = Policy(default=_policy().default)
     missed = 0
-    for planted in (*selftest.run(), *pitfalls.run()):
+    for planted in (*selftest.run(policy), *pitfalls.run()):
         missed += not planted.found
         word = "found " if planted.found else "MISSED"
         click.echo(f"{word}  {planted.name}: {planted.seen}")
@@ -350,6 +370,16 @@ def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
         if cases != machines[name]:
             write_figures(results, name, cases)
     click.echo(f"{old} is now {new}")
+
+
+def _policy() -> Policy:
+    """Return what the project in this folder judges its cases by."""
+    return read_settings(Path.cwd()).policy
+
+
+def _known_cases(results: Path, baselines: Baselines) -> set[str]:
+    figures = (read_figures(results, name) for name in read_machines(results))
+    return set(baselines.cases).union(*figures)
 
 
 def _stale(results: Path, baselines: Baselines, now: datetime) -> Iterator[str]:

@@ -37,6 +37,7 @@ from tlbench.verdicts import circumstances, verdict
 from tlbench.verdicts.exact import differences
 from tlbench.verdicts.figures import Accepted, Figures
 from tlbench.verdicts.judge import judge, suspects
+from tlbench.verdicts.limits import unmatched_notes
 from tlbench.verdicts.trials import Trial, representatives, tried
 
 Ending: TypeAlias = Literal["passed", "findings", "unwritten"]
@@ -74,6 +75,7 @@ class Session:
         self.collected_files: set[str] = set()
         self.skipped_files: set[str] = set()
         self.collected_cases: set[str] = set()
+        self._is_full = False
         self.uses = Uses(switch=options.switch, takes_all=options.takes_all)
         # Baseline cases that the session should have met, and those it proved gone.
         self._chosen: set[str] = set()
@@ -199,6 +201,8 @@ class Session:
         known = self._accepted.cases
         self._chosen = known & set(chosen)
         self._chosen |= {case for case in known if _file(case) in self.skipped_files}
+        # Files and node ids leave out cases that a pattern may be meant for.
+        self._is_full = not narrowed and all(path.is_dir() for path in searched)
         if not narrowed:
             self._gone = {case for case in known if self._is_gone(case, searched)}
 
@@ -220,6 +224,7 @@ class Session:
     def inventory(self) -> str:
         """Return what a worker found while collecting, as JSON."""
         found = {"chosen": sorted(self._chosen), "gone": sorted(self._gone)}
+        found["collected"] = sorted(self.collected_cases) if self._is_full else []
         return json.dumps({**found, "uses": self.uses.to_json()})
 
     def add_inventory(self, inventory: str) -> None:
@@ -227,6 +232,8 @@ class Session:
         found = json.loads(inventory)
         self._chosen.update(found["chosen"])
         self._gone.update(found["gone"])
+        self.collected_cases.update(found["collected"])
+        self._is_full = self._is_full or bool(found["collected"])
         self.uses.add_json(found["uses"])
 
     # Running: exact values are judged at the end of each case.
@@ -269,6 +276,7 @@ class Session:
             return "findings" if self._fails else "passed"
         self._cases = self._judge()
         self._check_lines()
+        self._check_patterns()
         try:
             self._write()
         except (OSError, ValueError) as error:
@@ -311,7 +319,14 @@ class Session:
     def _judge(self) -> Sequence[verdict.Case]:
         # Judged twice: the first time says who is suspect, the second time is with
         # what convicts or clears them, and is the verdict.
-        cases = judge(self._records, self._accepted, now=self._context)
+        judged = partial(
+            judge,
+            self._records,
+            self._accepted,
+            now=self._context,
+            policy=self._settings.policy,
+        )
+        cases = judged()
         trials = self._convict(cases) if self.options.gate else {}
         left = {case for case, one in trials.items() if one.outcome == "unknown"}
         suspected = [x for x in suspects(cases) if x in left or x not in trials]
@@ -324,7 +339,7 @@ class Session:
                 options=self.options.again,
                 say=self._say,
             )
-            cases = judge(self._records, self._accepted, again, now=self._context)
+            cases = judged(again)
         cases = tried(cases, trials, self._changes(trials))
         hints = partial(
             renames.hint,
@@ -400,6 +415,13 @@ class Session:
             for case in self._cases
         ]
 
+    def _check_patterns(self) -> None:
+        """Note the patterns of the settings that are about no case."""
+        if self._is_full:
+            known = self.collected_cases | self._accepted.cases
+            where = "that was collected or has a baseline"
+            self._notes += unmatched_notes(self._settings.policy, known, where)
+
     def _write(self) -> None:
         # In this order: the report reads the files that were written before it.
         run, results = self._run(), self.options.results
@@ -411,7 +433,7 @@ class Session:
             entries = self._entries(run)
             history.append(path, [x for x in entries if x.case not in self._unsaved])
         if self.options.report:
-            page = report.write(results, self.options.report)
+            page = report.write(results, self.options.report, self._settings.policy)
             self._notes.append(f"the report: {page}")
 
     def _entries(self, run: LastRun) -> list[history.Entry]:

@@ -501,3 +501,75 @@ def test_collecting_five_hundred_cases_loads_no_framework(pytester):
         "--collect-only", "-q", "-p", "no:hypothesispytest"
     )
     result.stdout.fnmatch_lines(["500 tests collected*", "loaded []"])
+
+
+def limits(pytester, text):
+    (pytester.path / "pyproject.toml").write_text(text)
+
+
+UNKNOWN = "[tool.tlbench] in pyproject.toml: no case "
+
+
+def test_an_ignored_case_passes_the_gate_and_is_counted(accepted, command, pytester):
+    limits(pytester, '[tool.tlbench]\nignore = ["*::test_epoch", "gone*"]\n')
+    result = accepted(1.3, options=("--tl-gate", "--tl-report", "report"))
+    assert result.ret == 0
+    assert "1 case: 1 pass; timings of 1 ignored" in result.outlines
+    where = "that was collected or has a baseline"
+    assert f"{UNKNOWN}{where} matches 'gone*'" in result.outlines
+    code, text = command("compare")
+    assert code == 0
+    assert "1 case: 1 pass; timings of 1 ignored" in text
+    assert f"{UNKNOWN}that is known matches 'gone*'" in text
+    _, text = command("status")
+    assert f"timings ignored: {CASE}\n" in text
+    assert f"{UNKNOWN}that has a baseline matches 'gone*'" in text
+    assert "timings of 1 ignored" in (pytester.path / "report/report.html").read_text()
+    assert "timings of 1 ignored" in (pytester.path / "report/report.md").read_text()
+
+
+def test_a_part_of_the_suite_says_nothing_of_patterns_for_the_rest(accepted, pytester):
+    limits(pytester, '[tool.tlbench]\nignore = ["other.py::*"]\n')
+    result = accepted(1.0, options=("test_epochs.py",))
+    assert not any(line.startswith("[tool.tlbench]") for line in result.outlines)
+    assert any(line.startswith("[tool.tlbench]") for line in accepted(1.0).outlines)
+
+
+def test_workers_say_once_which_pattern_matches_no_case(accepted, pytester):
+    limits(pytester, f'[tool.tlbench]\nignore = ["gone*", "{CASE}"]\n')
+    result = accepted(1.0, options=("-n", "2"))
+    (line,) = [x for x in result.outlines if x.startswith("[tool.tlbench]")]
+    assert line.endswith("matches 'gone*'")
+
+
+def test_the_practical_size_of_a_project_holds_everywhere(accepted, command, pytester):
+    wide = '[[tool.tlbench.case]]\npattern = "*test_epoch"\npractical_size = 0.4\n'
+    limits(pytester, wide)
+    assert accepted(1.3, options=("--tl-gate",)).ret == 0
+    limits(pytester, "")
+    assert command("compare")[0] == 1
+    limits(pytester, wide)
+    assert accepted(1.3, options=("--tl-gate", "--tl-save")).ret == 0
+    assert command("compare")[0] == 0
+    # No new level: the sixth run joins the five before it.
+    assert "6 runs each" in command("accept", "--reason", "as before")[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("accept", "--reason", "x"),
+        ("compare",),
+        ("status",),
+        ("report",),
+        ("selftest",),
+    ],
+)
+def test_a_misspelt_limit_is_refused_by_every_command(
+    accepted, command, pytester, words
+):
+    limits(pytester, "[tool.tlbench]\npractical_sise = 0.4\n")
+    code, text = command(*words)
+    assert code == 2
+    assert "Did you mean 'practical_size'?" in text
+    assert accepted(1.0).ret == pytest.ExitCode.USAGE_ERROR

@@ -19,11 +19,11 @@ MOST_LINES = 500
 # its own, and a module of a folder from its own folder too.
 ROWS = (
     (
-        *("interface", "invocation", "machine", "record", "refusal", "settings"),
+        *("interface", "invocation", "machine", "record", "refusal"),
         *("suite_root", "units", "unrecorded"),
     ),
     ("benchmark_fixture", "options", "recorder", "verdicts"),
-    ("storage",),
+    ("settings", "storage"),
     (*("baseline", "confirmation", "levels", "pairing", "renames", "staleness"),),
     ("acceptance",),
     ("conviction",),

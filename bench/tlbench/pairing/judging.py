@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from tlbench import units
 from tlbench.pairing.pairs import NAMES, Clock, Ended, Measured
 from tlbench.record import CaseRecord, Exact
-from tlbench.verdicts import noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import (
     Accepted,
@@ -22,6 +21,7 @@ from tlbench.verdicts.figures import (
     series_of,
     worsening,
 )
+from tlbench.verdicts.limits import DEFAULT, ClockChoice, Limits, Policy
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.ratios import CONVICTING, Estimate, estimates
 from tlbench.verdicts.verdict import Finding, Verdict, gravest
@@ -64,6 +64,7 @@ class Row:
         differing: those that differ.
         pairs: how many pairs it was measured in.
         device: whether a device could do its work on both sides.
+        ignored: whether it was timed and the timings were not judged.
     """
 
     case: str
@@ -73,6 +74,7 @@ class Row:
     differing: tuple[str, ...] = ()
     pairs: int = 0
     device: bool = False
+    ignored: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -93,8 +95,14 @@ class Judge:
     """What has been measured, and which cases are decided.
 
     A case that is decided stays so: later pairs are for the others.
+
+    Attributes:
+        policy: the limits of each case.
+        measured: by case, what its pairs measured.
+        decided: by case that needs no more pairs, its figures.
     """
 
+    policy: Policy = DEFAULT
     measured: dict[str, list[Measured]] = field(default_factory=dict)
     decided: dict[str, tuple[Change, ...]] = field(default_factory=dict)
 
@@ -102,7 +110,8 @@ class Judge:
         """Take what a pair measured."""
         self.measured.setdefault(one.case, []).append(one)
         # Exact values are known after one pair; only figures need more.
-        if one.passed and not list(_paired([one])):
+        limits = self.policy.of(one.case)
+        if one.passed and not any(x.judged for x in _paired([one], limits)):
             self.decided.setdefault(one.case, ())
 
     def look(self) -> None:
@@ -122,9 +131,10 @@ class Judge:
 
     def rows(self) -> list[Row]:
         """Return the verdicts, as far as the measurements go."""
-        changes = {**self._changes(), **self.decided}
+        decided = {case: one for case, one in self.decided.items() if one}
+        changes = {**self._changes(), **decided}
         return [
-            _row(case, pairs, changes.get(case, ()))
+            _row(case, pairs, changes.get(case, ()), self.policy.of(case))
             for case, pairs in self.measured.items()
         ]
 
@@ -133,7 +143,8 @@ class Judge:
         series: dict[_Key, _Paired] = {}
         for case, pairs in self.measured.items():
             if all(one.passed for one in pairs):
-                series |= {(case, one.name): one for one in _paired(pairs)}
+                limits = self.policy.of(case)
+                series |= {(case, one.name): one for one in _paired(pairs, limits)}
         judged = {
             key: one.ratios for key, one in series.items() if one.judged and one.ratios
         }
@@ -142,7 +153,11 @@ class Judge:
             for key, one in series.items()
             if not one.judged and one.ratios
         }
-        known = {**estimates(judged), **estimates(others)}
+        sizes = {key: self.policy.of(key[0]).smallest for key in series}
+        known = {
+            **estimates(judged, smallest=sizes),
+            **estimates(others, smallest=sizes),
+        }
         found: dict[str, list[Change]] = {}
         for key, one in series.items():
             change = Change(
@@ -169,13 +184,17 @@ class _Paired:
     judged: bool
 
 
-def clocks(pairs: Sequence[Measured]) -> tuple[Clock, ...]:
-    """Return the clocks that a case is judged by.
+def clocks(
+    pairs: Sequence[Measured], choice: ClockChoice = "auto"
+) -> tuple[Clock, ...]:
+    """Return the clocks that a case is judged by: those of a choice, if one was made.
 
     Processor time where its thread works: it does not depend on what else the machine
     does. Wall time where it waits, sleeps, or a device works. Both where other threads
     or processes may be doing the work for it: then either may show a change.
     """
+    if choice != "auto":
+        return (choice,)
     spans = [
         block.span
         for one in pairs
@@ -196,10 +215,10 @@ def _ends(one: Measured) -> tuple[Ended, Ended]:
     return one.base, one.head
 
 
-def _paired(pairs: Sequence[Measured]) -> Iterator[_Paired]:
+def _paired(pairs: Sequence[Measured], limits: Limits) -> Iterator[_Paired]:
     timed = [one for one in pairs if one.turns]
     if timed:
-        judged = clocks(timed)
+        judged = () if limits.ignore else clocks(timed, limits.clock)
         for clock in ("cpu", "wall"):
             ratios = [one.ratio(clock) for one in timed]
             base, head = (
@@ -214,10 +233,12 @@ def _paired(pairs: Sequence[Measured]) -> Iterator[_Paired]:
                 ratios=tuple(ratio for ratio in ratios if ratio is not None),
                 judged=clock in judged,
             )
-    yield from _recorded(pairs, with_timings=not timed)
+    yield from _recorded(pairs, limits, with_timings=not timed)
 
 
-def _recorded(pairs: Sequence[Measured], *, with_timings: bool) -> Iterator[_Paired]:
+def _recorded(
+    pairs: Sequence[Measured], limits: Limits, *, with_timings: bool
+) -> Iterator[_Paired]:
     """Yield the series that the case itself recorded, one value in each process."""
     values: dict[str, list[tuple[Series, Series]]] = {}
     for one in pairs:
@@ -240,7 +261,7 @@ def _recorded(pairs: Sequence[Measured], *, with_timings: bool) -> Iterator[_Pai
                 else (head.value - base.value) / size
                 for base, head in both
             ),
-            judged=True,
+            judged=not limits.leaves_out(both[0][0].unit),
         )
 
 
@@ -252,7 +273,12 @@ def _decision(change: Change) -> str:
     return "undecided" if change.estimate is None else change.estimate.decision
 
 
-def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> Row:
+def _row(
+    case: str,
+    pairs: Sequence[Measured],
+    changes: tuple[Change, ...],
+    limits: Limits,
+) -> Row:
     failed = next((one for one in pairs if not one.passed), None)
     if failed is not None:
         return Row(case=case, findings=(_failure(failed),), pairs=len(pairs))
@@ -264,7 +290,7 @@ def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> R
         better = _better(head)
         for change in changes:
             if change.judged:
-                findings += _judged(change, better.get(change.name, "lower"))
+                findings += _judged(change, better.get(change.name, "lower"), limits)
     found = compare(_values(head), _values(base))
     return Row(
         case=case,
@@ -274,6 +300,7 @@ def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> R
         differing=found.differing,
         pairs=len(pairs),
         device=all(ended.device for one in pairs for ended in _ends(one)),
+        ignored=any(limits.leaves_out(change.unit) for change in changes),
     )
 
 
@@ -349,7 +376,7 @@ def _better(record: CaseRecord | None) -> Mapping[str, str | None]:
     return {name: one.better for name, one in _series(record).items()}
 
 
-def _judged(change: Change, better: str | None) -> Iterator[Finding]:
+def _judged(change: Change, better: str | None, limits: Limits) -> Iterator[Finding]:
     """Yield what is to be said about one figure; nothing if it is unchanged."""
     one = change.estimate
     if one is None:
@@ -363,7 +390,7 @@ def _judged(change: Change, better: str | None) -> Iterator[Finding]:
         if one.pairs < CONVICTING:
             pairs = f"{one.pairs} of {CONVICTING} pairs"
             yield Finding("inconclusive", f"{change.name}: {pairs} were measured")
-        elif seen > noise.BLIND_FROM:
+        elif seen > limits.largest_detectable:
             yield Finding(
                 "inconclusive",
                 f"{change.name} varies so much between pairs that only a change of "

@@ -64,19 +64,21 @@ def count(cases: Sequence[Case]) -> str:
     """Return how many cases there are of each verdict."""
     verdicts = [case.verdict for case in cases if case.case != MACHINE]
     shift = any(case.case == MACHINE for case in cases)
-    return tally(verdicts) + ("; machine_shift" if shift else "")
+    ignored = sum(case.ignored for case in cases)
+    return tally(verdicts, ignored=ignored) + ("; machine_shift" if shift else "")
 
 
-def tally(verdicts: Sequence[Verdict]) -> str:
-    """Return how many there are, and how many of each.
+def tally(verdicts: Sequence[Verdict], *, ignored: int = 0) -> str:
+    """Return how many there are, how many of each, and how many are not timed.
 
-    >>> tally(["pass", "missing", "pass"])
-    '3 cases: 2 pass, 1 missing'
+    >>> tally(["pass", "missing", "pass"], ignored=1)
+    '3 cases: 2 pass, 1 missing; timings of 1 ignored'
     """
     order = ("pass", *VERDICTS[:-1])
     counts = [f"{verdicts.count(v)} {v}" for v in order if v in verdicts]
     word = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
-    return f"{word}: {', '.join(counts)}"
+    left_out = f"; timings of {ignored} ignored" if ignored else ""
+    return f"{word}: {', '.join(counts)}{left_out}"
 
 
 def _cells(case: Case) -> tuple[list[str], ...]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tlbench.record import CaseRecord
-from tlbench.verdicts import noise
 from tlbench.verdicts.exact import structural, whole_comparison
 from tlbench.verdicts.figures import Accepted
+from tlbench.verdicts.limits import DEFAULT, Policy
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.repeats import unlike
 from tlbench.verdicts.series import Terms, judge_series
@@ -26,7 +26,7 @@ def judge(
     accepted: Accepted,
     again: Mapping[str, Sequence[CaseRecord]] | None = None,
     *,
-    blind_from: float = noise.BLIND_FROM,
+    policy: Policy = DEFAULT,
     now: Mapping[str, Any] | None = None,
 ) -> tuple[Case, ...]:
     """Judge the records of a run.
@@ -36,7 +36,7 @@ def judge(
         accepted: what to compare with.
         again: by case, the records of fresh runs of the suspects; None if nothing is
             run again.
-        blind_from: a pass that could see no smaller change is inconclusive.
+        policy: the limits of each case.
         now: the context of the run, which explains and is never compared.
 
     Returns:
@@ -63,7 +63,7 @@ def judge(
     # They clear no suspect and convict none: the run itself is judged.
     if again is not None:
         again = {k: () if unrepeated.get(k) else x for k, x in again.items()}
-    terms = Terms(accepted=accepted, blind_from=blind_from, now=now or {})
+    terms = Terms(accepted=accepted, policy=policy, now=now or {})
     judgements, shift = judge_series(timed, terms, again)
     judgements += judge_proportions(timed, accepted)
     by_case: dict[str, list[Judgement]] = {}
@@ -76,6 +76,7 @@ def judge(
             judgements=tuple(by_case.get(case, ())),
             comparison=whole_comparison(record, accepted),
             record=record,
+            ignored=bool(record.timings) and policy.of(case).ignore,
         )
         for case, record in sorted(records.items())
     ]

@@ -21,6 +21,7 @@ from tlbench.verdicts.figures import (
     series_of,
     worsening,
 )
+from tlbench.verdicts.limits import DEFAULT, Limits, Policy
 from tlbench.verdicts.verdict import MACHINE, Case, Finding, Judgement, Verdict
 
 DRIFT_SIZE = 0.02
@@ -39,12 +40,12 @@ class Terms:
 
     Attributes:
         accepted: what they are compared with.
-        blind_from: a pass that could see no smaller change is inconclusive.
+        policy: the limits of each case.
         now: the context of the run.
     """
 
     accepted: Accepted
-    blind_from: float = noise.BLIND_FROM
+    policy: Policy = DEFAULT
     now: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,8 +60,11 @@ def judge_series(
     judged: list[Judgement] = []
     ready: dict[Key, Series] = {}
     for case, record in records.items():
+        limits = terms.policy.of(case)
         for name, series in series_of(record).items():
-            refused = _unjudged(record, name, series, terms.accepted)
+            if limits.leaves_out(series.unit):
+                continue
+            refused = _unjudged(record, name, series, terms)
             if refused is None:
                 ready[case, name] = series
             else:
@@ -73,10 +77,10 @@ def judge_series(
 
 
 def _unjudged(
-    record: CaseRecord, name: str, series: Series, accepted: Accepted
+    record: CaseRecord, name: str, series: Series, terms: Terms
 ) -> Judgement | None:
     """Return why a series cannot be judged, None if it can."""
-    case = record.case
+    case, accepted = record.case, terms.accepted
     if series.unit and series.value <= 0:
         why = f"{name} is 0 {series.unit}: there was nothing to measure"
         return Judgement(case=case, name=name, verdict="missing", why=why)
@@ -97,12 +101,14 @@ def _unjudged(
         return Judgement(case=case, name=name, verdict="not_comparable", why=why)
     # At a new level one run is enough, if the spread is known from before.
     if len(runs) < noise.FEWEST_RUNS and name not in known.spreads:
-        return _too_few(case, name, series, runs)
+        limits = terms.policy.of(case)
+        return _too_few((case, name), series, runs, limits)
     return None
 
 
-def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgement:
+def _too_few(key: Key, series: Series, runs: noise.Runs, limits: Limits) -> Judgement:
     """Return that a series is inconclusive, with the change that could be seen."""
+    case, name = key
     values = [noise.scaled(x, runs) for x in runs.values()]
     change = noise.scaled(series.value, runs) - sum(values) / len(values)
     seen = None
@@ -114,7 +120,7 @@ def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgemen
             freedom=freedom,
             runs=len(values),
         )
-        seen = expected.detectable(noise.FALSE_ALARMS, smallest=noise.PRACTICAL_SIZE)
+        seen = expected.detectable(noise.FALSE_ALARMS, smallest=limits.smallest)
     count = f"{len(runs)} of {noise.FEWEST_RUNS} accepted runs"
     could = f"; a change of {_change(seen, runs)} could be seen" if seen else ""
     return Judgement(
@@ -160,7 +166,7 @@ class _Family:
         if not self.shared:
             return
         mode, limit = self._compared.common_mode, self._compared.common_limit
-        if abs(mode) > max(limit, noise.PRACTICAL_SIZE):
+        if abs(mode) > max(limit, self.terms.policy.default.smallest):
             way = "slower" if mode > 0 else "faster"
             size = units.percent(abs(math.expm1(mode)))
             why = (
@@ -179,9 +185,13 @@ class _Family:
         """The accepted figures, by case."""
         return self.terms.accepted.figures
 
+    def _smallest(self, case: str) -> float:
+        return self.terms.policy.of(case).smallest
+
     def _sighted(self, key: Key, judgement: Judgement) -> Judgement:
         """Return a judgement; no pass of a series that varies too much to be judged."""
-        (case, name), seen, bound = key, judgement.detectable, self.terms.blind_from
+        (case, name), seen = key, judgement.detectable
+        bound = self.terms.policy.of(case).largest_detectable
         known = self.figures[case]
         # A difference of plain values that are not all positive has no such bound.
         blind = noise.is_relative(known.series[name]) and (seen or 0.0) > bound
@@ -232,8 +242,9 @@ class _Family:
         """
         found = {(c, n): self.figures[c].series[n] for c, n in self.series}
         for case, figures in self.figures.items():
+            ignored = self.terms.policy.of(case).ignore
             for name, runs in figures.series.items():
-                timed = figures.units.get(name) == "s"
+                timed = figures.units.get(name) == "s" and not ignored
                 if timed and self.shared and len(runs) >= noise.FEWEST_RUNS:
                     found.setdefault((case, name), runs)
         return found
@@ -280,7 +291,7 @@ class _Family:
             word = "run" if len(fresh) == 1 else "runs"
             note = f", mean of {len(fresh)} fresh {word}"
         count = len(fresh) or 1
-        size = noise.PRACTICAL_SIZE if noise.is_relative(runs) else 0.0
+        size = self._smallest(case) if noise.is_relative(runs) else 0.0
         limit = max(
             expected.limit(self.alpha, fresh=count, common=compared.common_variance),
             size,
@@ -309,7 +320,8 @@ class _Family:
         if not noise.is_relative(runs):
             return None
         expected, change = compared.expectations[key], compared.shifts[key]
-        screen = max(expected.limit(2 * noise.SCREENING), DRIFT_SIZE)
+        size = max(DRIFT_SIZE, self._smallest(case))
+        screen = max(expected.limit(2 * noise.SCREENING), size)
         if worsening(series.better, change) <= screen:
             return None
         fresh = _fresh(key, again, runs)
@@ -317,14 +329,14 @@ class _Family:
             change = _mean(fresh) - expected.centre - compared.common_mode
         count = len(fresh) or 1
         noisy = expected.limit(self.alpha, fresh=count, common=compared.common_variance)
-        limit = max(noisy, DRIFT_SIZE)
+        limit = max(noisy, size)
         if worsening(series.better, change) > limit:
             verdict: Verdict = "regression"
         elif again is None:
             verdict = "pass"  # a suspect still, which fresh runs may convict
         else:
             return None
-        detectable = expected.detectable(self.alpha, smallest=DRIFT_SIZE)
+        detectable = expected.detectable(self.alpha, smallest=size)
         return Judgement(
             case=case,
             name=name,

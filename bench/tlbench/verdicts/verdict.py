@@ -97,6 +97,7 @@ class Case:
         judgements: on its series and proportions.
         comparison: its exact values and costs.
         record: what it recorded; None if it did not run.
+        ignored: whether it has timings, which were not judged.
     """
 
     case: str
@@ -104,6 +105,7 @@ class Case:
     judgements: tuple[Judgement, ...] = ()
     comparison: Comparison | None = None
     record: CaseRecord | None = None
+    ignored: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -142,6 +144,7 @@ def to_json(case: Case) -> dict[str, Any]:
             for x in case.judgements
         ],
         "comparison": case.comparison and vars(case.comparison),
+        **({"ignored": True} if case.ignored else {}),
     }
 
 
@@ -165,6 +168,7 @@ def from_json(case: str, data: Mapping[str, Any], record: CaseRecord | None) -> 
         comparison=comparison
         and Comparison(**{k: tuple(v) for k, v in comparison.items()}),
         record=record,
+        ignored=data.get("ignored") is True,
     )
 
 
