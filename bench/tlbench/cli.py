@@ -8,7 +8,7 @@ import getpass
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +89,8 @@ def accept(
 ) -> None:
     """Make the last run the baseline: exact values, costs and saved figures.
 
+    Portable figures join those of the machines that were accepted before.
+
     Without CASE, all cases of the last run. A case that failed is refused, unless a
     differing exact value or cost is all that failed. Figures (timings, memory,
     metrics) come from the newest runs that `pytest --tl-save` appended to the history
@@ -125,6 +127,9 @@ def accept(
         f"{len(done.new)} new, {len(done.changed)} changed, "
         f"{len(done.unchanged)} unchanged, {len(done.dropped)} dropped"
     )
+    if done.machines:
+        counts = sorted(set(done.machines.values()))
+        _show_portable(len(done.machines), counts)
     if figures is not None and figures.runs:
         _show_figures(figures, run.machine)
 
@@ -345,6 +350,17 @@ def _accept_figures(
     entries = kept.renamed(aliases).entries
     done = acceptance.accept_figures(before, run, entries, **options)
     return done if done.figures != before else None
+
+
+def _show_portable(cases: int, machines: Sequence[int]) -> None:
+    few, most = machines[0], machines[-1]
+    count = str(few) if few == most else f"{few} to {most}"
+    word = "machine" if most == 1 else "machines"
+    click.echo(f"portable figures of {cases} cases, from {count} {word} each")
+    if few < noise.FEWEST_RUNS:
+        click.echo(
+            f"they are judged elsewhere once there are {noise.FEWEST_RUNS} machines"
+        )
 
 
 def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:

@@ -7,10 +7,13 @@ with. Owns where a level begins, and the spread that it inherits.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from tlbench.record import CaseRecord
 from tlbench.storage.history import Entry
 from tlbench.verdicts import noise
-from tlbench.verdicts.figures import Figures, series_of
+from tlbench.verdicts.figures import Accepted, Figures, Portable, series_of
+from tlbench.verdicts.judge import judge
 
 
 def at_level(
@@ -63,6 +66,14 @@ def moved(
         for name, runs in fresh.series.items()
         if runs
     )
+
+
+def moved_portable(before: Portable, record: CaseRecord) -> set[str]:
+    """Return the portable figures of a record that are not at the accepted level."""
+    only = replace(record, outcome="passed", exact={}, costs={}, timings={}, memory={})
+    (case,) = judge({record.case: only}, Accepted(portable={record.case: before}))
+    beyond = ("regression", "improvement")
+    return {one.name for one in case.judgements if one.verdict in beyond}
 
 
 def inherited(before: Figures | None, fresh: Figures) -> dict[str, tuple[float, float]]:

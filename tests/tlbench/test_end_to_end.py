@@ -268,7 +268,8 @@ def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, scripted_c
     first = pytester.runpytest(*words, "--tl-save")
     assert first.ret == 0
     case = "test_example.py::test_my_stuff"
-    assert f"{case}: missing: no baseline for this machine" in first.outlines
+    new = "2 cases: missing: no baseline for this machine, which their figures depend"
+    assert any(line.startswith(new) for line in first.outlines)
     assert not any("test_without" in line for line in first.outlines)
     for _ in range(4):
         pytester.runpytest(*words, "--tl-save")
@@ -573,3 +574,71 @@ def test_a_misspelt_limit_is_refused_by_every_command(
     assert code == 2
     assert "Did you mean 'practical_size'?" in text
     assert accepted(1.0).ret == pytest.ExitCode.USAGE_ERROR
+
+
+PORTABLE = """
+    import json
+    from pathlib import Path
+
+    def test_scores(record):
+        speedup, share = json.loads(Path("script.json").read_text())
+        record.metric("speedup", value=speedup, better="higher", portable=True)
+        for seed in (1, 2):
+            correct = round(200 * share)
+            record.metric("accuracy", correct=correct, n=200, seed=seed, portable=True)
+        record.timing("epoch", [1.0, 1.0])
+
+    def test_timed(record):
+        record.timing("epoch", [1.0, 1.0])
+"""
+
+
+@pytest.fixture
+def on_machine(pytester, monkeypatch, run_suite):
+    """A session on one of several machines: their threads are part of an identity."""
+    pytester.path.joinpath("test_epochs.py").unlink()
+    pytester.makepyfile(test_portable=PORTABLE)
+
+    def run(threads, *values, options=()):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        return run_suite(*values, options=options)
+
+    return run
+
+
+@pytest.fixture
+def everywhere(on_machine, command):
+    """Portable figures that were accepted on six machines."""
+    for threads, speedup in enumerate([8.0, 8.5, 7.5, 8.2, 7.8, 8.1]):
+        assert on_machine(threads, speedup, 0.95).ret == 0
+        code, text = command("accept", "--reason", f"{threads} threads")
+        assert code == 0, text
+    assert "portable figures of 1 cases, from 6 machines each" in text
+    return on_machine
+
+
+def test_a_new_machine_is_judged_by_others_and_says_once_what_it_lacks(everywhere):
+    result = everywhere(99, 8.0, 0.95)
+    (line,) = [x for x in result.outlines if "missing: " in x]
+    assert line == (
+        "2 cases: missing: no baseline for this machine, which their figures depend "
+        "on: save some runs with --tl-save, then accept them"
+    )
+    (row,) = [x for x in result.outlines if x.startswith("test_portable.py::test_sc")]
+    assert re.search(r"speedup 8 [-+][\d.]+% \(sees [\d.]+%\)", row)
+    assert everywhere(99, 8.0, 0.95, options=("--tl-gate",)).ret == 1
+
+
+def test_a_fault_is_red_on_a_machine_that_nobody_knows(everywhere):
+    case = "test_portable.py::test_scores"
+    for values in ((1.0, 0.95), (8.0, 0.1)):
+        result = everywhere(99, *values)
+        assert any(x.startswith(f"{case}: regression: ") for x in result.outlines)
+
+
+def test_what_holds_for_all_machines_names_none(everywhere, pytester):
+    results = pytester.path / "results"
+    text = (results / "any" / "accepted.json").read_text()
+    assert str(pytester.path) not in text
+    assert "OMP_NUM_THREADS" not in text
+    assert machine.identity(ask=None)["cpu"] not in text

@@ -85,14 +85,8 @@ def build(results: Path, policy: Policy = DEFAULT) -> tuple[str, str]:
     aliases = read_accepted(results).aliases
     kept = history.read(history.history_path(results, run.machine or "none"))
     kept = kept.renamed(aliases)
-    found = [
-        (case.case, finding)
-        for word in verdict.VERDICTS
-        for case in cases
-        for finding in case.findings
-        if finding.verdict == word
-    ]
-    with_findings = {case for case, _ in found}
+    found = summary.ordered(cases)
+    with_findings = {case.case for case in cases if case.findings}
     quiet = [case for case in cases if case.case not in with_findings]
     trends = list(_trends(kept.entries, figures, policy))
     page = markup.page(

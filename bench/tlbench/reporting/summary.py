@@ -5,16 +5,18 @@ know pytest.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from tlbench import units
 from tlbench.record import Metric
-from tlbench.verdicts.figures import mean
+from tlbench.verdicts.figures import NO_BASELINE, mean
 from tlbench.verdicts.verdict import (
     MACHINE,
     VERDICTS,
     Case,
     Comparison,
+    Finding,
     Judgement,
     Verdict,
 )
@@ -30,6 +32,8 @@ COLOURS: Mapping[Verdict, dict[str, bool]] = {
     "missing": {"yellow": True},
     "regression": {"red": True},
 }
+
+_REMEDY = "save some runs with --tl-save, then accept them"
 
 Line = tuple[str, dict[str, bool]]
 """A line and its markup, as pytest's terminal reporter takes it."""
@@ -55,9 +59,22 @@ def table(cases: Sequence[Case]) -> Iterator[Line]:
 
 def findings(cases: Sequence[Case]) -> Iterator[Line]:
     """Yield a line for every finding, the gravest first."""
-    found = [(case.case, x) for case in cases for x in case.findings]
-    for case, finding in sorted(found, key=lambda x: VERDICTS.index(x[1].verdict)):
+    for case, finding in ordered(cases):
         yield f"{case}: {finding}", COLOURS[finding.verdict]
+
+
+def ordered(cases: Sequence[Case]) -> list[tuple[str, Finding]]:
+    """Return the findings, the gravest first, each with the case that it is about.
+
+    A new machine is one reason, not one for each case: their figures are one line.
+    """
+    found = [(case.case, one) for case in cases for one in case.findings]
+    new = [(case, one) for case, one in found if one.why == NO_BASELINE]
+    if len(new) > 1:
+        why = f"{NO_BASELINE}, which their figures depend on: {_REMEDY}"
+        found = [one for one in found if one not in new]
+        found.append((f"{len(new)} cases", replace(new[0][1], why=why)))
+    return sorted(found, key=lambda x: VERDICTS.index(x[1].verdict))
 
 
 def count(cases: Sequence[Case]) -> str:

@@ -13,6 +13,7 @@ from tlbench.record import CaseRecord
 from tlbench.verdicts.exact import structural, whole_comparison
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.limits import DEFAULT, Policy
+from tlbench.verdicts.portable import with_portable
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.repeats import unlike
 from tlbench.verdicts.series import Terms, judge_series
@@ -42,6 +43,7 @@ def judge(
     Returns:
         The cases, sorted; after them the machine, if it shifted.
     """
+    accepted = with_portable(accepted, records)
     found = {
         case: list(structural(record, accepted)) for case, record in records.items()
     }

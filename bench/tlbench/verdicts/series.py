@@ -19,6 +19,7 @@ from tlbench.verdicts.figures import (
     Series,
     incomparable,
     series_of,
+    unknown,
     worsening,
 )
 from tlbench.verdicts.limits import DEFAULT, Limits, Policy
@@ -89,8 +90,8 @@ def _unjudged(
         return Judgement(case=case, name=name, verdict=refused[0], why=refused[1])
     runs = accepted.figures[case].series.get(name)
     if not runs:
-        why = f"no baseline for {name} on this machine"
-        return Judgement(case=case, name=name, verdict="missing", why=why)
+        word, why = unknown(record, name, accepted)
+        return Judgement(case=case, name=name, verdict=word, why=why)
     # A mean of 300 iterations and a single one differ without any change of the code.
     known, timing = accepted.figures[case], record.timings.get(name)
     unlike = timing and timing.unlike(
@@ -101,12 +102,14 @@ def _unjudged(
         return Judgement(case=case, name=name, verdict="not_comparable", why=why)
     # At a new level one run is enough, if the spread is known from before.
     if len(runs) < noise.FEWEST_RUNS and name not in known.spreads:
-        limits = terms.policy.of(case)
-        return _too_few((case, name), series, runs, limits)
+        limits, unit = terms.policy.of(case), _unit(known, name)
+        return _too_few((case, name), series, runs, limits, unit)
     return None
 
 
-def _too_few(key: Key, series: Series, runs: noise.Runs, limits: Limits) -> Judgement:
+def _too_few(
+    key: Key, series: Series, runs: noise.Runs, limits: Limits, unit: str
+) -> Judgement:
     """Return that a series is inconclusive, with the change that could be seen."""
     case, name = key
     values = [noise.scaled(x, runs) for x in runs.values()]
@@ -121,7 +124,7 @@ def _too_few(key: Key, series: Series, runs: noise.Runs, limits: Limits) -> Judg
             runs=len(values),
         )
         seen = expected.detectable(noise.FALSE_ALARMS, smallest=limits.smallest)
-    count = f"{len(runs)} of {noise.FEWEST_RUNS} accepted runs"
+    count = f"{len(runs)} of {noise.FEWEST_RUNS} accepted {unit}s"
     could = f"; a change of {_change(seen, runs)} could be seen" if seen else ""
     return Judgement(
         case=case,
@@ -199,7 +202,7 @@ class _Family:
             return judgement
         expected = self._compared.expectations[key]
         reasons = [
-            f"the {expected.runs} accepted runs vary by "
+            f"the {expected.runs} accepted {_unit(known, name)}s vary by "
             f"{units.percent(_ratio(expected.spread))}",
             circumstances.load(known.context, self.terms.now),
         ]
@@ -207,7 +210,8 @@ class _Family:
         more = replace(expected, runs=most, freedom=max(expected.freedom, most - 1.0))
         better = _ratio(more.detectable(self.alpha))
         if expected.runs < most and better <= bound:
-            reasons.append(f"{most} accepted runs could see {units.percent(better)}")
+            more_of = f"{most} accepted {_unit(known, name)}s"
+            reasons.append(f"{more_of} could see {units.percent(better)}")
         why = (
             f"{name}: only a change of {units.percent(seen)} could be seen "
             f"(bound {units.percent(bound)}): {', '.join(filter(None, reasons))}"
@@ -297,13 +301,14 @@ class _Family:
             size,
         )
         detectable = expected.detectable(self.alpha, smallest=size, fresh=count)
+        unit = _unit(self.figures[case], name)
         return Judgement(
             case=case,
             name=name,
             verdict=_word(series, change, limit),
             why=(
                 f"{name} {series} is {_change(change, runs)} {_way(series, change)} "
-                f"than the {_runs(expected.runs)} "
+                f"than the {_runs(expected.runs, unit)} "
                 f"(limit {_change(limit, runs)}{note})"
             ),
             change=_fraction(change, runs),
@@ -400,8 +405,13 @@ def _fraction(change: float, runs: noise.Runs) -> float:
     return _ratio(change) if noise.is_relative(runs) else change
 
 
-def _runs(count: int) -> str:
-    return "accepted run" if count == 1 else f"{count} accepted runs"
+def _unit(figures: Figures, name: str) -> str:
+    """Return what the accepted values of a series are one of each."""
+    return "machine" if name in figures.borrowed else "run"
+
+
+def _runs(count: int, unit: str) -> str:
+    return f"accepted {unit}" if count == 1 else f"{count} accepted {unit}s"
 
 
 def _ratio(change: float) -> float:

@@ -1,6 +1,7 @@
 """Limits: which apply to a case, and that every judgement of the history keeps them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -185,3 +186,30 @@ def test_an_ignored_case_says_nothing_about_the_machine():
         0.0,
         abs_tol=0.01,
     )
+
+
+def test_the_runs_of_an_ignored_case_lend_no_spread():
+    """Accepted runs of timings that nothing else of the session has."""
+    records, known = many(1.0)
+    known = {
+        case: one
+        for number, case in enumerate(known)
+        for one in figures(
+            case, epoch=runs(1.0, wiggle=WIGGLE[number:] + WIGGLE[:number])
+        ).values()
+    }
+    timed = {
+        case: replace(one, units={"epoch": "s"})
+        for number in range(3)
+        for case, one in figures(
+            f"wild.py::t[{number}]", epoch=runs(1.0, wiggle=[0.0, 0.9, -0.7])
+        ).items()
+    }
+    ignored = policy(("wild.py::*", {"ignore": True}))
+
+    def seen(figures, policy=DEFAULT):
+        cases = judge_all(records, Accepted(figures=figures), policy=policy)
+        return [x.detectable for case in cases for x in case.judgements]
+
+    assert seen({**known, **timed}) != seen(known)
+    assert seen({**known, **timed}, ignored) == seen(known)
