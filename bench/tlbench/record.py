@@ -242,10 +242,8 @@ def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
 
 
 def _present(metric: Metric) -> dict[str, int | float | str]:
-    found = {k: x for k, x in vars(metric).items() if x is not None}
-    return (
-        found if metric.portable else {k: found[k] for k in found.keys() - {"portable"}}
-    )
+    # A flag that is not set is left out too; 0 of n is not.
+    return {k: x for k, x in vars(metric).items() if x is not None and x is not False}
 
 
 def checked_exact(name: str, value: object) -> Exact:

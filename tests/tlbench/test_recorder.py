@@ -173,6 +173,8 @@ def test_a_metric_is_declared_portable_and_survives_as_json(recorder):
     assert declared == {"accuracy": True, "speedup": True, "loss": False}
     data = record_to_json(left)
     assert "portable" not in data["metrics"]["loss"][0]
+    names = ["value", "n", "correct", "seed", "better", "portable"]
+    assert list(data["metrics"]["accuracy"][0]) == names
     assert record_from_json(left.case, data) == left
 
 

@@ -41,7 +41,10 @@ def representatives(cases: Iterable[Case]) -> tuple[str, ...]:
     timed = [
         case.case
         for case in cases
-        if case.record is not None and case.record.timings and case.judgements
+        if case.record is not None
+        and case.record.timings
+        and case.judgements
+        and not case.ignored
     ]
     # Evenly from the sorted names: neighbours are often variants of one case.
     step = max(1, len(timed) // REPRESENTATIVES)

@@ -1,5 +1,7 @@
 """What the pair makes of suspects: by the code, by the environment, or not known."""
 
+from dataclasses import replace
+
 import pytest
 
 from tlbench.verdicts.trials import Trial, representatives, tried
@@ -114,6 +116,12 @@ def test_representatives_are_few_and_only_for_a_shift():
     assert len(chosen) == 5
     assert chosen[0] == "c00"
     assert chosen[-1] > "c12"
+
+
+def test_an_ignored_case_represents_nobody():
+    cases = [case("pass", name=name, suspect=False) for name in "ab"]
+    cases[0] = replace(cases[0], ignored=True)
+    assert representatives([*cases, shift()]) == ("b",)
 
 
 def test_an_acquittal_survives_its_file():
