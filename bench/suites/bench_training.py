@@ -39,7 +39,9 @@ def bench_accuracy(phase, sample_splits, record):
         model, _ = trained(phase, sample_splits, seed=seed)
         score = evaluate(model, sample_splits.test)["accuracy"]
         correct = round(score.value * score.n)
-        record.metric("test_accuracy", correct=correct, n=score.n, seed=seed)
+        record.metric(
+            "test_accuracy", correct=correct, n=score.n, seed=seed, portable=True
+        )
     counts = tl.trainable_summary(model)
     record.exact("total_params", counts.total_params)
     record.exact("trainable_params", counts.trainable_params)

@@ -104,7 +104,9 @@ def ab(
         seconds = _checked_budget(settings.budget if budget is None else budget)
         try:
             options = shlex.split(pytest_args)
-            done = run(request, options, budget=seconds, say=_say)
+            done = run(
+                request, options, budget=seconds, say=_say, policy=settings.policy
+            )
         except KeyboardInterrupt:
             _say("interrupted before anything was measured")
             sys.exit(_INTERRUPTED)

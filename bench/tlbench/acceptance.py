@@ -5,8 +5,9 @@ drift is measured from moves. It reads no file and no clock: who, when and why a
 arguments, and nothing is accepted without a reason.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tlbench import levels
 from tlbench.record import CaseRecord
@@ -16,23 +17,36 @@ from tlbench.storage.baselines import (
     Baseline,
     Baselines,
     MachineBaseline,
+    PortableBaseline,
 )
 from tlbench.storage.history import Entry, structure_of
 from tlbench.storage.last_run import LastRun
 from tlbench.verdicts import circumstances, noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import Figures, SeedValue, proportions_of, series_of
+from tlbench.verdicts.limits import DEFAULT, Policy
+from tlbench.verdicts.portable import joined, portable_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """The exact baselines after an acceptance, and what happened to each case."""
+    """The exact baselines after an acceptance, and what happened to each case.
+
+    Attributes:
+        baselines: what is accepted now.
+        new: the cases that had no baseline.
+        changed: those whose baseline is another now.
+        unchanged: those whose baseline stays.
+        dropped: those that have none any more.
+        machines: by case with portable figures, from how many machines they are.
+    """
 
     baselines: Baselines
     new: tuple[str, ...]
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
     dropped: tuple[str, ...]
+    machines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +72,12 @@ def accept(
     cases: Iterable[str] = (),
     prune: bool = False,
 ) -> Accepted:
-    """Make the exact values and costs of a run the baseline.
+    """Make the exact values, costs and portable figures of a run the baseline.
 
     A case whose values equal its baseline keeps its earlier acceptance, and costs of
-    other framework versions are kept. A case that now records neither loses its
-    baseline. A case that was skipped or is not in the run is left alone.
+    other framework versions are kept, and so are portable figures of other machines. A
+    case that now records none of these loses its baseline. A case that was skipped or
+    is not in the run is left alone.
 
     Args:
         baselines: the baselines so far.
@@ -80,9 +95,11 @@ def accept(
     after = dict(baselines.cases)
     done: dict[str, list[str]] = {"new": [], "changed": [], "unchanged": []}
     dropped: list[str] = []
+    machines: dict[str, int] = {}
     for record in taken:
         before = after.get(record.case)
-        if not record.exact and not record.costs:
+        portable = _portable(before, record, run.machine, acceptance)
+        if not record.exact and not record.costs and portable is None:
             if after.pop(record.case, None):
                 dropped.append(record.case)
             continue
@@ -92,11 +109,19 @@ def accept(
         costs.pop(run.frameworks, None)
         if record.costs:
             costs[run.frameworks] = record.costs
-        fresh = Baseline(exact=record.exact, accepted=acceptance, costs=costs)
+        fresh = Baseline(
+            exact=record.exact, accepted=acceptance, costs=costs, portable=portable
+        )
+        if portable is not None:
+            names = portable.figures.names
+            count = min(len(portable.figures.machines(name)) for name in names)
+            machines[record.case] = count
         # Its own reason and date still stand, and the file does not change.
         if before and _equal(before, fresh):
-            done["unchanged"].append(record.case)
-            continue
+            if before.portable == portable:
+                done["unchanged"].append(record.case)
+                continue
+            fresh = replace(before, portable=portable)
         done["changed" if before else "new"].append(record.case)
         after[record.case] = fresh
     if prune:
@@ -107,6 +132,7 @@ def accept(
         changed=tuple(done["changed"]),
         unchanged=tuple(done["unchanged"]),
         dropped=tuple(dropped),
+        machines=machines,
     )
 
 
@@ -120,6 +146,7 @@ def accept_figures(
     last: int = noise.MOST_RUNS,
     anchor: bool = False,
     prune: bool = False,
+    policy: Policy = DEFAULT,
 ) -> AcceptedFigures:
     """Make the figures of the newest saved runs the baseline of a machine.
 
@@ -138,6 +165,8 @@ def accept_figures(
         last: how many runs to accept at most, the newest.
         anchor: move the anchor of the cases in any event.
         prune: also drop cases that are no longer in the files of the run.
+        policy: the limits of each case: a change below its practical size starts no
+            new level.
 
     Raises:
         ValueError: the reason is blank, or a case is unknown or did not pass.
@@ -154,14 +183,17 @@ def accept_figures(
         before = figures.get(record.case)
         known = None if before is None else before.figures
         alike = _alike(record, by_case.get(record.case, []))
-        level = levels.at_level(known, alike, alpha=alpha)[-last:]
+        smallest = policy.of(record.case).smallest
+        level = levels.at_level(known, alike, alpha=alpha, smallest=smallest)[-last:]
         # A case that got slower on purpose is not less accurate for it.
         fresh = _figures(record, level, seeds=alike[-last:])
         if fresh is None:
             continue
         fresh = replace(fresh, spreads=levels.inherited(known, fresh))
         since = acceptance
-        if before is not None and (anchor or levels.moved(before.figures, fresh)):
+        if before is not None and (
+            anchor or levels.moved(before.figures, fresh, smallest=smallest)
+        ):
             anchored.append(record.case)
         elif before is not None:
             old = before.figures.anchor
@@ -285,6 +317,29 @@ def acceptable(run: LastRun, cases: tuple[str, ...]) -> list[CaseRecord]:
             f"Received: {listed}. Fix it and run again, or name the cases to accept."
         )
     return [record for record in chosen if record.outcome in ("passed", "regression")]
+
+
+def _portable(
+    before: Baseline | None, record: CaseRecord, machine: str, acceptance: Acceptance
+) -> PortableBaseline | None:
+    """Return the portable figures of a case after an acceptance; None without any."""
+    # A digest: what holds for all machines names none.
+    name = hashlib.sha256(machine.encode()).hexdigest()[:8]
+    fresh = portable_of(record, name)
+    if not fresh.names:
+        return None
+    known = before.portable if before else None
+    if known is None:
+        return PortableBaseline(figures=fresh, accepted=acceptance)
+    # Another machine may differ, and widens what is expected; a machine that is known
+    # differs from itself only because of what is accepted now.
+    figures = known.figures
+    seen = {one for one in fresh.names if name in figures.machines(one)}
+    moved = levels.moved_portable(figures, record) & seen
+    after = joined(figures, fresh, moved)
+    if after == figures:
+        return known
+    return PortableBaseline(figures=after, accepted=acceptance)
 
 
 def _equal(before: Baseline, fresh: Baseline) -> bool:

@@ -71,6 +71,11 @@ def gather(results: Path, here: Machine, baselines: Baselines) -> Accepted:
         exact={case: x.exact for case, x in baselines.cases.items()},
         costs={case: x.costs for case, x in baselines.cases.items() if x.costs},
         figures={case: x.figures for case, x in figures.items()},
+        portable={
+            case: x.portable.figures
+            for case, x in baselines.cases.items()
+            if x.portable
+        },
         versions=here.versions,
         elsewhere=() if figures else _nearest(results, here),
     )

@@ -8,7 +8,7 @@ import getpass
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from tlbench import (
 from tlbench.ab import ab
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
+from tlbench.settings import read_settings
 from tlbench.storage import history, importing, locks
 from tlbench.storage.baselines import (
     Acceptance,
@@ -45,6 +46,7 @@ from tlbench.storage.machines import read_machines, write_machine
 from tlbench.sync import sync
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.judge import judge
+from tlbench.verdicts.limits import Policy, unmatched_notes
 
 _RESULTS = click.option(
     "--results",
@@ -99,6 +101,8 @@ def accept(
 ) -> None:
     """Make the last run the baseline: exact values, costs and saved figures.
 
+    Portable figures join those of the machines that were accepted before.
+
     Without CASE, all cases of the last run. A case that failed is refused, unless a
     differing exact value or cost is all that failed. Figures (timings, memory,
     metrics) come from the newest runs that `pytest --tl-save` appended to the history
@@ -122,6 +126,7 @@ def accept(
             last=last,
             anchor=anchor,
             prune=prune,
+            policy=_policy(),
         )
         if done.new or done.changed or done.dropped:
             write_accepted(results, done.baselines)
@@ -134,6 +139,9 @@ def accept(
         f"{len(done.new)} new, {len(done.changed)} changed, "
         f"{len(done.unchanged)} unchanged, {len(done.dropped)} dropped"
     )
+    if done.machines:
+        counts = sorted(set(done.machines.values()))
+        _show_portable(len(done.machines), counts)
     if figures is not None and figures.runs:
         _show_figures(figures, run.machine)
     _show_branches(results, run, figures)
@@ -155,11 +163,17 @@ def status(results: Path, *, as_json: bool) -> None:
             )
         baselines = read_accepted(results)
         found = list(_stale(results, baselines, datetime.now(UTC)))
+        policy = _policy()
+        known = _known_cases(results, baselines)
+        ignored = sorted(case for case in known if policy.of(case).ignore)
+        notes = unmatched_notes(policy, known, "that has a baseline")
     if as_json:
         _print_json(
             {
                 "accepted": {c: vars(b.accepted) for c, b in baselines.cases.items()},
                 "findings": found,
+                "ignored": ignored,
+                "notes": notes,
             }
         )
     else:
@@ -169,7 +183,9 @@ def status(results: Path, *, as_json: bool) -> None:
             how = f"{accepted.when[:10]}  {accepted.by}: {accepted.reason}"
             click.echo(f"{case:<{width}}  {how}")
         click.echo(f"{len(baselines.cases)} accepted cases in {results}")
-        for sentence in found:
+        if ignored:
+            click.echo(f"timings ignored: {', '.join(ignored)}")
+        for sentence in (*notes, *found):
             click.echo(sentence)
     if found:
         sys.exit(1)
@@ -219,13 +235,17 @@ def compare(results: Path, *, as_json: bool) -> None:
             ),
             read_accepted(results),
         )
-        cases = judge(run.cases, accepted)
+        policy = _policy()
+        cases = judge(run.cases, accepted, policy=policy)
+        known_cases = accepted.cases | run.cases.keys()
+        notes = unmatched_notes(policy, known_cases, "that is known")
     if as_json:
         _print_json({case.case: verdict.to_json(case) for case in cases})
     else:
         for text, _ in (*summary.table(cases), *summary.findings(cases)):
             click.echo(text)
-        click.echo(summary.count(cases))
+        for text in (summary.count(cases), *notes):
+            click.echo(text)
     if any(finding.fails for case in cases for finding in case.findings):
         sys.exit(1)
 
@@ -266,7 +286,7 @@ def prune_histories(results: Path, keep_days: int) -> None:
 def write_report(results: Path, out: Path) -> None:
     """Write the page and the summary of the last run, from files alone."""
     with refusing():
-        page = report.write(results, out)
+        page = report.write(results, out, _policy())
     click.echo(page)
 
 
@@ -274,10 +294,15 @@ def write_report(results: Path, out: Path) -> None:
 def run_selftest() -> None:
     """Plant known defects and check that each is found.
 
+    The practical size and the largest detectable change are those of the project.
+
     Exit code 1 if one is not.
     """
+    with refusing():
+        # Not its patterns, which are about other cases.
+        policy = Policy(default=_policy().default)
     missed = 0
-    for planted in (*selftest.run(), *pitfalls.run()):
+    for planted in (*selftest.run(policy), *pitfalls.run()):
         missed += not planted.found
         word = "found " if planted.found else "MISSED"
         click.echo(f"{word}  {planted.name}: {planted.seen}")
@@ -363,6 +388,17 @@ def _accept_figures(
     return done if done.figures != before else None
 
 
+def _show_portable(cases: int, machines: Sequence[int]) -> None:
+    few, most = machines[0], machines[-1]
+    count = str(few) if few == most else f"{few} to {most}"
+    word = "machine" if most == 1 else "machines"
+    click.echo(f"portable figures of {cases} cases, from {count} {word} each")
+    if few < noise.FEWEST_RUNS:
+        click.echo(
+            f"they are judged elsewhere once there are {noise.FEWEST_RUNS} machines"
+        )
+
+
 def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
     runs = sorted(set(figures.runs.values()))
     count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
@@ -404,6 +440,16 @@ def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
         if cases != machines[name]:
             write_figures(results, name, cases)
     click.echo(f"{old} is now {new}")
+
+
+def _policy() -> Policy:
+    """Return what the project in this folder judges its cases by."""
+    return read_settings(Path.cwd()).policy
+
+
+def _known_cases(results: Path, baselines: Baselines) -> set[str]:
+    figures = (read_figures(results, name) for name in read_machines(results))
+    return set(baselines.cases).union(*figures)
 
 
 def _stale(results: Path, baselines: Baselines, now: datetime) -> Iterator[str]:

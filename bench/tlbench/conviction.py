@@ -57,7 +57,8 @@ def convict(
         suspects: node ids, relative to `root`.
         commits: by case, the accepted commit; "" if it is not known.
         root: the folder of the project.
-        settings: how a side is installed, and how long the measuring may take.
+        settings: how a side is installed, how long the measuring may take, and what
+            each case is judged by.
         options: the session's own options for pytest.
         say: called with a line for each step.
         devices: whether the session had devices; then the pair must have them too.
@@ -87,6 +88,7 @@ def convict(
                 budget=settings.budget,
                 only=cases,
                 whole=True,
+                policy=settings.policy,
             )
         except (ValueError, OSError) as error:
             notes.append(

@@ -136,11 +136,11 @@ class _Hooks:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         # Taken early: pytest-xdist may append the name of a group to the node id.
         item.stash[_CASE] = case = self._named(item.nodeid)
-        self._session.collected_cases.add(case)
+        self._session.inventory.cases.add(case)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        session = self._session
-        files = session.skipped_files if report.skipped else session.collected_files
+        inventory = self._session.inventory
+        files = inventory.skipped if report.skipped else inventory.files
         files.add(self._named(report.nodeid))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -152,7 +152,7 @@ class _Hooks:
             self.load()
         self._session.uses.choose(
             {_case(item): _use(item) for item in session.items},
-            collected=len(self._session.collected_cases),
+            collected=len(self._session.inventory.cases),
         )
         if session.testsfailed:
             return  # after an error in collecting, a missing case proves nothing
@@ -165,7 +165,7 @@ class _Hooks:
         )
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
-            output[_PARCEL] = self._session.inventory()
+            output[_PARCEL] = self._session.found()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
@@ -299,7 +299,7 @@ class _Hooks:
         # those it did not finish are missed by the inventories of the others.
         output = getattr(node, "workeroutput", {})
         if _PARCEL in output:
-            self._session.add_inventory(output[_PARCEL])
+            self._session.add_found(output[_PARCEL])
 
     # Ending
 

@@ -50,6 +50,8 @@ class Metric:
         correct: how many of the `n` samples were right; None if it is no proportion.
         seed: the seed of the run that was measured.
         better: which change is an improvement; None makes every change a finding.
+        portable: whether it means the same on every machine, so that runs of other
+            machines say what to expect.
     """
 
     value: float
@@ -57,6 +59,7 @@ class Metric:
     correct: int | None = None
     seed: int | None = None
     better: Better | None = None
+    portable: bool = False
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -224,6 +227,7 @@ def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
             value=entry["value"] if "correct" not in entry else None,
             seed=entry.get("seed"),
             better=entry.get("better"),
+            portable=entry.get("portable", False),
         )
         for entry in (data if isinstance(data, list) else [data])
     )
@@ -251,7 +255,8 @@ def timing_from_json(name: str, data: Mapping[str, Any]) -> Timing:
 
 
 def _present(metric: Metric) -> dict[str, int | float | str]:
-    return {name: value for name, value in vars(metric).items() if value is not None}
+    # A flag that is not set is left out too; 0 of n is not.
+    return {k: x for k, x in vars(metric).items() if x is not None and x is not False}
 
 
 def checked_exact(name: str, value: object) -> Exact:
@@ -295,6 +300,7 @@ def checked_metric(
     value: float | None,
     seed: int | None,
     better: Better | None,
+    portable: bool = False,
 ) -> Metric:
     """Return a metric: a proportion of counts, or a value.
 
@@ -303,6 +309,12 @@ def checked_metric(
     """
     if better is not None:
         one_of("better", better, get_args(Better))
+    if not isinstance(portable, bool):
+        raise ValueError(
+            "portable must be True or False. "
+            f"Received: {name}: portable={portable!r}. Pass True for what means the "
+            "same on every machine."
+        )
     given = f"{name}: correct={correct!r}, n={n!r}, value={value!r}, seed={seed!r}"
     if (correct is None) == (value is None) or (correct is not None and n is None):
         raise ValueError(
@@ -325,13 +337,20 @@ def checked_metric(
             )
         better = better or "higher"
         correct = int(correct)
-        return Metric(value=correct / n, n=n, correct=correct, seed=seed, better=better)
+        return Metric(
+            value=correct / n,
+            n=n,
+            correct=correct,
+            seed=seed,
+            better=better,
+            portable=portable,
+        )
     if not _is_number(value):
         raise ValueError(
             f"The value of a metric must be a finite number. Received: {given}. "
             "A run that diverged is a failure of the case: let it fail."
         )
-    return Metric(value=float(value), n=n, seed=seed, better=better)
+    return Metric(value=float(value), n=n, seed=seed, better=better, portable=portable)
 
 
 def checked_timing(

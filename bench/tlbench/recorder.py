@@ -102,6 +102,7 @@ class Recorder:
         value: float | None = None,
         seed: int | None = None,
         better: Better | None = None,
+        portable: bool = False,
     ) -> None:
         """Record a measured quality: either `correct` out of `n`, or a `value`.
 
@@ -115,12 +116,26 @@ class Recorder:
             seed: the seed of the measured run.
             better: "higher" or "lower". For a proportion the default is "higher"; for a
                 value the default makes a change in either direction a finding.
+            portable: whether it means the same on every machine, as an accuracy on
+                generated images or the ratio of two timings of one run does. Then a
+                machine without figures of its own judges it by those of others.
         """
         # The value first: a bad one is reported as such, also under a used name.
         entry = checked_metric(
-            name, correct=correct, n=n, value=value, seed=seed, better=better
+            name,
+            correct=correct,
+            n=n,
+            value=value,
+            seed=seed,
+            better=better,
+            portable=portable,
         )
         others = self._metrics.get(name, ()) if isinstance(name, str) else ()
+        if any(other.portable != portable for other in others):
+            raise ValueError(
+                "All seeds of a metric must be portable, or none. Received: "
+                f"{name}: portable={portable!r}, and {not portable!r} before."
+            )
         # Several entries are fine as long as each has a seed of its own.
         known = {other.seed for other in others}
         if seed is None or None in known or seed in known or self._closed:
@@ -136,6 +151,7 @@ class Recorder:
         iterations: int | None = None,
         timer: str = "",
         cpu: Iterable[float] | None = None,
+        portable: bool = False,
     ) -> None:
         """Record the durations of repeats, by default of wall-clock time.
 
@@ -149,8 +165,15 @@ class Recorder:
             timer: the name of the clock, if it matters.
             cpu: the processor time of each repeat, in seconds: if the processor works
                 most of the time, a change of it is a finding too.
+            portable: refused, as a duration depends on the machine.
         """
         self._check_name(name)
+        if portable:
+            raise ValueError(
+                "A portable figure must mean the same on every machine. Received: a "
+                f"timing, {name!r}. Record the ratio of two timings of this run: "
+                f"record.metric({name!r}, value=RATIO, portable=True)."
+            )
         self._timings[name] = checked_timing(
             name, seconds, warmup, iterations=iterations, timer=timer, cpu=cpu
         )
@@ -233,5 +256,21 @@ def version_of(function: object) -> str:
         return ""
     # The syntax tree, not the text: a reformatted case is the same case.
     body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
-    dumped = [ast.dump(tree.args), *(ast.dump(statement) for statement in body)]
+    dumped = [_dumped(tree.args), *map(_dumped, body)]
     return hashlib.sha256("\n".join(dumped).encode()).hexdigest()[:12]
+
+
+def _dumped(node: object) -> str:
+    """Return a syntax tree as text that every version of Python writes the same."""
+    # Not `ast.dump`: versions differ in which empty fields there are and are written,
+    # and a portable figure is compared between machines with any of them.
+    if isinstance(node, list):
+        return f"[{','.join(map(_dumped, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    shown = [
+        f"{name}={_dumped(value)}"
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    ]
+    return f"{type(node).__name__}({','.join(shown)})"

@@ -30,6 +30,7 @@ from tlbench.storage.last_run import LastRun
 from tlbench.storage.machines import write_machine
 from tlbench.verdicts import verdict
 from tlbench.verdicts.judge import judge
+from tlbench.verdicts.limits import DEFAULT, Policy
 from tlbench.verdicts.verdict import Case, Verdict
 
 CASES = 12
@@ -90,8 +91,12 @@ class _Defect:
     concerns_all: bool = False
 
 
-def run() -> Iterator[Planted]:
-    """Plant every defect, one at a time, beginning with none at all."""
+def run(policy: Policy = DEFAULT) -> Iterator[Planted]:
+    """Plant every defect, one at a time, beginning with none at all.
+
+    Args:
+        policy: what the scripted cases are judged by, as those of a project are.
+    """
     with tempfile.TemporaryDirectory() as aside:
         results = Path(aside)
         accept_runs(results)
@@ -100,14 +105,15 @@ def run() -> Iterator[Planted]:
             identity=IDENTITY,
             now=_FIRST + timedelta(days=RUNS, hours=1),
         )
-        findings = _judge(results, ordinary)
+        findings = _judge(results, ordinary, policy)
         yield Planted(
             name="nothing",
             found=not findings,
             seen="; ".join(f"{x[0]}: {x[2]}" for x in findings) or "nothing was found",
         )
         for defect in _DEFECTS:
-            yield _planted(defect, _judge(results, defect.plant(ordinary)))
+            found = _judge(results, defect.plant(ordinary), policy)
+            yield _planted(defect, found)
 
 
 def _planted(defect: _Defect, findings: list[tuple[str, Verdict, str]]) -> Planted:
@@ -192,7 +198,7 @@ def accept_runs(results: Path) -> None:
     write_figures(results, here.name, figures.figures)
 
 
-def _judge(results: Path, run: Run) -> list[tuple[str, Verdict, str]]:
+def _judge(results: Path, run: Run, policy: Policy) -> list[tuple[str, Verdict, str]]:
     """Return every finding: the case, the verdict, the sentence."""
     here = baseline.Machine.of(run.identity)
     accepted = baseline.gather(results, here, read_accepted(results))
@@ -200,7 +206,7 @@ def _judge(results: Path, run: Run) -> list[tuple[str, Verdict, str]]:
     again: Mapping[str, list[CaseRecord]] = {
         case: [record] for case, record in run.records.items()
     }
-    cases: list[Case] = list(judge(run.records, accepted, again))
+    cases: list[Case] = list(judge(run.records, accepted, again, policy=policy))
     cases += [
         verdict.absent(case, "its file has no such case")
         for case in sorted(accepted.cases - set(run.records))

@@ -25,6 +25,7 @@ from tlbench import (
     renames,
     unknown,
 )
+from tlbench.inventory import Inventory
 from tlbench.options import Options
 from tlbench.record import CaseRecord
 from tlbench.recorder import BENCHMARK
@@ -45,7 +46,8 @@ from tlbench.unrecorded import Uses
 from tlbench.verdicts import circumstances, verdict
 from tlbench.verdicts.exact import differences
 from tlbench.verdicts.figures import Accepted, Figures
-from tlbench.verdicts.judge import judge, suspects
+from tlbench.verdicts.judge import judge, suspects, unseen
+from tlbench.verdicts.limits import unmatched_notes
 from tlbench.verdicts.trials import Trial, representatives, tried
 
 Ending: TypeAlias = Literal["passed", "findings", "unwritten"]
@@ -80,13 +82,8 @@ class Session:
         self._settings = Settings()
         self._baselines: Baselines | None = None
         self._accepted = Accepted()
-        self.collected_files: set[str] = set()
-        self.skipped_files: set[str] = set()
-        self.collected_cases: set[str] = set()
+        self.inventory = Inventory(root=options.root)
         self.uses = Uses(switch=options.switch, takes_all=options.takes_all)
-        # Baseline cases that the session should have met, and those it proved gone.
-        self._chosen: set[str] = set()
-        self._gone: set[str] = set()
         self._records: dict[str, CaseRecord] = {}
         self._failed: set[str] = set()
         self._cases: Sequence[verdict.Case] = ()
@@ -202,46 +199,20 @@ class Session:
     def take_inventory(
         self, chosen: Iterable[str], *, searched: Sequence[Path], narrowed: bool
     ) -> None:
-        """Compare the collected cases with those that have a baseline.
+        """Compare the collected cases with those that have a baseline."""
+        self.inventory.take(
+            self._accepted.cases, chosen, searched=searched, narrowed=narrowed
+        )
 
-        Args:
-            chosen: the cases that will run.
-            searched: the files and folders that pytest was given.
-            narrowed: whether files may have been collected only in part.
-        """
-        # The cases of a skipped file are not collected, but were asked for.
-        known = self._accepted.cases
-        self._chosen = known & set(chosen)
-        self._chosen |= {case for case in known if _file(case) in self.skipped_files}
-        if not narrowed:
-            self._gone = {case for case in known if self._is_gone(case, searched)}
-
-    def _is_gone(self, case: str, searched: Sequence[Path]) -> bool:
-        """Tell whether the session searched the case's file and did not find the case.
-
-        pytest reports a file as collected if it collected all of it, but not if a node
-        id on the command line narrowed it to some cases.
-        """
-        if case in self.collected_cases:
-            return False
-        if _file(case) in self.collected_files:
-            return True
-        # pytest reports no file that is not there: it is gone if its folder was
-        # searched.
-        path = (self.options.root / _file(case)).resolve()
-        return any(one in path.parents for one in searched) and not path.exists()
-
-    def inventory(self) -> str:
+    def found(self) -> str:
         """Return what a worker found while collecting, as JSON."""
-        found = {"chosen": sorted(self._chosen), "gone": sorted(self._gone)}
-        return json.dumps({**found, "uses": self.uses.to_json()})
+        return json.dumps([self.inventory.to_json(), self.uses.to_json()])
 
-    def add_inventory(self, inventory: str) -> None:
+    def add_found(self, parcel: str) -> None:
         """Add what a worker found while collecting."""
-        found = json.loads(inventory)
-        self._chosen.update(found["chosen"])
-        self._gone.update(found["gone"])
-        self.uses.add_json(found["uses"])
+        inventory, uses = json.loads(parcel)
+        self.inventory.add_json(inventory)
+        self.uses.add_json(uses)
 
     # Running: exact values are judged at the end of each case.
 
@@ -279,10 +250,11 @@ class Session:
         expects = self.options.gate or self.options.takes_all
         if expects and not any(x.names for x in self._records.values()):
             self._silence = self.uses.why()
-        if not (self._records or self._gone or self._chosen):
+        if not (self._records or self.inventory.gone or self.inventory.chosen):
             return "findings" if self._fails else "passed"
         self._cases = self._judge()
         self._check_lines()
+        self._check_patterns()
         try:
             self._write()
         except (OSError, ValueError) as error:
@@ -325,7 +297,14 @@ class Session:
     def _judge(self) -> Sequence[verdict.Case]:
         # Judged twice: the first time says who is suspect, the second time is with
         # what convicts or clears them, and is the verdict.
-        cases = judge(self._records, self._accepted, now=self._context)
+        judged = partial(
+            judge,
+            self._records,
+            self._accepted,
+            now=self._context,
+            policy=self._settings.policy,
+        )
+        cases = judged()
         trials = self._convict(cases) if self.options.gate else {}
         left = {case for case, one in trials.items() if one.outcome == "unknown"}
         tried_first = (*suspects(cases), *representatives(cases))
@@ -343,7 +322,7 @@ class Session:
                 options=self.options.again,
                 say=self._say,
             )
-            cases = judge(self._records, self._accepted, again, now=self._context)
+            cases = judged(again)
         cases = tried(cases, trials, self._changes(trials))
         hints = partial(
             renames.hint,
@@ -353,11 +332,11 @@ class Session:
         )
         missing = [
             verdict.absent(case, "the case did not run")
-            for case in self._chosen - set(self._records)
+            for case in self.inventory.chosen - set(self._records)
         ]
         missing += [
             verdict.absent(case, f"its file has no such case; {hints(case)}")
-            for case in self._gone
+            for case in self.inventory.gone
         ]
         if not self._silence:
             silent = self.uses.silent(self._records)
@@ -366,7 +345,9 @@ class Session:
 
     def _convict(self, cases: Sequence[verdict.Case]) -> Mapping[str, Trial]:
         """Measure the suspects in turn with the commits that were accepted."""
-        suspected = dict.fromkeys((*suspects(cases), *representatives(cases)))
+        # Those that the history is blind for too: the pair sees what it cannot.
+        tried_by_pair = (*suspects(cases), *representatives(cases), *unseen(cases))
+        suspected = dict.fromkeys(tried_by_pair)
         settings = self._settings
         if not suspected or not settings.convict:
             return {}
@@ -435,10 +416,17 @@ class Session:
             for case in self._cases
         ]
 
+    def _check_patterns(self) -> None:
+        """Note the patterns of the settings that are about no case."""
+        if self.inventory.is_full:
+            known = self.inventory.cases | self._accepted.cases
+            where = "that was collected or has a baseline"
+            self._notes += unmatched_notes(self._settings.policy, known, where)
+
     def _write(self) -> None:
         # In this order: the report reads the files that were written before it.
         run, results = self._run(), self.options.results
-        if self._records or self._gone:
+        if self._records or self.inventory.gone:
             write_run(last_run_path(results), run)
         if self.options.save:
             write_machine(results, self._here.name, self._here.identity)
@@ -446,7 +434,7 @@ class Session:
             entries = self._entries(run)
             history.append(path, [x for x in entries if x.case not in self._unsaved])
         if self.options.report:
-            page = report.write(results, self.options.report)
+            page = report.write(results, self.options.report, self._settings.policy)
             self._notes.append(f"the report: {page}")
 
     def _entries(self, run: LastRun) -> list[history.Entry]:
@@ -481,7 +469,7 @@ class Session:
                 **self._here.identity["frameworks"],
             },
             cases=self._records,
-            gone=tuple(sorted(self._gone)),
+            gone=tuple(sorted(self.inventory.gone)),
             # Random digits: two sessions may end in the same second.
             run=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
             machine=self._here.name,
@@ -489,7 +477,3 @@ class Session:
             verdicts={case.case: verdict.to_json(case) for case in self._cases},
             branch=git.branch(self.options.root),
         )
-
-
-def _file(case: str) -> str:
-    return case.partition("::")[0]

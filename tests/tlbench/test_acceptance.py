@@ -352,3 +352,73 @@ def test_runs_of_other_branches_are_counted_by_branch(acceptance):
     }
     assert found == {"main": {"change": 2}, "change": {"main": 1}, "": {}}
     assert accepting.other_branches(figures, kept, [], "main") == {}
+
+
+# Portable figures
+
+
+def portable_run(machine, ratio, share=0.95, **exact):
+    recorder = Recorder("t", "1")
+    for name, value in exact.items():
+        recorder.exact(name, value)
+    recorder.metric("speedup", value=ratio, better="higher", portable=True)
+    recorder.metric("accuracy", correct=round(200 * share), n=200, portable=True)
+    return replace(run_of(recorder.snapshot("passed")), machine=machine)
+
+
+def accepted_on(machines, acceptance, **exact):
+    before = {}
+    for number in range(machines):
+        run = portable_run(f"machine-{number}", 8 + number / 4, **exact)
+        before = dict(accept(before, run, acceptance).baselines.cases)
+    return before
+
+
+def test_each_machine_that_is_accepted_adds_its_portable_figures(acceptance, later):
+    before = accepted_on(3, acceptance)
+    done = accept(before, portable_run("machine-9", 8.0), later)
+    assert (done.changed, done.machines) == (("t",), {"t": 4})
+    portable = done.baselines.cases["t"].portable
+    assert len(portable.figures.values["speedup"]) == 4
+    assert portable.accepted == later
+    # Its exact values, of which it has none here, were accepted before.
+    assert done.baselines.cases["t"].accepted == acceptance
+
+
+def test_no_name_of_a_machine_is_kept(acceptance):
+    (case,) = accepted_on(1, acceptance).values()
+    assert "machine-0" not in str(case)
+
+
+def test_the_same_run_again_changes_nothing(acceptance, later):
+    before = accepted_on(3, acceptance, n=1)
+    done = accept(before, portable_run("machine-2", 8.5, n=1), later)
+    assert (done.unchanged, done.baselines.cases) == (("t",), before)
+
+
+def test_a_machine_unlike_the_others_widens_what_is_expected(acceptance, later):
+    before = accepted_on(6, acceptance)
+    done = accept(before, portable_run("machine-9", 2.0), later)
+    figures = done.baselines.cases["t"].portable.figures
+    assert (len(figures.values["speedup"]), figures.spreads) == (7, {})
+
+
+def test_a_known_machine_at_another_level_starts_it_with_the_spread_of_before(
+    acceptance, later
+):
+    before = accepted_on(6, acceptance)
+    done = accept(before, portable_run("machine-0", 2.0), later)
+    figures = done.baselines.cases["t"].portable.figures
+    assert list(figures.values["speedup"].values()) == [2.0]
+    assert len(figures.shares["accuracy"]) == 6  # whose level is as it was
+    assert list(figures.spreads) == ["speedup"]
+
+
+def test_a_case_that_records_nothing_portable_any_more_loses_it(acceptance, later):
+    before = accepted_on(2, acceptance, n=1)
+    done = accept(before, run_of(case("t", n=1)), later)
+    assert done.baselines.cases["t"].portable is None
+    assert done.changed == ("t",)
+    assert accept(accepted_on(2, acceptance), run_of(case("t")), later).dropped == (
+        "t",
+    )

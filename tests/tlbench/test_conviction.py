@@ -9,6 +9,7 @@ from tlbench.recorder import Recorder
 from tlbench.settings import Settings
 from tlbench.storage.history import Entry
 from tlbench.verdicts.figures import Figures
+from tlbench.verdicts.limits import Limits, Policy
 from tlbench.verdicts.verdict import Finding
 
 
@@ -50,13 +51,16 @@ def test_a_commit_with_changes_or_none_cannot_be_built(commit):
     assert not found.get("a")
 
 
+POLICY = Policy(Limits(practical_size=0.1))
+
+
 def convicted(compare, suspects=("a", "b"), commits=None):
     said = []
     done = convict(
         suspects,
         commits or {"a": "c1", "b": "c1"},
         root="root",
-        settings=Settings(install="make install", budget=7),
+        settings=Settings(install="make install", budget=7, policy=POLICY),
         options=("--size=2",),
         say=said.append,
         compare=compare,
@@ -83,6 +87,7 @@ def test_suspects_of_one_commit_are_compared_together_with_the_sessions_options(
     assert options == ("--size=2",)
     assert (more["budget"], more["only"], more["whole"]) == (7, ["a", "b"], True)
     assert (done.trials["a"].outcome, done.trials["b"].outcome) == ("slower", "equal")
+    assert more["policy"] is POLICY
     assert "in 5 pairs" in done.trials["b"].why
     assert said == ["2 suspects: in turn with the accepted commit c1"]
 

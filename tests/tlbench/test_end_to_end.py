@@ -293,7 +293,8 @@ def test_a_suite_that_knows_nothing_of_it_is_gated(pytester, command, scripted_c
     first = pytester.runpytest(*words, "--tl-save")
     assert first.ret == 0
     case = "test_example.py::test_my_stuff"
-    assert f"{case}: missing: no baseline for this machine" in first.outlines
+    new = "2 cases: missing: no baseline for this machine, which their figures depend"
+    assert any(line.startswith(new) for line in first.outlines)
     assert not any("test_without" in line for line in first.outlines)
     for _ in range(4):
         pytester.runpytest(*words, "--tl-save")
@@ -526,3 +527,143 @@ def test_collecting_five_hundred_cases_loads_no_framework(pytester):
         "--collect-only", "-q", "-p", "no:hypothesispytest"
     )
     result.stdout.fnmatch_lines(["500 tests collected*", "loaded []"])
+
+
+def limits(pytester, text):
+    (pytester.path / "pyproject.toml").write_text(text)
+
+
+UNKNOWN = "[tool.tlbench] in pyproject.toml: no case "
+
+
+def test_an_ignored_case_passes_the_gate_and_is_counted(accepted, command, pytester):
+    limits(pytester, '[tool.tlbench]\nignore = ["*::test_epoch", "gone*"]\n')
+    result = accepted(1.3, options=("--tl-gate", "--tl-report", "report"))
+    assert result.ret == 0
+    assert "1 case: 1 pass; timings of 1 ignored" in result.outlines
+    where = "that was collected or has a baseline"
+    assert f"{UNKNOWN}{where} matches 'gone*'" in result.outlines
+    code, text = command("compare")
+    assert code == 0
+    assert "1 case: 1 pass; timings of 1 ignored" in text
+    assert f"{UNKNOWN}that is known matches 'gone*'" in text
+    _, text = command("status")
+    assert f"timings ignored: {CASE}\n" in text
+    assert f"{UNKNOWN}that has a baseline matches 'gone*'" in text
+    assert "timings of 1 ignored" in (pytester.path / "report/report.html").read_text()
+    assert "timings of 1 ignored" in (pytester.path / "report/report.md").read_text()
+
+
+def test_a_part_of_the_suite_says_nothing_of_patterns_for_the_rest(accepted, pytester):
+    limits(pytester, '[tool.tlbench]\nignore = ["other.py::*"]\n')
+    result = accepted(1.0, options=("test_epochs.py",))
+    assert not any(line.startswith("[tool.tlbench]") for line in result.outlines)
+    assert any(line.startswith("[tool.tlbench]") for line in accepted(1.0).outlines)
+
+
+def test_workers_say_once_which_pattern_matches_no_case(accepted, pytester):
+    limits(pytester, f'[tool.tlbench]\nignore = ["gone*", "{CASE}"]\n')
+    result = accepted(1.0, options=("-n", "2"))
+    (line,) = [x for x in result.outlines if x.startswith("[tool.tlbench]")]
+    assert line.endswith("matches 'gone*'")
+
+
+def test_the_practical_size_of_a_project_holds_everywhere(accepted, command, pytester):
+    wide = '[[tool.tlbench.case]]\npattern = "*test_epoch"\npractical_size = 0.4\n'
+    limits(pytester, wide)
+    assert accepted(1.3, options=("--tl-gate",)).ret == 0
+    limits(pytester, "")
+    assert command("compare")[0] == 1
+    limits(pytester, wide)
+    assert accepted(1.3, options=("--tl-gate", "--tl-save")).ret == 0
+    assert command("compare")[0] == 0
+    # No new level: the sixth run joins the five before it.
+    assert "6 runs each" in command("accept", "--reason", "as before")[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("accept", "--reason", "x"),
+        ("compare",),
+        ("status",),
+        ("report",),
+        ("selftest",),
+    ],
+)
+def test_a_misspelt_limit_is_refused_by_every_command(
+    accepted, command, pytester, words
+):
+    limits(pytester, "[tool.tlbench]\npractical_sise = 0.4\n")
+    code, text = command(*words)
+    assert code == 2
+    assert "Did you mean 'practical_size'?" in text
+    assert accepted(1.0).ret == pytest.ExitCode.USAGE_ERROR
+
+
+PORTABLE = """
+    import json
+    from pathlib import Path
+
+    def test_scores(record):
+        speedup, share = json.loads(Path("script.json").read_text())
+        record.metric("speedup", value=speedup, better="higher", portable=True)
+        for seed in (1, 2):
+            correct = round(200 * share)
+            record.metric("accuracy", correct=correct, n=200, seed=seed, portable=True)
+        record.timing("epoch", [1.0, 1.0])
+
+    def test_timed(record):
+        record.timing("epoch", [1.0, 1.0])
+"""
+
+
+@pytest.fixture
+def on_machine(pytester, monkeypatch, run_suite):
+    """A session on one of several machines: their threads are part of an identity."""
+    pytester.path.joinpath("test_epochs.py").unlink()
+    pytester.makepyfile(test_portable=PORTABLE)
+
+    def run(threads, *values, options=()):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        return run_suite(*values, options=options)
+
+    return run
+
+
+@pytest.fixture
+def everywhere(on_machine, command):
+    """Portable figures that were accepted on six machines."""
+    for threads, speedup in enumerate([8.0, 8.5, 7.5, 8.2, 7.8, 8.1]):
+        assert on_machine(threads, speedup, 0.95).ret == 0
+        code, text = command("accept", "--reason", f"{threads} threads")
+        assert code == 0, text
+    assert "portable figures of 1 cases, from 6 machines each" in text
+    return on_machine
+
+
+def test_a_new_machine_is_judged_by_others_and_says_once_what_it_lacks(everywhere):
+    result = everywhere(99, 8.0, 0.95)
+    (line,) = [x for x in result.outlines if "missing: " in x]
+    assert line == (
+        "2 cases: missing: no baseline for this machine, which their figures depend "
+        "on: save some runs with --tl-save, then accept them"
+    )
+    (row,) = [x for x in result.outlines if x.startswith("test_portable.py::test_sc")]
+    assert re.search(r"speedup 8 [-+][\d.]+% \(sees [\d.]+%\)", row)
+    assert everywhere(99, 8.0, 0.95, options=("--tl-gate",)).ret == 1
+
+
+def test_a_fault_is_red_on_a_machine_that_nobody_knows(everywhere):
+    case = "test_portable.py::test_scores"
+    for values in ((1.0, 0.95), (8.0, 0.1)):
+        result = everywhere(99, *values)
+        assert any(x.startswith(f"{case}: regression: ") for x in result.outlines)
+
+
+def test_what_holds_for_all_machines_names_none(everywhere, pytester):
+    results = pytester.path / "results"
+    text = (results / "any" / "accepted.json").read_text()
+    assert str(pytester.path) not in text
+    assert "OMP_NUM_THREADS" not in text
+    assert machine.identity(ask=None)["cpu"] not in text

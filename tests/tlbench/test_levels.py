@@ -6,11 +6,12 @@ import random
 import pytest
 
 from tlbench import acceptance as accepting
+from tlbench import levels
 from tlbench.recorder import Recorder
 from tlbench.storage.baselines import read_figures, write_figures
 from tlbench.storage.history import Entry, rounded, structure_of
 from tlbench.storage.last_run import LastRun
-from tlbench.verdicts.figures import Accepted
+from tlbench.verdicts.figures import Accepted, Figures
 from tlbench.verdicts.judge import judge
 
 CASE = "bench_a.py::bench_b"
@@ -152,3 +153,15 @@ def test_the_spread_of_before_survives_its_file(nights, tmp_path):
     nights.accept()
     write_figures(tmp_path, "a-machine", nights.figures)
     assert read_figures(tmp_path, "a-machine") == nights.figures
+
+
+def test_a_change_below_the_practical_size_starts_no_level():
+    calm = {f"r{n}": 1.0 + n / 10_000 for n in range(6)}
+    before = Figures(version="1", series={"epoch": calm})
+    three, one = (
+        Figures(version="1", series={"epoch": {"new": value}}) for value in (1.03, 1.01)
+    )
+    assert levels.moved(before, three)
+    assert not levels.moved(before, three, smallest=0.05)
+    assert not levels.moved(before, one)
+    assert levels.moved(before, one, smallest=0.005)

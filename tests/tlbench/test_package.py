@@ -20,15 +20,15 @@ MOST_LINES = 500
 ROWS = (
     ("kinds",),
     (
-        *("clocks", "devices", "git", "interface", "invocation", "machine", "refusal"),
-        *("settings", "suite_root", "units", "unrecorded"),
+        *("clocks", "devices", "git", "interface", "inventory", "invocation"),
+        *("machine", "refusal", "suite_root", "units", "unrecorded"),
     ),
-    ("meter", "options", "record"),
+    ("meter", "record"),
     ("benchmark_fixture", "recorder", "verdicts"),
-    ("storage",),
+    ("settings", "storage"),
     (
         *("baseline", "confirmation", "levels", "pairing", "renames", "staleness"),
-        *("prune", "syncing"),
+        *("options", "prune", "syncing"),
     ),
     ("acceptance",),
     ("conviction", "unknown"),

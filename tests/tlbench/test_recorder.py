@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tlbench.record import Metric
-from tlbench.recorder import Recorder
+from tlbench.record import Metric, record_from_json, record_to_json
+from tlbench.recorder import Recorder, version_of
 
 
 @pytest.fixture
@@ -162,3 +162,45 @@ def test_a_value_after_the_end_of_the_case_is_refused(recorder):
     message = "Received: name='late' after the end of test_a.py::test_a. Record it in"
     with pytest.raises(ValueError, match=message):
         recorder.exact("late", 1)
+
+
+def test_a_metric_is_declared_portable_and_survives_as_json(recorder):
+    recorder.metric("accuracy", correct=1, n=2, seed=1, portable=True)
+    recorder.metric("speedup", value=8.0, better="higher", portable=True)
+    recorder.metric("loss", value=0.5)
+    left = recorder.snapshot("passed")
+    declared = {k: x[0].portable for k, x in left.metrics.items()}
+    assert declared == {"accuracy": True, "speedup": True, "loss": False}
+    data = record_to_json(left)
+    assert "portable" not in data["metrics"]["loss"][0]
+    names = ["value", "n", "correct", "seed", "better", "portable"]
+    assert list(data["metrics"]["accuracy"][0]) == names
+    assert record_from_json(left.case, data) == left
+
+
+def test_a_duration_is_refused_as_portable(recorder):
+    message = (
+        r"portable .* a timing, 'epoch'. Record the ratio .*metric\('epoch', value"
+    )
+    with pytest.raises(ValueError, match=message):
+        recorder.timing("epoch", [1.0, 1.0], portable=True)
+    assert recorder.snapshot("passed").timings == {}
+
+
+def test_portable_is_a_flag_and_the_same_for_all_seeds(recorder):
+    with pytest.raises(ValueError, match=r"True or False. .*portable='yes'"):
+        recorder.metric("accuracy", value=1.0, portable="yes")
+    recorder.metric("accuracy", correct=1, n=2, seed=1, portable=True)
+    with pytest.raises(ValueError, match=r"or none. .*portable=False, and True before"):
+        recorder.metric("accuracy", correct=1, n=2, seed=2)
+
+
+def test_the_version_of_a_case_is_the_same_for_every_python():
+    """Written down from 3.11, 3.12 and 3.13: portable figures are compared by it."""
+
+    def case(record, *, size=3):
+        for name in ("a", None, ...):
+            with record as left:
+                left.exact(f"{name!r}", [size, *range(2)])
+
+    assert version_of(case) == "82af75fa2c6c"

@@ -9,6 +9,7 @@ from tlbench import levels, pitfalls, selftest
 from tlbench.storage import documents
 from tlbench.verdicts import exact, noise, straying
 from tlbench.verdicts import judge as judging
+from tlbench.verdicts.limits import Limits, Policy
 
 
 def test_every_planted_defect_is_found_within_a_minute():
@@ -39,7 +40,7 @@ def test_a_gate_that_falls_into_one_is_found_out(
 ):
     monkeypatch.setattr(home, name, broken)
     if name == "BLIND_FROM":  # the default of an argument
-        blind = partial(judging.judge, blind_from=broken)
+        blind = partial(judging.judge, policy=Policy(Limits(largest_detectable=broken)))
         monkeypatch.setattr(pitfalls, "judge", blind)
     assert missed in [x.name for x in pitfalls.run() if not x.found]
 
@@ -47,7 +48,6 @@ def test_a_gate_that_falls_into_one_is_found_out(
 @pytest.mark.parametrize(
     ("name", "value", "missed"),
     [
-        ("PRACTICAL_SIZE", 0.5, "10 % more time"),
         ("FEWEST_RUNS", 100, "nothing"),
         ("FALSE_ALARMS", 1e-300, "10 % more time"),
     ],
@@ -55,6 +55,11 @@ def test_a_gate_that_falls_into_one_is_found_out(
 def test_a_gate_that_cannot_fire_is_found_out(monkeypatch, name, value, missed):
     monkeypatch.setattr(noise, name, value)
     assert missed in [x.name for x in selftest.run() if not x.found]
+
+
+def test_the_defects_are_judged_by_the_limits_of_the_project():
+    blunt = Policy(Limits(practical_size=0.4))
+    assert [x.name for x in selftest.run(blunt) if not x.found] == ["10 % more time"]
 
 
 def test_a_gate_that_lets_lost_values_pass_is_found_out(monkeypatch):
@@ -65,6 +70,6 @@ def test_a_gate_that_lets_lost_values_pass_is_found_out(monkeypatch):
 def test_a_gate_that_fires_at_nothing_is_found_out(monkeypatch):
     monkeypatch.setattr(noise, "FALSE_ALARMS", 0.999)
     monkeypatch.setattr(noise, "SCREENING", 0.4)
-    monkeypatch.setattr(noise, "PRACTICAL_SIZE", 0.0)
     monkeypatch.setattr(straying, "reach", lambda *_, **__: 0.0)
-    assert "nothing" in [x.name for x in selftest.run() if not x.found]
+    policy = Policy(Limits(practical_size=0.0))
+    assert "nothing" in [x.name for x in selftest.run(policy) if not x.found]

@@ -23,6 +23,7 @@ from tlbench.pairing.pairs import (
     Suite,
     open_pair,
 )
+from tlbench.verdicts.limits import DEFAULT, Policy, unmatched_notes
 from tlbench.verdicts.ratios import LOOKS
 from tlbench.verdicts.verdict import Finding
 
@@ -73,6 +74,7 @@ def compare(
     budget: float,
     only: Sequence[str] = (),
     foreign: Mapping[Name, Sequence[Path]] | None = None,
+    policy: Policy = DEFAULT,
 ) -> Comparison:
     """Compare the two sides of a launch.
 
@@ -82,12 +84,13 @@ def compare(
         budget: the seconds that all pairs may take together.
         only: the cases to compare; all that both sides have if empty.
         foreign: by side, folders that it must load no module from.
+        policy: the limits of each case.
 
     Raises:
         ValueError: a side cannot collect its suite, the sides have no case in common,
             one loads the code of the other, or the budget ended within the first pair.
     """
-    return _Loop(launch, say, budget, only, foreign or {}).run()
+    return _Loop(launch, say, budget, only, foreign or {}, policy=policy).run()
 
 
 class _Loop:
@@ -100,6 +103,8 @@ class _Loop:
         budget: float,
         only: Sequence[str],
         foreign: Mapping[Name, Sequence[Path]],
+        *,
+        policy: Policy,
     ) -> None:
         self._launch = launch
         self._say = say
@@ -107,7 +112,8 @@ class _Loop:
         self._only = only
         self._foreign = foreign
         self._begin = time.monotonic()
-        self._judge = Judge()
+        self._policy = policy
+        self._judge = Judge(policy=policy)
         self._cases: list[str] = []
         self._rows: list[Row] = []
         self._notes: list[str] = []
@@ -224,6 +230,9 @@ class _Loop:
         ]
         if not both:
             raise ValueError(_nothing_in_common(base, head))
+        if not self._only:
+            where = "that both sides have"
+            self._notes += unmatched_notes(self._policy, both, where)
         if base.python != head.python:
             self._notes.append(f"python {base.python} -> {head.python}")
 

@@ -13,16 +13,17 @@ from tlbench import units
 from tlbench.clocks import Clock, judged_by
 from tlbench.pairing.pairs import NAMES, Measured
 from tlbench.record import CaseRecord, Exact
-from tlbench.verdicts import noise
 from tlbench.verdicts.exact import compare
 from tlbench.verdicts.figures import (
     Accepted,
     Figures,
     Series,
+    judged_series,
     proportions_of,
     series_of,
     worsening,
 )
+from tlbench.verdicts.limits import DEFAULT, ClockChoice, Limits, Policy
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.ratios import CONVICTING, Estimate, estimates
 from tlbench.verdicts.verdict import Finding, Verdict, gravest
@@ -61,6 +62,7 @@ class Row:
         differing: those that differ.
         pairs: how many pairs it was measured in.
         device: whether a device could do its work on both sides.
+        ignored: whether it was timed and the timings were not judged.
     """
 
     case: str
@@ -70,6 +72,7 @@ class Row:
     differing: tuple[str, ...] = ()
     pairs: int = 0
     device: bool = False
+    ignored: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -90,8 +93,14 @@ class Judge:
     """What has been measured, and which cases are decided.
 
     A case that is decided stays so: later pairs are for the others.
+
+    Attributes:
+        policy: the limits of each case.
+        measured: by case, what its pairs measured.
+        decided: by case that needs no more pairs, its figures.
     """
 
+    policy: Policy = DEFAULT
     measured: dict[str, list[Measured]] = field(default_factory=dict)
     decided: dict[str, tuple[Change, ...]] = field(default_factory=dict)
 
@@ -99,7 +108,8 @@ class Judge:
         """Take what a pair measured."""
         self.measured.setdefault(one.case, []).append(one)
         # Exact values are known after one pair; only figures need more.
-        if one.passed and not list(_paired([one])):
+        limits = self.policy.of(one.case)
+        if one.passed and not any(x.judged for x in _paired([one], limits)):
             self.decided.setdefault(one.case, ())
 
     def look(self) -> None:
@@ -119,9 +129,10 @@ class Judge:
 
     def rows(self) -> list[Row]:
         """Return the verdicts, as far as the measurements go."""
-        changes = {**self._changes(), **self.decided}
+        decided = {case: one for case, one in self.decided.items() if one}
+        changes = {**self._changes(), **decided}
         return [
-            _row(case, pairs, changes.get(case, ()))
+            _row(case, pairs, changes.get(case, ()), self.policy.of(case))
             for case, pairs in self.measured.items()
         ]
 
@@ -130,7 +141,8 @@ class Judge:
         series: dict[_Key, _Paired] = {}
         for case, pairs in self.measured.items():
             if all(one.passed for one in pairs):
-                series |= {(case, one.name): one for one in _paired(pairs)}
+                limits = self.policy.of(case)
+                series |= {(case, one.name): one for one in _paired(pairs, limits)}
         judged = {
             key: one.ratios for key, one in series.items() if one.judged and one.ratios
         }
@@ -139,7 +151,11 @@ class Judge:
             for key, one in series.items()
             if not one.judged and one.ratios
         }
-        known = {**estimates(judged), **estimates(others)}
+        sizes = {key: self.policy.of(key[0]).smallest for key in series}
+        known = {
+            **estimates(judged, smallest=sizes),
+            **estimates(others, smallest=sizes),
+        }
         found: dict[str, list[Change]] = {}
         for key, one in series.items():
             change = Change(
@@ -166,8 +182,12 @@ class _Paired:
     judged: bool
 
 
-def clocks(pairs: Sequence[Measured]) -> tuple[Clock, ...]:
-    """Return the clocks that a case is judged by."""
+def clocks(
+    pairs: Sequence[Measured], choice: ClockChoice = "auto"
+) -> tuple[Clock, ...]:
+    """Return the clocks that a case is judged by: the choice, if one was made."""
+    if choice != "auto":
+        return (choice,)
     spans = [
         block.span
         for one in pairs
@@ -178,10 +198,10 @@ def clocks(pairs: Sequence[Measured]) -> tuple[Clock, ...]:
     return judged_by(spans, device=device)
 
 
-def _paired(pairs: Sequence[Measured]) -> Iterator[_Paired]:
+def _paired(pairs: Sequence[Measured], limits: Limits) -> Iterator[_Paired]:
     timed = [one for one in pairs if one.turns]
     if timed:
-        judged = clocks(timed)
+        judged = () if limits.ignore else clocks(timed, limits.clock)
         for clock in ("cpu", "wall"):
             ratios = [one.ratio(clock) for one in timed]
             base, head = (
@@ -196,13 +216,19 @@ def _paired(pairs: Sequence[Measured]) -> Iterator[_Paired]:
                 ratios=tuple(ratio for ratio in ratios if ratio is not None),
                 judged=clock in judged,
             )
-    yield from _recorded(pairs, with_timings=not timed)
+    yield from _recorded(pairs, limits, with_timings=not timed)
 
 
-def _recorded(pairs: Sequence[Measured], *, with_timings: bool) -> Iterator[_Paired]:
+def _recorded(
+    pairs: Sequence[Measured], limits: Limits, *, with_timings: bool
+) -> Iterator[_Paired]:
     """Yield the series that the case itself recorded, one value in each process."""
     values: dict[str, list[tuple[Series, Series]]] = {}
+    judged: set[str] = set()
     for one in pairs:
+        for record in (one.base.record, one.head.record):
+            if record is not None:
+                judged |= judged_series(record, None, limits.clock).keys()
         base, head = _series(one.base.record), _series(one.head.record)
         for name in base.keys() & head.keys():
             # The timings of a case that was measured in blocks are those blocks.
@@ -222,7 +248,7 @@ def _recorded(pairs: Sequence[Measured], *, with_timings: bool) -> Iterator[_Pai
                 else (head.value - base.value) / size
                 for base, head in both
             ),
-            judged=both[0][0].judged or both[0][1].judged,
+            judged=name in judged and not limits.leaves_out(both[0][0].unit),
         )
 
 
@@ -234,7 +260,12 @@ def _decision(change: Change) -> str:
     return "undecided" if change.estimate is None else change.estimate.decision
 
 
-def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> Row:
+def _row(
+    case: str,
+    pairs: Sequence[Measured],
+    changes: tuple[Change, ...],
+    limits: Limits,
+) -> Row:
     failed = next((one for one in pairs if not one.passed), None)
     if failed is not None:
         return Row(case=case, findings=(_failure(failed),), pairs=len(pairs))
@@ -246,7 +277,7 @@ def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> R
         better = _better(head)
         for change in changes:
             if change.judged:
-                findings += _judged(change, better.get(change.name, "lower"))
+                findings += _judged(change, better.get(change.name, "lower"), limits)
     found = compare(_values(head), _values(base))
     return Row(
         case=case,
@@ -256,6 +287,7 @@ def _row(case: str, pairs: Sequence[Measured], changes: tuple[Change, ...]) -> R
         differing=found.differing,
         pairs=len(pairs),
         device=all(x.device for one in pairs for x in (one.base, one.head)),
+        ignored=any(limits.leaves_out(change.unit) for change in changes),
     )
 
 
@@ -331,7 +363,7 @@ def _better(record: CaseRecord | None) -> Mapping[str, str | None]:
     return {name: one.better for name, one in _series(record).items()}
 
 
-def _judged(change: Change, better: str | None) -> Iterator[Finding]:
+def _judged(change: Change, better: str | None, limits: Limits) -> Iterator[Finding]:
     """Yield what is to be said about one figure; nothing if it is unchanged."""
     one = change.estimate
     if one is None:
@@ -345,7 +377,7 @@ def _judged(change: Change, better: str | None) -> Iterator[Finding]:
         if one.pairs < CONVICTING:
             pairs = f"{one.pairs} of {CONVICTING} pairs"
             yield Finding("inconclusive", f"{change.name}: {pairs} were measured")
-        elif seen > noise.BLIND_FROM:
+        elif seen > limits.largest_detectable:
             yield Finding(
                 "inconclusive",
                 f"{change.name} varies so much between pairs that only a change of "

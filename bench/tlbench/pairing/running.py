@@ -13,6 +13,7 @@ from pathlib import Path
 from tlbench.pairing.comparison import Comparison, Say, compare
 from tlbench.pairing.pairs import Launch, Name
 from tlbench.pairing.sides import Request, Side, two_sides
+from tlbench.verdicts.limits import DEFAULT, Policy
 
 
 def run(
@@ -23,6 +24,7 @@ def run(
     budget: float,
     only: Sequence[str] = (),
     whole: bool = False,
+    policy: Policy = DEFAULT,
 ) -> Comparison:
     """Compare two sides, from their checkouts to the verdicts.
 
@@ -34,6 +36,7 @@ def run(
         only: the cases to compare; all if empty.
         whole: whether `options` are all there are: then neither those of
             `PYTEST_ADDOPTS` nor those of the suite's configuration apply.
+        policy: the limits of each case.
 
     Raises:
         ValueError: there is nothing to compare, or a side cannot be had.
@@ -59,6 +62,7 @@ def run(
             budget=budget,
             only=only,
             foreign=_foreign(sides),
+            policy=policy,
         )
 
 

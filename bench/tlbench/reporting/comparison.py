@@ -52,7 +52,8 @@ def lines(comparison: Comparison) -> Iterator[Line]:
 
 def count(comparison: Comparison) -> str:
     """Return how many cases there are of each verdict."""
-    return tally([row.verdict for row in comparison.rows])
+    ignored = sum(row.ignored for row in comparison.rows)
+    return tally([row.verdict for row in comparison.rows], ignored=ignored)
 
 
 def document(comparison: Comparison) -> str:
@@ -73,6 +74,7 @@ def document(comparison: Comparison) -> str:
                     "pairs": row.pairs,
                     "equal": list(row.equal),
                     "differing": list(row.differing),
+                    "ignored": row.ignored,
                     "changes": {one.name: _change_json(one) for one in row.changes},
                 }
                 for row in comparison.rows

@@ -23,6 +23,7 @@ from tlbench.storage.retention import values_of
 from tlbench.storage.summaries import Summary
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.figures import mean, proportions_of, series_of
+from tlbench.verdicts.limits import DEFAULT, Policy
 from tlbench.verdicts.verdict import Case
 
 PAGE, SUMMARY = "report.html", "report.md"
@@ -53,21 +54,26 @@ class Published:
     source: str
 
 
-def write(results: Path, folder: Path) -> Path:
+def write(results: Path, folder: Path, policy: Policy = DEFAULT) -> Path:
     """Write the page and the summary; return the path of the page.
+
+    Args:
+        results: the folder of the baselines.
+        folder: where to write to.
+        policy: the limits of each case, which the bands of its trends show.
 
     Raises:
         FileNotFoundError: there has been no run yet.
         ValueError: a file is damaged or of a newer schema.
         OSError: a file cannot be read or written.
     """
-    page, text = build(results)
+    page, text = build(results, policy)
     documents.write_text(folder / SUMMARY, text)
     documents.write_text(folder / PAGE, page)
     return folder / PAGE
 
 
-def build(results: Path) -> tuple[str, str]:
+def build(results: Path, policy: Policy = DEFAULT) -> tuple[str, str]:
     """Return the page and the summary.
 
     Raises:
@@ -81,24 +87,19 @@ def build(results: Path) -> tuple[str, str]:
     aliases = read_accepted(results).aliases
     kept = history.read(history.history_path(results, run.machine or "none"))
     kept = kept.renamed(aliases)
-    found = [
-        (case.case, finding)
-        for word in verdict.VERDICTS
-        for case in cases
-        for finding in case.findings
-        if finding.verdict == word
-    ]
-    with_findings = {case for case, _ in found}
+    found = summary.ordered(cases)
+    with_findings = {case.case for case in cases if case.findings}
     quiet = [case for case in cases if case.case not in with_findings]
-    trends = list(_trends(kept, figures))
+    trends = list(_trends(kept, figures, policy))
     page = markup.page(
         "report.html.j2",
         run=run,
         counts=_counts(cases),
+        ignored=sum(case.ignored for case in cases),
         findings=found,
         found_rows=[_row(case) for case in cases if case.case in with_findings],
-        moved_rows=[_row(case) for case in quiet if _has_moved(case)],
-        suites=_by_suite([case for case in quiet if not _has_moved(case)]),
+        moved_rows=[_row(case) for case in quiet if _has_moved(case, policy)],
+        suites=_by_suite([case for case in quiet if not _has_moved(case, policy)]),
         trends=trends,
         found_trends=[one for one in trends if one.case in with_findings],
         other_trends=[one for one in trends if one.case not in with_findings],
@@ -131,11 +132,12 @@ def _counts(cases: Sequence[Case]) -> list[tuple[str, int]]:
     return [(word, verdicts.count(word)) for word in words if word in verdicts]
 
 
-def _has_moved(case: Case) -> bool:
+def _has_moved(case: Case, policy: Policy) -> bool:
     """Tell whether a figure of a case moved visibly, although that is no finding."""
     # Half of what would have been seen: less is what figures do every night.
+    size = policy.of(case.case).practical_size
     return any(
-        abs(one.change) > max(noise.PRACTICAL_SIZE, one.detectable / 2)
+        abs(one.change) > max(size, one.detectable / 2)
         for one in case.judgements
         if one.change is not None and one.detectable is not None
     )
@@ -186,14 +188,14 @@ def _figures(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _trends(
-    kept: history.History, figures: Mapping[str, MachineBaseline]
+    kept: history.History, figures: Mapping[str, MachineBaseline], policy: Policy
 ) -> Iterator[Trend]:
     """Yield a chart for every series of the history, in the order of its cases."""
     series: dict[tuple[str, str], list[tuple[charts.Point, int, str]]] = {}
     for line in kept.timeline:
         for name, point, runs, unit in _points(line):
             series.setdefault((line.case, name), []).append((point, runs, unit))
-    bands = _bands(figures)
+    bands = _bands(figures, policy)
     for (case, name), found in sorted(series.items()):
         unit = found[-1][2]
         band = bands.get((case, name))
@@ -231,7 +233,7 @@ def _points(line: Entry | Summary) -> Iterator[tuple[str, charts.Point, int, str
 
 
 def _bands(
-    figures: Mapping[str, MachineBaseline],
+    figures: Mapping[str, MachineBaseline], policy: Policy
 ) -> dict[tuple[str, str], charts.Band]:
     """Return where each series is expected, all of them sharing the error budget."""
     accepted = {
@@ -253,7 +255,7 @@ def _bands(
     for key, runs in accepted.items():
         expected = judged.expectations[key]
         anchor = figures[key[0]].figures.anchor.get(key[1], {})
-        limit = max(expected.limit(alpha), noise.PRACTICAL_SIZE)
+        limit = max(expected.limit(alpha), policy.of(key[0]).smallest)
         level = [math.log(value) for value in anchor.values() if value > 0]
         # An anchor at the same runs would only hide the centre line.
         moved = bool(level) and dict(anchor) != dict(runs)

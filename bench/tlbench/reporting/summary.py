@@ -5,16 +5,18 @@ know pytest.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from tlbench import units
 from tlbench.record import Metric
-from tlbench.verdicts.figures import mean, series_of
+from tlbench.verdicts.figures import NO_BASELINE, mean, series_of
 from tlbench.verdicts.verdict import (
     MACHINE,
     VERDICTS,
     Case,
     Comparison,
+    Finding,
     Judgement,
     Verdict,
 )
@@ -30,6 +32,8 @@ COLOURS: Mapping[Verdict, dict[str, bool]] = {
     "missing": {"yellow": True},
     "regression": {"red": True},
 }
+
+_REMEDY = "save some runs with --tl-save, then accept them"
 
 Line = tuple[str, dict[str, bool]]
 """A line and its markup, as pytest's terminal reporter takes it."""
@@ -55,28 +59,43 @@ def table(cases: Sequence[Case]) -> Iterator[Line]:
 
 def findings(cases: Sequence[Case]) -> Iterator[Line]:
     """Yield a line for every finding, the gravest first."""
-    found = [(case.case, x) for case in cases for x in case.findings]
-    for case, finding in sorted(found, key=lambda x: VERDICTS.index(x[1].verdict)):
+    for case, finding in ordered(cases):
         yield f"{case}: {finding}", COLOURS[finding.verdict]
+
+
+def ordered(cases: Sequence[Case]) -> list[tuple[str, Finding]]:
+    """Return the findings, the gravest first, each with the case that it is about.
+
+    A new machine is one reason, not one for each case: their figures are one line.
+    """
+    found = [(case.case, one) for case in cases for one in case.findings]
+    new = [(case, one) for case, one in found if one.why == NO_BASELINE]
+    if len(new) > 1:
+        why = f"{NO_BASELINE}, which their figures depend on: {_REMEDY}"
+        found = [one for one in found if one not in new]
+        found.append((f"{len(new)} cases", replace(new[0][1], why=why)))
+    return sorted(found, key=lambda x: VERDICTS.index(x[1].verdict))
 
 
 def count(cases: Sequence[Case]) -> str:
     """Return how many cases there are of each verdict."""
     verdicts = [case.verdict for case in cases if case.case != MACHINE]
     shift = any(case.case == MACHINE for case in cases)
-    return tally(verdicts) + ("; machine_shift" if shift else "")
+    ignored = sum(case.ignored for case in cases)
+    return tally(verdicts, ignored=ignored) + ("; machine_shift" if shift else "")
 
 
-def tally(verdicts: Sequence[Verdict]) -> str:
-    """Return how many there are, and how many of each.
+def tally(verdicts: Sequence[Verdict], *, ignored: int = 0) -> str:
+    """Return how many there are, how many of each, and how many are not timed.
 
-    >>> tally(["pass", "missing", "pass"])
-    '3 cases: 2 pass, 1 missing'
+    >>> tally(["pass", "missing", "pass"], ignored=1)
+    '3 cases: 2 pass, 1 missing; timings of 1 ignored'
     """
     order = ("pass", *VERDICTS[:-1])
     counts = [f"{verdicts.count(v)} {v}" for v in order if v in verdicts]
     word = "1 case" if len(verdicts) == 1 else f"{len(verdicts)} cases"
-    return f"{word}: {', '.join(counts)}"
+    left_out = f"; timings of {ignored} ignored" if ignored else ""
+    return f"{word}: {', '.join(counts)}{left_out}"
 
 
 def _cells(case: Case) -> tuple[list[str], ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tlbench.record import SCHEMA, Exact, exact_from_json
 from tlbench.storage import documents
-from tlbench.verdicts.figures import Figures, SeedValue
+from tlbench.verdicts.figures import Figures, Portable, SeedValue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,27 @@ class Acceptance:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The accepted exact values of one case, and its costs by framework versions."""
+    """What is accepted of one case for all machines.
+
+    Attributes:
+        exact: its exact values.
+        accepted: how these and the costs became a baseline.
+        costs: its costs, by framework versions.
+        portable: the figures that mean the same on every machine; None without any.
+    """
 
     exact: Mapping[str, Exact]
     accepted: Acceptance
     costs: Mapping[str, Mapping[str, Exact]] = field(default_factory=dict)
+    portable: "PortableBaseline | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortableBaseline:
+    """The accepted portable figures of one case, and how they became a baseline."""
+
+    figures: Portable
+    accepted: Acceptance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +129,9 @@ def parse_accepted(data: bytes, path: Path) -> Baselines:
 def accepted_json(baselines: Baselines) -> str:
     """Return the content of the file of exact baselines."""
     document = asdict(baselines)
+    for entry in document["cases"].values():
+        if entry["portable"] is None:
+            del entry["portable"]
     cases = documents.with_digests(document["cases"])
     return documents.encode({"schema": SCHEMA, **document, "cases": cases})
 
@@ -152,6 +171,8 @@ def write_figures(
         }
         for case, one in accepted.items()
     }
+    for entry in entries.values():
+        del entry["borrowed"]  # what is accepted of a machine is its own
     document = {"schema": SCHEMA, "cases": documents.with_digests(entries)}
     documents.write_text(figures_path(results, machine), documents.encode(document))
 
@@ -167,6 +188,7 @@ def _baselines(document: Mapping[str, Any]) -> Baselines:
                     versions: exact_from_json(costs)
                     for versions, costs in entry.get("costs", {}).items()
                 },
+                portable=_portable(entry.get("portable")),
             )
             for case, entry in document["cases"].items()
         },
@@ -191,6 +213,22 @@ def _machine_baselines(document: Mapping[str, Any]) -> dict[str, MachineBaseline
     }
 
 
+def _portable(entry: Mapping[str, Any] | None) -> PortableBaseline | None:
+    if entry is None:
+        return None
+    figures = entry["figures"]
+    return PortableBaseline(
+        figures=Portable(
+            version=documents.text(figures["version"]),
+            values=_series(figures["values"]),
+            shares={name: _series(x) for name, x in figures["shares"].items()},
+            samples={name: _samples(n) for name, n in figures["samples"].items()},
+            spreads=_spreads(figures["spreads"]),
+        ),
+        accepted=_acceptance(entry["accepted"]),
+    )
+
+
 def _figures(entry: Mapping[str, Any]) -> Figures:
     return Figures(
         version=documents.text(entry["version"]),
@@ -205,11 +243,15 @@ def _figures(entry: Mapping[str, Any]) -> Figures:
         iterations={k: int(x) for k, x in entry.get("iterations", {}).items()},
         timers={k: documents.text(x) for k, x in entry.get("timers", {}).items()},
         context=dict(entry.get("context", {})),
-        spreads={
-            name: (documents.number(spread), documents.number(freedom))
-            for name, (spread, freedom) in entry.get("spreads", {}).items()
-        },
+        spreads=_spreads(entry.get("spreads", {})),
     )
+
+
+def _spreads(data: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {
+        name: (documents.number(spread), documents.number(freedom))
+        for name, (spread, freedom) in data.items()
+    }
 
 
 def _acceptance(data: Mapping[str, Any]) -> Acceptance:
@@ -226,6 +268,10 @@ def _series(data: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def _seed_value(data: Any) -> SeedValue:
     seed, value, n = data
+    return documents.text(seed), documents.number(value), _samples(n)
+
+
+def _samples(n: Any) -> int:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise TypeError(f"{n!r} is not a number of samples")
-    return documents.text(seed), documents.number(value), n
+    return n

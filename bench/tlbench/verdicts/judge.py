@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tlbench.record import CaseRecord
-from tlbench.verdicts import noise
 from tlbench.verdicts.exact import structural, whole_comparison
 from tlbench.verdicts.figures import Accepted
+from tlbench.verdicts.limits import DEFAULT, Policy
+from tlbench.verdicts.portable import with_portable
 from tlbench.verdicts.proportions import judge_proportions
 from tlbench.verdicts.repeats import unlike
 from tlbench.verdicts.series import Terms, judge_series
@@ -26,7 +27,7 @@ def judge(
     accepted: Accepted,
     again: Mapping[str, Sequence[CaseRecord]] | None = None,
     *,
-    blind_from: float = noise.BLIND_FROM,
+    policy: Policy = DEFAULT,
     now: Mapping[str, Any] | None = None,
 ) -> tuple[Case, ...]:
     """Judge the records of a run.
@@ -36,12 +37,13 @@ def judge(
         accepted: what to compare with.
         again: by case, the records of fresh runs of the suspects; None if nothing is
             run again.
-        blind_from: a pass that could see no smaller change is inconclusive.
+        policy: the limits of each case.
         now: the context of the run, which explains and is never compared.
 
     Returns:
         The cases, sorted; after them the machine, if it shifted.
     """
+    accepted = with_portable(accepted, records)
     found = {
         case: list(structural(record, accepted)) for case, record in records.items()
     }
@@ -63,7 +65,7 @@ def judge(
     # They clear no suspect and convict none: the run itself is judged.
     if again is not None:
         again = {k: () if unrepeated.get(k) else x for k, x in again.items()}
-    terms = Terms(accepted=accepted, blind_from=blind_from, now=now or {})
+    terms = Terms(accepted=accepted, policy=policy, now=now or {})
     judgements, shift = judge_series(timed, terms, again)
     judgements += judge_proportions(timed, accepted)
     by_case: dict[str, list[Judgement]] = {}
@@ -76,6 +78,7 @@ def judge(
             judgements=tuple(by_case.get(case, ())),
             comparison=whole_comparison(record, accepted),
             record=record,
+            ignored=bool(record.timings) and policy.of(case).ignore,
         )
         for case, record in sorted(records.items())
     ]
@@ -85,6 +88,11 @@ def judge(
 def suspects(cases: Iterable[Case]) -> tuple[str, ...]:
     """Return the cases to run again in fresh processes before they are judged."""
     return tuple(case.case for case in cases if any(x.suspect for x in case.judgements))
+
+
+def unseen(cases: Iterable[Case]) -> tuple[str, ...]:
+    """Return the cases whose accepted runs cannot tell whether they got slower."""
+    return tuple(case.case for case in cases if any(x.blind for x in case.judgements))
 
 
 def _findings(judgements: Iterable[Judgement]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ has, so that only more pairs average over it. Ratios are logarithms: 0.02 is 2 %
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from tlbench.verdicts import noise
@@ -59,6 +59,7 @@ class Estimate:
         pairs: how many pairs there are.
         agreeing: the share of pairs that changed in the direction of the centre.
         limit: how far the centre strays by noise, at this suite's error budget.
+        smallest: a smaller change is no finding.
     """
 
     change: float
@@ -67,15 +68,17 @@ class Estimate:
     pairs: int
     agreeing: float
     limit: float
+    smallest: float = noise.PRACTICAL_SIZE
 
     @property
     def decision(self) -> Decision:
         """What is known about the change."""
-        beyond = abs(self.change) > max(self.limit, noise.PRACTICAL_SIZE)
+        beyond = abs(self.change) > max(self.limit, self.smallest)
         agreed = self.pairs >= CONVICTING and self.agreeing >= AGREEMENT
         if beyond and agreed:
             return "slower" if self.change > 0 else "faster"
-        return "unchanged" if self.excluded < RESOLUTION else "undecided"
+        size = max(RESOLUTION, self.smallest)
+        return "unchanged" if self.excluded < size else "undecided"
 
     @property
     def excluded(self) -> float:
@@ -90,12 +93,15 @@ class Estimate:
     @property
     def detectable(self) -> float:
         """The change that would have been seen with probability `noise.POWER`."""
-        needed = max(self.limit, noise.PRACTICAL_SIZE)
+        needed = max(self.limit, self.smallest)
         return needed + statistics.NormalDist().inv_cdf(noise.POWER) * self.error
 
 
 def estimates(
-    ratios: Mapping[Key, Sequence[float]], *, alpha: float = noise.FALSE_ALARMS
+    ratios: Mapping[Key, Sequence[float]],
+    *,
+    alpha: float = noise.FALSE_ALARMS,
+    smallest: Mapping[Key, float] | None = None,
 ) -> dict[Key, Estimate]:
     """Return the change of each series.
 
@@ -109,6 +115,8 @@ def estimates(
     Args:
         ratios: by series, the logarithm of head over base in each pair; at least one.
         alpha: the probability of any false alarm among all the series and looks.
+        smallest: by series, the change below which there is no finding; where it is not
+            given, `noise.PRACTICAL_SIZE`.
 
     Example:
         >>> pairs = [0.049, 0.051, 0.05, 0.052, 0.05, 0.048, 0.049, 0.24]
@@ -125,9 +133,14 @@ def estimates(
     # Bonferroni over series and looks: it needs no assumption about how they depend on
     # each other. One more look for when the time is up.
     each = alpha / max(1, len(ratios)) / (len(LOOKS) + 1)
-    return {
+    found = {
         key: _estimate(values, trimmed[key], spreads[key], each)
         for key, values in ratios.items()
+    }
+    sizes = smallest or {}
+    return {
+        key: replace(one, smallest=sizes.get(key, noise.PRACTICAL_SIZE))
+        for key, one in found.items()
     }
 
 

@@ -24,8 +24,10 @@ from tlbench.verdicts.figures import (
     incomparable,
     judged_series,
     series_of,
+    unknown,
     worsening,
 )
+from tlbench.verdicts.limits import DEFAULT, Limits, Policy
 from tlbench.verdicts.verdict import MACHINE, Case, Finding, Judgement, Verdict
 
 DRIFT_SIZE = 0.02
@@ -44,12 +46,12 @@ class Terms:
 
     Attributes:
         accepted: what they are compared with.
-        blind_from: a pass that could see no smaller change is inconclusive.
+        policy: the limits of each case.
         now: the context of the run.
     """
 
     accepted: Accepted
-    blind_from: float = noise.BLIND_FROM
+    policy: Policy = DEFAULT
     now: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,9 +66,11 @@ def judge_series(
     judged: list[Judgement] = []
     ready: dict[Key, Series] = {}
     for case, record in records.items():
-        known = terms.accepted.figures.get(case)
-        for name, series in judged_series(record, known).items():
-            refused = _unjudged(record, name, series, terms.accepted)
+        limits, known = terms.policy.of(case), terms.accepted.figures.get(case)
+        for name, series in judged_series(record, known, limits.clock).items():
+            if limits.leaves_out(series.unit):
+                continue
+            refused = _unjudged(record, name, series, terms)
             if refused is None:
                 ready[case, name] = series
             else:
@@ -79,10 +83,10 @@ def judge_series(
 
 
 def _unjudged(
-    record: CaseRecord, name: str, series: Series, accepted: Accepted
+    record: CaseRecord, name: str, series: Series, terms: Terms
 ) -> Judgement | None:
     """Return why a series cannot be judged, None if it can."""
-    case = record.case
+    case, accepted = record.case, terms.accepted
     if series.unit and series.value <= 0:
         why = f"{name} is 0 {series.unit}: there was nothing to measure"
         return Judgement(case=case, name=name, verdict="missing", why=why)
@@ -91,8 +95,8 @@ def _unjudged(
         return Judgement(case=case, name=name, verdict=refused[0], why=refused[1])
     runs = accepted.figures[case].series.get(name)
     if not runs:
-        why = f"no baseline for {name} on this machine"
-        return Judgement(case=case, name=name, verdict="missing", why=why)
+        word, why = unknown(record, name, accepted)
+        return Judgement(case=case, name=name, verdict=word, why=why)
     # A mean of 300 iterations and a single one differ without any change of the code.
     known, timed = accepted.figures[case], name.removesuffix(CPU)
     timing = record.timings.get(timed)
@@ -104,12 +108,16 @@ def _unjudged(
         return Judgement(case=case, name=name, verdict="not_comparable", why=why)
     # At a new level one run is enough, if the spread is known from before.
     if len(runs) < noise.FEWEST_RUNS and name not in known.spreads:
-        return _too_few(case, name, series, runs)
+        limits, unit = terms.policy.of(case), _unit(known, name)
+        return _too_few((case, name), series, runs, limits, unit)
     return None
 
 
-def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgement:
+def _too_few(
+    key: Key, series: Series, runs: noise.Runs, limits: Limits, unit: str
+) -> Judgement:
     """Return that a series is inconclusive, with the change that could be seen."""
+    case, name = key
     values = [noise.scaled(x, runs) for x in runs.values()]
     change = noise.scaled(series.value, runs) - sum(values) / len(values)
     seen = None
@@ -121,8 +129,8 @@ def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgemen
             freedom=freedom,
             runs=len(values),
         )
-        seen = expected.detectable(noise.FALSE_ALARMS, smallest=noise.PRACTICAL_SIZE)
-    count = f"{len(runs)} of {noise.FEWEST_RUNS} accepted runs"
+        seen = expected.detectable(noise.FALSE_ALARMS, smallest=limits.smallest)
+    count = f"{len(runs)} of {noise.FEWEST_RUNS} accepted {unit}s"
     could = f"; a change of {_change(seen, runs)} could be seen" if seen else ""
     return Judgement(
         case=case,
@@ -131,6 +139,7 @@ def _too_few(case: str, name: str, series: Series, runs: noise.Runs) -> Judgemen
         why=f"{name}: {count}{could}",
         change=_fraction(change, runs),
         detectable=None if seen is None else _fraction(seen, runs),
+        blind=True,
     )
 
 
@@ -173,7 +182,7 @@ class _Family:
         if not self.shared:
             return
         mode, limit = self._compared.common_shift, self._compared.common_limit
-        limit = max(limit, noise.PRACTICAL_SIZE)
+        limit = max(limit, self.terms.policy.default.smallest)
         if abs(mode) > limit and not self._passed_over(again, limit):
             way = "slower" if mode > 0 else "faster"
             size = units.percent(abs(math.expm1(mode)))
@@ -208,9 +217,13 @@ class _Family:
         """The accepted figures, by case."""
         return self.terms.accepted.figures
 
+    def _smallest(self, case: str) -> float:
+        return self.terms.policy.of(case).smallest
+
     def _sighted(self, key: Key, judgement: Judgement) -> Judgement:
         """Return a judgement; no pass of a series that varies too much to be judged."""
-        (case, name), seen, bound = key, judgement.detectable, self.terms.blind_from
+        (case, name), seen = key, judgement.detectable
+        bound = self.terms.policy.of(case).largest_detectable
         known = self.figures[case]
         # A difference of plain values that are not all positive has no such bound.
         blind = noise.is_relative(known.series[name]) and (seen or 0.0) > bound
@@ -218,7 +231,7 @@ class _Family:
             return judgement
         expected = self._compared.expectations[key]
         reasons = [
-            f"the {expected.runs} accepted runs vary by "
+            f"the {expected.runs} accepted {_unit(known, name)}s vary by "
             f"{units.percent(_ratio(expected.spread))}",
             circumstances.load(known.context, self.terms.now),
         ]
@@ -226,12 +239,13 @@ class _Family:
         more = replace(expected, runs=most, freedom=max(expected.freedom, most - 1.0))
         better = _ratio(more.detectable(self.alpha, reach=self._compared.reach))
         if expected.runs < most and better <= bound:
-            reasons.append(f"{most} accepted runs could see {units.percent(better)}")
+            more_of = f"{most} accepted {_unit(known, name)}s"
+            reasons.append(f"{more_of} could see {units.percent(better)}")
         why = (
             f"{name}: only a change of {units.percent(seen)} could be seen "
             f"(bound {units.percent(bound)}): {', '.join(filter(None, reasons))}"
         )
-        return replace(judgement, verdict="inconclusive", why=why)
+        return replace(judgement, verdict="inconclusive", why=why, blind=True)
 
     def _explained(self, key: Key, judgement: Judgement) -> Judgement:
         """Return a judgement, with what may explain that a figure moved."""
@@ -261,9 +275,11 @@ class _Family:
         """
         found = {(c, n): self.figures[c].series[n] for c, n in self.series}
         for case, figures in self.figures.items():
+            ignored = self.terms.policy.of(case).ignore
             for name, runs in figures.series.items():
                 alike = clock_of(name, figures.units.get(name)) == self.clock
-                if alike and self.shared and len(runs) >= noise.FEWEST_RUNS:
+                timed = alike and self.shared and not ignored
+                if timed and len(runs) >= noise.FEWEST_RUNS:
                     found.setdefault((case, name), runs)
         return found
 
@@ -311,19 +327,20 @@ class _Family:
             word = "run" if len(fresh) == 1 else "runs"
             note = f", mean of {len(fresh)} fresh {word}"
         count = len(fresh) or 1
-        size = noise.PRACTICAL_SIZE if noise.is_relative(runs) else 0.0
+        size = self._smallest(case) if noise.is_relative(runs) else 0.0
         noisy = expected.limit(self.alpha, fresh=count, common=compared.common_variance)
         limit = max(noisy * compared.reach, size)
         detectable = expected.detectable(
             self.alpha, smallest=size, fresh=count, reach=compared.reach
         )
+        unit = _unit(self.figures[case], name)
         return Judgement(
             case=case,
             name=name,
             verdict=_word(series, change, limit),
             why=(
                 f"{name} {series} is {_change(change, runs)} {_way(series, change)} "
-                f"than the {_runs(expected.runs)} "
+                f"than the {_runs(expected.runs, unit)} "
                 f"(limit {_change(limit, runs)}{note})"
             ),
             change=_fraction(change, runs),
@@ -340,7 +357,8 @@ class _Family:
         if not noise.is_relative(runs):
             return None
         expected, change = compared.expectations[key], compared.shifts[key]
-        screen = max(expected.limit(2 * noise.SCREENING), DRIFT_SIZE)
+        size = max(DRIFT_SIZE, self._smallest(case))
+        screen = max(expected.limit(2 * noise.SCREENING), size)
         if worsening(series.better, change) <= screen:
             return None
         fresh = _fresh(key, again, runs)
@@ -348,7 +366,7 @@ class _Family:
             change = _mean(fresh) - expected.centre - compared.common_mode
         count = len(fresh) or 1
         noisy = expected.limit(self.alpha, fresh=count, common=compared.common_variance)
-        limit = max(noisy * compared.reach, DRIFT_SIZE)
+        limit = max(noisy * compared.reach, size)
         if worsening(series.better, change) > limit:
             verdict: Verdict = "regression"
         elif again is None:
@@ -356,7 +374,7 @@ class _Family:
         else:
             return None
         detectable = expected.detectable(
-            self.alpha, smallest=DRIFT_SIZE, reach=compared.reach
+            self.alpha, smallest=size, reach=compared.reach
         )
         return Judgement(
             case=case,
@@ -422,8 +440,13 @@ def _fraction(change: float, runs: noise.Runs) -> float:
     return _ratio(change) if noise.is_relative(runs) else change
 
 
-def _runs(count: int) -> str:
-    return "accepted run" if count == 1 else f"{count} accepted runs"
+def _unit(figures: Figures, name: str) -> str:
+    """Return what the accepted values of a series are one of each."""
+    return "machine" if name in figures.borrowed else "run"
+
+
+def _runs(count: int, unit: str) -> str:
+    return f"accepted {unit}" if count == 1 else f"{count} accepted {unit}s"
 
 
 def _ratio(change: float) -> float:

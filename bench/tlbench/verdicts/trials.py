@@ -41,7 +41,10 @@ def representatives(cases: Iterable[Case]) -> tuple[str, ...]:
     timed = [
         case.case
         for case in cases
-        if case.record is not None and case.record.timings and case.judgements
+        if case.record is not None
+        and case.record.timings
+        and case.judgements
+        and not case.ignored
     ]
     # Evenly from the sorted names: neighbours are often variants of one case.
     step = max(1, len(timed) // REPRESENTATIVES)
@@ -71,7 +74,7 @@ def tried(
 def _tried(case: Case, trial: Trial | None, environment: Sequence[str]) -> Case:
     if trial is None or trial.outcome == "unknown":
         return case
-    suspected = [one for one in case.judgements if one.suspect]
+    suspected = [one for one in case.judgements if one.suspect or one.blind]
     replaced = {Finding(one.verdict, one.why) for one in suspected}
     findings = [one for one in case.findings if one not in replaced]
     against = f"measured in turn with the accepted commit {trial.commit}"
@@ -88,7 +91,7 @@ def _tried(case: Case, trial: Trial | None, environment: Sequence[str]) -> Case:
             )
         )
     judgements = tuple(
-        _acquitted(one, trial) if one.suspect else one for one in case.judgements
+        _acquitted(one, trial) if one in suspected else one for one in case.judgements
     )
     return replace(case, findings=tuple(findings), judgements=judgements)
 

@@ -66,6 +66,7 @@ class Judgement:
         detectable: the smallest change that would have been seen; None likewise.
         suspect: whether it should be run again before it is judged.
         drifted: whether it is compared with its anchor.
+        blind: whether the accepted runs cannot tell; a pair may.
     """
 
     case: str
@@ -76,6 +77,7 @@ class Judgement:
     detectable: float | None = None
     suspect: bool = False
     drifted: bool = False
+    blind: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ class Case:
         judgements: on its series and proportions.
         comparison: its exact values and costs.
         record: what it recorded; None if it did not run.
+        ignored: whether it has timings, which were not judged.
     """
 
     case: str
@@ -105,6 +108,7 @@ class Case:
     judgements: tuple[Judgement, ...] = ()
     comparison: Comparison | None = None
     record: CaseRecord | None = None
+    ignored: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -143,6 +147,7 @@ def to_json(case: Case) -> dict[str, Any]:
             for x in case.judgements
         ],
         "comparison": case.comparison and vars(case.comparison),
+        **({"ignored": True} if case.ignored else {}),
     }
 
 
@@ -166,10 +171,11 @@ def from_json(case: str, data: Mapping[str, Any], record: CaseRecord | None) -> 
         comparison=comparison
         and Comparison(**{k: tuple(v) for k, v in comparison.items()}),
         record=record,
+        ignored=data.get("ignored") is True,
     )
 
 
-_LEFT_OUT = {"case", "suspect", "drifted"}
+_LEFT_OUT = {"case", "suspect", "drifted", "blind"}
 
 
 def _verdict(word: Any) -> Verdict:

@@ -111,6 +111,18 @@ def test_settings_of_the_project_are_the_defaults(tlbench, project):
 
 
 @pytest.mark.usefixtures("one_pair")
+def test_the_limits_of_the_project_are_those_of_the_comparison(tlbench, project):
+    project.write("pack/__init__.py", "VALUE, SECONDS = 12_810, 1.2\n")
+    limits = '[tool.tlbench]\nignore = ["*::bench_epoch", "gone*"]\n'
+    project.write("pyproject.toml", f"{CONFIG}\n{limits}")
+    done = tlbench("HEAD", "benchmarks")
+    assert "bench_epoch" in done.stdout
+    assert "slower" not in done.stdout
+    assert "; timings of 1 ignored (1 pair" in done.stdout
+    assert "no case that both sides have matches 'gone*'" in done.stdout
+
+
+@pytest.mark.usefixtures("one_pair")
 def test_another_interpreter_is_compared_in_place(tlbench, project, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(project.top))
     done = tlbench("--base-python", sys.executable, "benchmarks")

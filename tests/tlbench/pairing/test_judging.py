@@ -3,14 +3,15 @@
 import pytest
 
 from tlbench.pairing.judging import Judge, clocks
+from tlbench.verdicts.limits import DEFAULT, Limits, Policy
 
 from .builders import CASE, ended, measured
 
 WIGGLE = [0.0, 0.004, -0.004, 0.002, -0.002, 0.006, -0.006, 0.001]
 
 
-def judged(pairs):
-    judge = Judge()
+def judged(pairs, policy=DEFAULT):
+    judge = Judge(policy=policy)
     for one in pairs:
         judge.add(one)
     judge.look()
@@ -175,3 +176,55 @@ def test_a_case_that_only_has_exact_values_is_decided_at_once():
     judge.add(measured(turns=0, base=ended(exact={"a": 1}), head=ended(exact={"a": 1})))
     judge.look()
     assert judge.open_cases([CASE]) == []
+
+
+def limited(**limits):
+    return Policy(Limits(**limits))
+
+
+def test_a_change_below_the_practical_size_of_the_project_convicts_nobody():
+    assert judged(eight(0.08)).verdict == "regression"
+    row = judged(eight(0.08), limited(practical_size=0.15))
+    assert row.verdict == "pass"
+    assert row.changes[0].estimate.decision == "unchanged"  # no more pairs are needed
+
+
+def test_a_pass_that_sees_less_than_the_project_wants_is_inconclusive():
+    wide = [measured(x) for x in (0.1, -0.1, 0.08, -0.09, 0.12, -0.11, 0.07, -0.06)]
+    assert judged(wide).verdict == "pass"
+    row = judged(wide, limited(largest_detectable=0.05))
+    assert "could be seen" in said(row)
+
+
+@pytest.mark.parametrize(("clock", "own"), [("cpu", 0.1), ("wall", 1.0)])
+def test_a_project_may_choose_the_clock_of_a_case(clock, own):
+    assert clocks(eight(own=own), clock) == (clock,)
+    row = judged(eight(own=own), limited(clock=clock))
+    assert [one.name for one in row.changes if one.judged] == [clock]
+
+
+def test_timings_of_an_ignored_case_are_shown_and_not_judged():
+    base, head = ended(memory={"peak": 100}), ended(memory={"peak": 200})
+    pairs = [measured(0.5, base=base, head=head) for _ in range(8)]
+    row = judged(pairs, limited(ignore=True))
+    assert said(row).startswith("regression: peak is 100.0% more")
+    assert [one.name for one in row.changes if one.judged] == ["peak"]
+    assert row.ignored
+
+
+def test_an_ignored_case_is_decided_after_one_pair():
+    judge = Judge(policy=limited(ignore=True))
+    judge.add(measured(0.5, base=ended(exact={"n": 1}), head=ended(exact={"n": 2})))
+    assert judge.open_cases([CASE]) == []
+    (row,) = judge.rows()
+    assert said(row) == "regression: n: 1 -> 2"
+    assert [one.name for one in row.changes] == ["cpu", "wall"]
+    assert row.ignored
+
+
+def test_timings_that_an_ignored_case_recorded_itself_are_not_judged():
+    base, head = ended(timings={"epoch": 1.0}), ended(timings={"epoch": 2.0})
+    pairs = [measured(turns=0, base=base, head=head) for _ in range(8)]
+    assert judged(pairs).verdict == "regression"
+    row = judged(pairs, limited(ignore=True))
+    assert (row.verdict, row.ignored) == ("pass", True)

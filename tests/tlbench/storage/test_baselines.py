@@ -12,6 +12,7 @@ from tlbench.storage.baselines import (
     Baseline,
     Baselines,
     MachineBaseline,
+    PortableBaseline,
     accepted_path,
     figures_path,
     read_accepted,
@@ -19,7 +20,7 @@ from tlbench.storage.baselines import (
     write_accepted,
     write_figures,
 )
-from tlbench.verdicts.figures import Figures
+from tlbench.verdicts.figures import Figures, Portable
 
 
 def test_baselines_survive_writing_and_reading(tmp_path, acceptance):
@@ -135,3 +136,48 @@ def test_figures_that_are_no_numbers_are_refused(tmp_path, figures, value, monke
     monkeypatch.setattr(documents, "check_digests", lambda _: None)
     with pytest.raises(ValueError, match="must be a whole tlbench file"):
         read_figures(tmp_path, "m")
+
+
+PORTABLE = Portable(
+    version="1",
+    values={"speedup": {"0a1b": 8.0, "1b2c": 9.5}},
+    shares={"accuracy": {"0a1b": {"1": 0.95, "2": 0.96}}},
+    samples={"accuracy": 100},
+    spreads={"speedup": (0.1, 4.0)},
+)
+
+
+def test_portable_figures_survive_with_an_acceptance_of_their_own(tmp_path, acceptance):
+    portable = PortableBaseline(figures=PORTABLE, accepted=acceptance)
+    written = Baselines(
+        cases={
+            "a.py::t": Baseline(exact={}, accepted=acceptance, portable=portable),
+            "a.py::u": Baseline(exact={"n": 1}, accepted=acceptance),
+        }
+    )
+    write_accepted(tmp_path, written)
+    assert read_accepted(tmp_path) == written
+    document = json.loads(accepted_path(tmp_path).read_text(encoding="utf-8"))
+    assert "portable" not in document["cases"]["a.py::u"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("values", {"speedup": {"0a1b": "fast"}}),
+        ("shares", {"accuracy": {"0a1b": {"1": None}}}),
+        ("samples", {"accuracy": 0}),
+        ("version", 1),
+    ],
+)
+def test_damaged_portable_figures_are_refused(tmp_path, acceptance, name, value):
+    portable = PortableBaseline(figures=PORTABLE, accepted=acceptance)
+    case = Baseline(exact={}, accepted=acceptance, portable=portable)
+    write_accepted(tmp_path, Baselines(cases={"a.py::t": case}))
+    path = accepted_path(tmp_path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["cases"]["a.py::t"]["portable"]["figures"][name] = value
+    document["schema"] = 1  # which had no digests
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ValueError, match="damaged"):
+        read_accepted(tmp_path)

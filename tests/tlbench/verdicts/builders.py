@@ -6,6 +6,7 @@ from tlbench.recorder import Recorder
 from tlbench.verdicts import noise
 from tlbench.verdicts.figures import Accepted, Figures
 from tlbench.verdicts.judge import judge as judge_all
+from tlbench.verdicts.limits import DEFAULT, Limits, Policy
 
 CASE, VERSIONS = "bench_a.py::bench_b", "keras 3.15.1"
 
@@ -45,13 +46,18 @@ def figures(case=CASE, *, version="1", anchor=None, metrics=None, **series):
     }
 
 
-def judge(record, again=None, *, now=None, blind_from=noise.BLIND_FROM, **accepted):
+def limited(**limits):
+    """The policy of a project that sets some limits."""
+    return Policy(Limits(**limits))
+
+
+def judge(record, again=None, *, now=None, policy=DEFAULT, **accepted):
     (case,) = judge_all(
         {record.case: record},
         Accepted(versions=VERSIONS, **accepted),
         again,
         now=now,
-        blind_from=blind_from,
+        policy=policy,
     )
     return case
 

@@ -6,7 +6,7 @@ import pytest
 
 from tlbench.verdicts import circumstances, noise
 
-from .builders import CASE, figures, judge, left, runs, said
+from .builders import CASE, figures, judge, left, limited, runs, said
 
 WILD = [0.0, 0.5, -0.4, 0.3, -0.2]
 """Accepted runs that differ by half."""
@@ -28,10 +28,13 @@ def test_a_pass_that_could_not_have_seen_is_inconclusive():
     assert "20 accepted runs" not in finding  # these would be too few as well
 
 
-def test_the_bound_is_an_argument():
+def test_the_bound_is_a_setting():
     record, few = left(timings={"epoch": 1.0}), known(epoch=1.0)
     assert judge(record, figures=few).verdict == "pass"
-    assert judge(record, figures=few, blind_from=0.01).verdict == "inconclusive"
+    assert (
+        judge(record, figures=few, policy=limited(largest_detectable=0.01)).verdict
+        == "inconclusive"
+    )
 
 
 @pytest.mark.parametrize(

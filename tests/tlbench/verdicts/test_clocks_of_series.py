@@ -6,6 +6,7 @@ import pytest
 
 from tlbench.verdicts.figures import CPU, Accepted
 from tlbench.verdicts.judge import judge as judge_all
+from tlbench.verdicts.limits import Limits, Policy
 
 from .builders import CASE, WIGGLE, figures, judge, left, runs, said
 
@@ -88,3 +89,24 @@ def test_timings_by_one_clock_move_together():
     assert (
         "all 12 timings by processor time together are 50.0%" in shift.findings[0].why
     )
+
+
+@pytest.mark.parametrize(
+    ("clock", "wall", "cpu", "slower"),
+    [
+        ("wall", 2.0, 1.0, True),
+        ("wall", 1.0, 2.0, False),
+        ("cpu", 2.0, 1.0, False),
+        ("cpu", 1.0, 2.0, True),
+    ],
+)
+def test_a_project_may_choose_the_clock(clock, wall, cpu, slower):
+    policy = Policy(Limits(clock=clock))
+    found = judge(timed(wall, cpu, BOTH), figures=accepted(), policy=policy)
+    assert bool(said(found)) is slower
+
+
+def test_a_timing_without_the_chosen_clock_is_judged_by_the_other():
+    policy = Policy(Limits(clock="cpu"))
+    record = left(CASE, timings={"epoch": 2.0})
+    assert said(judge(record, figures=accepted(), policy=policy))

@@ -4,9 +4,9 @@ import pytest
 
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.judge import judge as judge_all
-from tlbench.verdicts.judge import suspects
+from tlbench.verdicts.judge import suspects, unseen
 
-from .builders import CASE, figures, judge, left, said
+from .builders import CASE, figures, judge, left, runs, said
 
 
 def test_time_is_judged_only_where_the_exact_values_hold():
@@ -68,3 +68,14 @@ def test_two_cases_alike_are_judged_each_for_itself():
     assert (second.case, second.verdict) == (other, "pass")
     assert first.comparison.equal == ("n",)
     assert first.record is records[CASE]
+
+
+def test_cases_that_their_accepted_runs_cannot_tell_are_unseen():
+    wild = runs(1.0, wiggle=[0.0, 1.0, -1.0, 0.5, -0.5])
+    known = {"a": wild, "b": runs(1.0), "c": runs(1.0, count=3), "d": {}}
+    accepted = {}
+    for case, values in known.items():
+        accepted |= figures(case, epoch=values)
+    records = {case: left(case, timings={"epoch": 1.0}) for case in known}
+    cases = judge_all(records, Accepted(figures=accepted))
+    assert unseen(cases) == ("a", "c")

@@ -182,7 +182,7 @@ def test_what_could_be_seen_narrows_with_fresh_runs():
     (alone,) = judge(record, figures=known).judgements
     (confirmed,) = judge(record, again, figures=known).judgements
     expected, _ = limit_of("epoch", runs(1.0))
-    alpha, size = noise.FALSE_ALARMS, noise.PRACTICAL_SIZE
+    alpha, size = noise.FALSE_ALARMS, math.log1p(noise.PRACTICAL_SIZE)
     for judgement, fresh in ((alone, 1), (confirmed, 3)):
         seen = expected.detectable(alpha, smallest=size, fresh=fresh)
         assert judgement.detectable == pytest.approx(math.expm1(seen))
@@ -258,7 +258,7 @@ def test_the_sentence_on_too_few_runs(count):
     spread, freedom = noise.moderated({"x": values})["x"]
     expected = noise.Expectation(
         centre=0.0, spread=spread, freedom=freedom, runs=count
-    ).detectable(noise.FALSE_ALARMS, smallest=noise.PRACTICAL_SIZE)
+    ).detectable(noise.FALSE_ALARMS, smallest=math.log1p(noise.PRACTICAL_SIZE))
     assert judgement.detectable == pytest.approx(math.expm1(min(expected, 50)))
     change = math.exp(math.log(1.1) - sum(values) / count) - 1
     assert judgement.change == pytest.approx(change)

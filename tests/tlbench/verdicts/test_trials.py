@@ -1,5 +1,7 @@
 """What the pair makes of suspects: by the code, by the environment, or not known."""
 
+from dataclasses import replace
+
 import pytest
 
 from tlbench.verdicts.trials import Trial, representatives, tried
@@ -17,14 +19,14 @@ from .builders import left
 COMMIT = "0123456789ab"
 
 
-def judgement(verdict, *, suspect=True):
+def judgement(verdict, **flags):
     return Judgement(
-        case="a", name="epoch", verdict=verdict, why=f"epoch {verdict}", suspect=suspect
+        case="a", name="epoch", verdict=verdict, why=f"epoch {verdict}", **flags
     )
 
 
-def case(verdict, *, name="a", suspect=True, findings=()):
-    one = judgement(verdict, suspect=suspect)
+def case(verdict, *, name="a", suspect=True, findings=(), blind=False):
+    one = judgement(verdict, suspect=suspect, blind=blind)
     own = () if verdict == "pass" else (Finding(one.verdict, one.why),)
     return Case(
         case=name,
@@ -72,6 +74,20 @@ def test_a_mere_suspect_that_equals_the_accepted_commit_passes():
     assert one.findings == ()
 
 
+@pytest.mark.parametrize(
+    ("outcome", "verdict"), [("equal", "pass"), ("slower", "regression")]
+)
+def test_the_pair_sees_what_the_history_is_blind_for(outcome, verdict):
+    blind = case("inconclusive", suspect=False, blind=True)
+    (one,) = tried([blind], {"a": trial(outcome)}, {})
+    assert (one.verdict, one.judgements[0].verdict) == (verdict, verdict)
+
+
+def test_what_no_pair_can_tell_stays_inconclusive():
+    proportion = case("inconclusive", suspect=False)
+    assert tried([proportion], {"a": trial("equal")}, {}) == (proportion,)
+
+
 @pytest.mark.parametrize("trials", [{}, {"a": trial("unknown")}])
 def test_without_a_trial_the_history_stands(trials):
     before = case("regression")
@@ -114,6 +130,12 @@ def test_representatives_are_few_and_only_for_a_shift():
     assert len(chosen) == 5
     assert chosen[0] == "c00"
     assert chosen[-1] > "c12"
+
+
+def test_an_ignored_case_represents_nobody():
+    cases = [case("pass", name=name, suspect=False) for name in "ab"]
+    cases[0] = replace(cases[0], ignored=True)
+    assert representatives([*cases, shift()]) == ("b",)
 
 
 def test_an_acquittal_survives_its_file():
