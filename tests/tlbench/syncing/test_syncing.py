@@ -399,8 +399,13 @@ def test_accepted_runs_are_not_folded(clone, monkeypatch):
     figures = Figures(version="", series={"epoch": {"r2": 1.0}})
     known = MachineBaseline(figures=figures, accepted=how, anchored=how)
     write_figures(one / "results", "m", {"a.py::t": known})
-    assert tlbench(one, "--keep-days", "1", monkeypatch=monkeypatch).exit_code == 0
-    assert runs(one) == ["r2", "r4"]
+    sync(one)
+    # Also by a runner that learns only now what is accepted.
+    two = clone("two")
+    for folder in (two, one):
+        done = tlbench(folder, "--keep-days", "1", monkeypatch=monkeypatch)
+        assert done.exit_code == 0, done.output
+        assert runs(folder) == ["r2", "r4"]
 
 
 def test_prune_folds_without_a_branch(clone, monkeypatch):
