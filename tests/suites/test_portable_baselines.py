@@ -72,6 +72,7 @@ def test_a_learning_rate_of_nothing_is_red(folder, monkeypatch):
     assert found.verdict == "regression", found.why
 
 
+@pytest.mark.matrix
 def test_shuffled_labels_are_red(folder, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(folder, images)

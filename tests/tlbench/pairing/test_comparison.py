@@ -109,6 +109,7 @@ def test_same(record):
     assert done.has_findings
 
 
+@pytest.mark.matrix
 def test_recorded_seconds_of_twice_the_size_are_convicted(launch):
     done, rows, _ = run(
         launch("""

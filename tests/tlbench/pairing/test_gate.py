@@ -131,6 +131,7 @@ def newcomer(gate, project):
     return gate
 
 
+@pytest.mark.matrix
 def test_on_an_unknown_machine_the_pair_with_the_base_is_the_gate(newcomer, project):
     project.write("pack/__init__.py", SLOWER)
     project.commit("slower")

@@ -234,6 +234,7 @@ def slack():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 @pytest.mark.parametrize(("name", "width"), [("desktop", 1280), ("phone", 390)])
+@pytest.mark.matrix
 def test_a_browser_draws_it_within_its_width(results, tmp_path, name, width):
     page = report.write(results, tmp_path)
     probe = (

@@ -291,7 +291,11 @@ QUICK = 300
 
 @pytest.mark.parametrize(
     ("spread", "autocorrelation", "most"),
-    [(0.0055, 0.0, 0.01), (0.0055, 0.3, 0.03), (0.02, 0.0, 0.01)],
+    [
+        pytest.param(0.0055, 0.0, 0.01, marks=pytest.mark.matrix),
+        (0.0055, 0.3, 0.03),
+        pytest.param(0.02, 0.0, 0.01, marks=pytest.mark.matrix),
+    ],
 )
 def test_a_run_rarely_has_a_false_alarm(spread, autocorrelation, most):
     _, alarms = simulate(QUICK, spread, autocorrelation=autocorrelation)
@@ -313,7 +317,12 @@ def test_two_thousand_runs_rarely_have_a_false_alarm(spread, autocorrelation, mo
     "repeats", [QUICK, pytest.param(REPEATS, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize(
-    ("spread", "slow"), [(0.0055, 0.02), (0.01, 0.04), (0.02, 0.07)]
+    ("spread", "slow"),
+    [
+        (0.0055, 0.02),
+        pytest.param(0.01, 0.04, marks=pytest.mark.matrix),
+        pytest.param(0.02, 0.07, marks=pytest.mark.matrix),
+    ],
 )
 def test_a_slowdown_is_found_in_the_first_run(spread, slow, repeats):
     found, others = simulate(repeats, spread, slow=slow)
