@@ -125,7 +125,7 @@ def _report(suite: Suite, place: Place, chosen: argparse.Namespace) -> None:
         if done.returncode not in (0, 1) or count is None:
             raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
         cases += int(count[1])
-        tried = re.search(r"^(\d+) suspects?: in turn", done.stdout, re.MULTILINE)
+        tried = re.search(r"(\d+) suspects?: in turn", done.stdout + done.stderr)
         suspects += int(tried[1]) if tried else 0
         red += done.returncode == 1
         if chosen.log:
