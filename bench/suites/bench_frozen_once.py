@@ -167,7 +167,7 @@ def resident_bytes():
 
 
 def bench_cached_beside_end_to_end(sample_splits, tmp_path, record):
-    """The same weights to the bit, on sample images; the speed-up is recorded."""
+    """The same weights to the bit, on sample images, and how much work is saved."""
     import keras
 
     from tlcore.callbacks import EpochClock
@@ -176,7 +176,8 @@ def bench_cached_beside_end_to_end(sample_splits, tmp_path, record):
     for cache in ("off", tmp_path):
         keras.utils.set_random_seed(1)
         model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
-        clock = EpochClock()
+        # Of the processor: the ratio means the same while others use the machine.
+        clock = EpochClock(time.process_time)
         history = tl.feature_extract(
             model,
             sample_splits.train,
@@ -191,8 +192,8 @@ def bench_cached_beside_end_to_end(sample_splits, tmp_path, record):
     same = all(np.array_equal(a, b) for a, b in zip(plain, cached, strict=True))
     record.exact("same_weights", same)
     record.exact("same_history", history.history["loss"] == end_to_end.history["loss"])
-    speedup = median(slow) / median(quick)
-    record.metric("warm_epoch_speedup", value=speedup, better="higher", portable=True)
+    saved = median(slow) / median(quick)
+    record.metric("warm_epoch_work_ratio", value=saved, better="higher", portable=True)
     assert median(slow) > median(quick)
 
 
