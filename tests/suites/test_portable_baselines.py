@@ -61,6 +61,7 @@ def test_an_honest_run_passes_on_a_machine_that_nobody_has_measured(folder):
     assert found.detectable < 0.05
 
 
+@pytest.mark.matrix
 def test_a_learning_rate_of_nothing_is_red(folder, monkeypatch):
     still = partial(tl.feature_extract)
 

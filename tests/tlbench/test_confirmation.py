@@ -104,6 +104,7 @@ def test_options_of_the_environment_are_treated_alike(work, monkeypatch, more):
     assert convicted(work.runpytest(*CONFIRM, "-k", "work", *plain))
 
 
+@pytest.mark.matrix
 def test_options_of_the_suite_are_treated_alike(work):
     work.makeini("[pytest]\naddopts = --size 2 -k nothing -x\n")
     assert convicted(work.runpytest(*CONFIRM, "-k", "work"))

@@ -561,6 +561,7 @@ def test_a_part_of_the_suite_says_nothing_of_patterns_for_the_rest(accepted, pyt
     assert any(line.startswith("[tool.tlbench]") for line in accepted(1.0).outlines)
 
 
+@pytest.mark.matrix
 def test_workers_say_once_which_pattern_matches_no_case(accepted, pytester):
     limits(pytester, f'[tool.tlbench]\nignore = ["gone*", "{CASE}"]\n')
     result = accepted(1.0, options=("-n", "2"))

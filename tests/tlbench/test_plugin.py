@@ -603,7 +603,9 @@ def test_the_options_have_a_group_of_their_own(pytester):
 # Workers of pytest-xdist
 
 
-@pytest.mark.parametrize("dist", ["load", "loadgroup"])
+@pytest.mark.parametrize(
+    "dist", [pytest.param("load", marks=pytest.mark.matrix), "loadgroup"]
+)
 def test_workers_give_the_same_verdicts(pytester, baseline, dist, xdist):
     pytester.makepyfile(
         "import pytest\n@pytest.mark.xdist_group('one')\n"

@@ -112,6 +112,7 @@ def test_a_project_can_do_without(gate, project):
     done.stdout.no_fnmatch_line("*in turn*")
 
 
+@pytest.mark.matrix
 def test_on_a_known_machine_a_case_without_a_baseline_is_not_excused(gate, project):
     project.write("benchmarks/bench_new.py", CASES.replace("epoch", "step"))
     done = gate("--tl-unknown", "warn")

@@ -122,6 +122,7 @@ def check(*case, cache):
 
 @pytest.mark.usefixtures("deterministic_operations")
 @pytest.mark.parametrize(("name", "until", "last", "optimizer"), QUICK)
+@pytest.mark.matrix
 def test_cached_training_equals_end_to_end(
     name, until, last, optimizer, images, tmp_path
 ):

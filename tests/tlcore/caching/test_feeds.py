@@ -231,6 +231,7 @@ class TestTheSameBits:
         )
         assert computed.images == [("train", 36)] * 2
 
+    @matrix
     def test_where_only_validation_is_cached(self, tmp_path, train, held_out):
         def make():
             return tiny(augmentation=keras.layers.RandomFlip(name="random_flip"))

@@ -76,6 +76,7 @@ class TestCallbacks:
                 np.testing.assert_array_equal(a, b)
             assert evaluate(again, held_out) == figures
 
+    @pytest.mark.matrix
     def test_stop_restore_and_lower_the_rate_as_end_to_end(
         self, tmp_path, train, held_out
     ):

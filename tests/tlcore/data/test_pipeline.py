@@ -172,10 +172,12 @@ def abandoned(large):
     )
 
 
+@pytest.mark.matrix
 def test_a_process_ends_although_its_stream_is_still_read(abandoned):
     assert abandoned.returncode == 0, abandoned.stderr
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="needs two cores")
+@pytest.mark.matrix
 def test_images_are_decoded_in_parallel_under_op_determinism(abandoned):
     assert int(abandoned.stdout) > 1

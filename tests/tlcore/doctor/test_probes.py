@@ -151,6 +151,7 @@ class TestBothWords:
         assert affected, evidence
 
     @pytest.mark.parametrize("name", REMEDIES)
+    @pytest.mark.matrix
     def test_what_is_prescribed_cures(self, name):
         cured = REMEDIES[name](find_probe(name).remedy)
         affected, evidence = trial(name, cured)

@@ -379,6 +379,7 @@ def test_prefix_then_suffix_is_the_whole_on_many_graphs(
         (5, False),
     ],
 )
+@pytest.mark.matrix
 def test_under_mixed_precision_the_parts_are_the_whole(
     last, training, settle, assert_same
 ):
