@@ -230,7 +230,10 @@ class _Loop:
         ]
         if not both:
             raise ValueError(_nothing_in_common(base, head))
-        if not self._only:
+        # Files and node ids leave out cases that a pattern may be meant for.
+        head_folder = self._launch.sides[1].folder
+        whole = all((head_folder / path).is_dir() for path in self._launch.paths)
+        if whole and not self._only:
             where = "that both sides have"
             self._notes += unmatched_notes(self._policy, both, where)
         if base.python != head.python:
