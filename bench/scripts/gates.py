@@ -93,8 +93,6 @@ def main() -> None:
     parser.add_argument("--keep", default="", help="pytest's -k: some of the cases")
     parser.add_argument("--log", type=Path, help="a line of JSON for each night")
     chosen = parser.parse_args()
-    # Releases ask git for their version, and these repositories have no tags.
-    os.environ["SETUPTOOLS_SCM_PRETEND_VERSION"] = "26.2.1"
     prepare(chosen.folder)
     print("| suite | planted | nights | cases | red | suspects | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
@@ -179,6 +177,8 @@ def repository(suite: Suite, folder: Path) -> Path:
 
 def environment(suite: Suite, place: Place, tree: Path, folder: Path) -> Path:
     """Return an interpreter with the package of a tree and tlbench, made once."""
+    # Releases ask git for their version, and these repositories have no tags.
+    os.environ["SETUPTOOLS_SCM_PRETEND_VERSION"] = suite.version
     home = folder / "gates" / f"{suite.package}-env"
     python = home / "bin" / "python"
     if not python.exists():

@@ -28,6 +28,7 @@ from tlbench import (
     staleness,
 )
 from tlbench.ab import ab
+from tlbench.arguments import RESULTS
 from tlbench.refusal import refusing
 from tlbench.reporting import report, summary
 from tlbench.settings import read_settings
@@ -47,15 +48,6 @@ from tlbench.sync import sync
 from tlbench.verdicts import noise, verdict
 from tlbench.verdicts.judge import judge
 from tlbench.verdicts.limits import Policy, unmatched_notes
-
-_RESULTS = click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of the baselines.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,7 +79,7 @@ main.add_command(sync)
     metavar="OLD NEW",
     help="Rename a case: its baselines and history continue under the new name.",
 )
-@_RESULTS
+@RESULTS
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
 def accept(
     reason: str,
@@ -149,7 +141,7 @@ def accept(
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
-@_RESULTS
+@RESULTS
 def status(results: Path, *, as_json: bool) -> None:
     """List what is accepted, and cases that have had no good run for too long.
 
@@ -193,7 +185,7 @@ def status(results: Path, *, as_json: bool) -> None:
 
 @main.command("machine")
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
-@_RESULTS
+@RESULTS
 def show_machine(results: Path, *, as_json: bool) -> None:
     """Show this machine: what must match to compare, and what only explains."""
     ask = machine.nvidia_smi()
@@ -217,7 +209,7 @@ def show_machine(results: Path, *, as_json: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
-@_RESULTS
+@RESULTS
 def compare(results: Path, *, as_json: bool) -> None:
     """Judge the last run again, by the present baselines.
 
@@ -258,7 +250,7 @@ def compare(results: Path, *, as_json: bool) -> None:
     metavar="N",
     help="Runs that are older are folded.",
 )
-@_RESULTS
+@RESULTS
 def prune_histories(results: Path, keep_days: int) -> None:
     """Fold old runs into one line per case and month: median, spread and number.
 
@@ -282,7 +274,7 @@ def prune_histories(results: Path, keep_days: int) -> None:
     metavar="DIR",
     help="Folder to write to.",
 )
-@_RESULTS
+@RESULTS
 def write_report(results: Path, out: Path) -> None:
     """Write the page and the summary of the last run, from files alone."""
     with refusing():
@@ -318,7 +310,7 @@ def run_selftest() -> None:
     help="Append to the history of this machine, if the file is from it.",
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@_RESULTS
+@RESULTS
 def import_file(file: Path, results: Path, *, as_machine: bool) -> None:
     """Append the runs of a pytest-benchmark JSON file to the history.
 
@@ -388,12 +380,17 @@ def _accept_figures(
     return done if done.figures != before else None
 
 
-def _show_portable(cases: int, machines: Sequence[int]) -> None:
-    few, most = machines[0], machines[-1]
+def _count(numbers: Sequence[int], word: str) -> str:
+    """Return sorted numbers of something in words: "1 run", "5 to 9 runs"."""
+    few, most = numbers[0], numbers[-1]
     count = str(few) if few == most else f"{few} to {most}"
-    word = "machine" if most == 1 else "machines"
-    click.echo(f"portable figures of {cases} cases, from {count} {word} each")
-    if few < noise.FEWEST_RUNS:
+    return f"{count} {word if most == 1 else word + 's'}"
+
+
+def _show_portable(cases: int, machines: Sequence[int]) -> None:
+    count = _count(machines, "machine")
+    click.echo(f"portable figures of {cases} cases, from {count} each")
+    if machines[0] < noise.FEWEST_RUNS:
         click.echo(
             f"they are judged elsewhere once there are {noise.FEWEST_RUNS} machines"
         )
@@ -401,9 +398,8 @@ def _show_portable(cases: int, machines: Sequence[int]) -> None:
 
 def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
     runs = sorted(set(figures.runs.values()))
-    count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-    word = "run" if runs == [1] else "runs"
-    click.echo(f"figures of {len(figures.runs)} cases, {count} {word} each, on {where}")
+    count = _count(runs, "run")
+    click.echo(f"figures of {len(figures.runs)} cases, {count} each, on {where}")
     if runs[0] < noise.FEWEST_RUNS:
         click.echo(f"they are judged once there are {noise.FEWEST_RUNS} saved runs")
     for case in figures.anchored:

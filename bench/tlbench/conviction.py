@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tlbench.pairing.comparison import Comparison
 from tlbench.pairing.judging import Row
-from tlbench.pairing.running import run
-from tlbench.pairing.sides import Request
+from tlbench.pairing.running import run, run_cases
 from tlbench.settings import Settings
 from tlbench.storage.history import Entry
 from tlbench.verdicts.figures import Figures
@@ -77,18 +76,15 @@ def convict(
     trials: dict[str, Trial] = {}
     for commit, cases in by_commit.items():
         say(f"{_cases(cases)}: in turn with the accepted commit {commit}")
-        request = Request(
-            folder=root, paths=tuple(cases), base=commit, install=settings.install
-        )
         try:
-            done = compare(
-                request,
+            done = run_cases(
+                cases,
+                commit,
                 options,
+                root=root,
+                settings=settings,
                 say=say,
-                budget=settings.budget,
-                only=cases,
-                whole=True,
-                policy=settings.policy,
+                compare=compare,
             )
         except (ValueError, OSError) as error:
             notes.append(
@@ -147,9 +143,7 @@ def _trial(row: Row, commit: str) -> Trial:
     outcome = _OUTCOMES.get(row.verdict, "unknown")
     said = "; ".join(one.why for one in row.findings)
     if outcome == "equal":
-        known = [x.estimate for x in row.changes if x.judged and x.estimate]
-        far = max((one.excluded for one in known), default=0.0)
-        said = f"equal to it within {far:.1%} in {row.pairs} pairs"
+        said = row.equality
     return Trial(commit=commit, outcome=outcome, why=said)  # type: ignore[arg-type]
 
 

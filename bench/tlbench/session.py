@@ -307,11 +307,8 @@ class Session:
         cases = judged()
         trials = self._convict(cases) if self.options.gate else {}
         left = {case for case, one in trials.items() if one.outcome == "unknown"}
-        tried_first = (*suspects(cases), *representatives(cases))
         suspected = [
-            case
-            for case in dict.fromkeys(tried_first)
-            if case in left or case not in trials
+            case for case in _suspected(cases) if case in left or case not in trials
         ]
         if suspected and self.options.confirm:
             again = confirmation.run_again(
@@ -346,8 +343,7 @@ class Session:
     def _convict(self, cases: Sequence[verdict.Case]) -> Mapping[str, Trial]:
         """Measure the suspects in turn with the commits that were accepted."""
         # Those that the history is blind for too: the pair sees what it cannot.
-        tried_by_pair = (*suspects(cases), *representatives(cases), *unseen(cases))
-        suspected = dict.fromkeys(tried_by_pair)
+        suspected = dict.fromkeys((*_suspected(cases), *unseen(cases)))
         settings = self._settings
         if not suspected or not settings.convict:
             return {}
@@ -477,3 +473,8 @@ class Session:
             verdicts={case.case: verdict.to_json(case) for case in self._cases},
             branch=git.branch(self.options.root),
         )
+
+
+def _suspected(cases: Sequence[verdict.Case]) -> tuple[str, ...]:
+    """Return the cases that may have got slower, or stand for a slower machine."""
+    return tuple(dict.fromkeys((*suspects(cases), *representatives(cases))))

@@ -10,6 +10,7 @@ from typing import get_args
 
 import click
 
+from tlbench.arguments import RESULTS
 from tlbench.prune import pruned
 from tlbench.refusal import refusing
 from tlbench.storage.retention import check_days
@@ -36,14 +37,7 @@ from tlbench.syncing.merging import Take
     type=click.Choice(get_args(Take)),
     help="Which side stays where both changed the same; without it that is refused.",
 )
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of the baselines.",
-)
+@RESULTS
 @click.option(
     "--keep-days",
     type=int,

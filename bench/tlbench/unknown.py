@@ -14,8 +14,7 @@ from tlbench import git, machine
 from tlbench.pairing import worktrees
 from tlbench.pairing.comparison import NEW, Comparison
 from tlbench.pairing.judging import Row
-from tlbench.pairing.running import run
-from tlbench.pairing.sides import Request
+from tlbench.pairing.running import run, run_cases
 from tlbench.settings import Answer, Settings
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.unknown import Instead, excused, unjudged
@@ -43,7 +42,8 @@ class Question:
         answer: what the user asked for; "" compares if there is a base, else fails.
         base: the commit to compare with; "" finds one.
         root: the folder of the project.
-        settings: how a side is installed, and how long the measuring may take.
+        settings: how a side is installed, how long the measuring may take, and what
+            each case is judged by.
         options: the session's own options for pytest.
         devices: whether the session had devices; then the pair must have them too.
     """
@@ -97,7 +97,15 @@ def answer(
         return cases, (f"{where} could not be compared: {error}",) if asked else ()
     say(f"{where} are compared in turn with {base.words}")
     try:
-        done = _compared(chosen, base, question, say, compare)
+        done = run_cases(
+            chosen,
+            base.commit,
+            question.options,
+            root=question.root,
+            settings=question.settings,
+            say=say,
+            compare=compare,
+        )
     except (ValueError, OSError) as error:
         return cases, (f"{where} could not be compared with {base.words}: {error}",)
     rows = [row for row in done.rows if row.case in chosen]
@@ -116,36 +124,6 @@ def answer(
         if row not in blind
     }
     return excused(cases, accepted, instead), (note, *done.notes)
-
-
-def _compared(
-    cases: Sequence[str],
-    base: Base,
-    question: Question,
-    say: Say,
-    compare: Callable[..., Comparison],
-) -> Comparison:
-    """Compare cases in turn with a base.
-
-    Raises:
-        ValueError: a side cannot be had.
-        OSError: a file cannot be read or written.
-    """
-    request = Request(
-        folder=question.root,
-        # Files, as the node ids of a whole suite may be too long for a command line.
-        paths=tuple(dict.fromkeys(case.partition("::")[0] for case in cases)),
-        base=base.commit,
-        install=question.settings.install,
-    )
-    return compare(
-        request,
-        question.options,
-        say=say,
-        budget=question.settings.budget,
-        only=list(cases),
-        whole=True,
-    )
 
 
 def find_base(
@@ -209,11 +187,9 @@ def _instead(row: Row, base: Base, *, has_exact: bool) -> Instead:
         return Instead(
             words=f"{base.words} has other exact values, so the rest is not compared"
         )
-    known = [one.estimate for one in row.changes if one.judged and one.estimate]
-    far = max((one.excluded for one in known), default=0.0)
     words = f"compared in turn with {base.words} instead"
     if not row.findings:
-        words += f": equal to it within {far:.1%} in {row.pairs} pairs"
+        words += f": {row.equality}"
     against = f"measured in turn with {base.words}"
     return Instead(
         words=words,

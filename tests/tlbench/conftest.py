@@ -7,6 +7,7 @@ import jinja2  # noqa: F401 - as scipy
 import pytest
 import scipy.special  # noqa: F401 - sessions within load no extension twice
 
+from tlbench.git import LOCATIONS
 from tlbench.record import Exact
 from tlbench.storage.baselines import Acceptance, Baseline, Baselines, write_accepted
 
@@ -82,3 +83,14 @@ def baseline(pytester: pytest.Pytester, acceptance: Acceptance) -> Write:
         return results
 
     return write
+
+
+@pytest.fixture
+def own_git(tmp_path, monkeypatch):
+    """Let git know a user of the tests, and nothing of the one who runs them."""
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in LOCATIONS:  # the tests may run in a hook of git
+        monkeypatch.delenv(name, raising=False)

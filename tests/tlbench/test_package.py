@@ -20,7 +20,8 @@ MOST_LINES = 500
 ROWS = (
     ("kinds",),
     (
-        *("clocks", "devices", "git", "interface", "inventory", "invocation"),
+        *("arguments", "clocks", "devices", "git", "interface", "inventory"),
+        "invocation",
         *("machine", "refusal", "suite_root", "units", "unrecorded"),
     ),
     ("meter", "record"),

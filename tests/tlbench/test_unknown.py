@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from tlbench.git import LOCATIONS
 from tlbench.pairing.comparison import NEW, Comparison
 from tlbench.pairing.judging import Row
 from tlbench.recorder import Recorder
@@ -12,7 +11,10 @@ from tlbench.settings import Settings
 from tlbench.unknown import Base, Question, answer, find_base
 from tlbench.verdicts.figures import Accepted
 from tlbench.verdicts.judge import judge
+from tlbench.verdicts.limits import Limits, Policy
 from tlbench.verdicts.verdict import Finding
+
+pytestmark = pytest.mark.usefixtures("own_git")
 
 TIMED = "bench_a.py::bench_b"
 
@@ -22,16 +24,6 @@ def git(folder, *words):
         ["git", *words], cwd=folder, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
-
-
-@pytest.fixture(autouse=True)
-def _own_settings(tmp_path, monkeypatch):
-    settings = tmp_path / "gitconfig"
-    settings.write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in LOCATIONS:
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -122,6 +114,9 @@ def session(**more):
     return judge(records, accepted), accepted
 
 
+POLICY = Policy(Limits(practical_size=0.1))
+
+
 def answered(clone, word, row=None, *, error=None, devices=False, **settings):
     asked = []
 
@@ -137,7 +132,7 @@ def answered(clone, word, row=None, *, error=None, devices=False, **settings):
         answer=word,
         base="origin/dev",
         root=clone,
-        settings=Settings(install="make install", budget=7, **settings),
+        settings=Settings(install="make install", budget=7, policy=POLICY, **settings),
         options=("--size=2",),
         devices=devices,
     )
@@ -175,6 +170,7 @@ def test_ab_compares_the_cases_with_figures_and_no_others(clone):
     assert (request.paths, request.install) == (("bench_a.py",), "make install")
     assert (options, more["only"], more["budget"]) == (("--size=2",), [TIMED], 7)
     assert more["whole"] is True
+    assert more["policy"] is POLICY
     assert "origin/dev" in notes[0]
     assert "equal to it within 0.0% in 8 pairs" in cases[TIMED].findings[0].why
 

@@ -84,6 +84,13 @@ class Row:
         """Whether the comparison fails because of it."""
         return any(finding.fails for finding in self.findings)
 
+    @property
+    def equality(self) -> str:
+        """How equal the base and the head are known to be, in words."""
+        known = [one.estimate for one in self.changes if one.judged and one.estimate]
+        far = max((one.excluded for one in known), default=0.0)
+        return f"equal to it within {far:.1%} in {self.pairs} pairs"
+
 
 _Key = tuple[str, str]
 

@@ -6,13 +6,14 @@ for what they print.
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tlbench.pairing.comparison import Comparison, Say, compare
 from tlbench.pairing.pairs import Launch, Name
 from tlbench.pairing.sides import Request, Side, two_sides
+from tlbench.settings import Settings
 from tlbench.verdicts.limits import DEFAULT, Policy
 
 
@@ -64,6 +65,50 @@ def run(
             foreign=_foreign(sides),
             policy=policy,
         )
+
+
+def run_cases(
+    cases: Sequence[str],
+    commit: str,
+    options: Sequence[str],
+    *,
+    root: Path,
+    settings: Settings,
+    say: Say,
+    compare: Callable[..., Comparison] = run,
+) -> Comparison:
+    """Compare cases of a session in turn with a commit, as the session ran them.
+
+    Args:
+        cases: node ids, relative to `root`.
+        commit: what they are compared with.
+        options: the session's own options for pytest.
+        root: the folder of the project.
+        settings: how a side is installed, how long the measuring may take, and what
+            each case is judged by.
+        say: called with a line for each step.
+        compare: compares two sides.
+
+    Raises:
+        ValueError: a side cannot be had.
+        OSError: a file cannot be read or written.
+    """
+    request = Request(
+        folder=root,
+        # Files, as the node ids of a whole suite may be too long for a command line.
+        paths=tuple(dict.fromkeys(case.partition("::")[0] for case in cases)),
+        base=commit,
+        install=settings.install,
+    )
+    return compare(
+        request,
+        options,
+        say=say,
+        budget=settings.budget,
+        only=list(cases),
+        whole=True,
+        policy=settings.policy,
+    )
 
 
 def _without_addopts(launch: Launch) -> Launch:

@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from tlbench.cli import main
-from tlbench.git import LOCATIONS
 from tlbench.recorder import Recorder
 from tlbench.storage import documents, history
 from tlbench.storage.baselines import (
@@ -25,6 +24,8 @@ from tlbench.syncing import branch, syncing
 from tlbench.syncing.branch import Place
 from tlbench.verdicts.figures import Figures
 
+pytestmark = pytest.mark.usefixtures("own_git")
+
 BRANCH = "tlbench-results"
 
 
@@ -34,16 +35,6 @@ def git(folder, *words, check=True):
     )
     assert not (check and done.returncode), done.stderr
     return done.stdout.strip()
-
-
-@pytest.fixture(autouse=True)
-def _own_settings(tmp_path, monkeypatch):
-    settings = tmp_path / "gitconfig"
-    settings.write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in LOCATIONS:  # the tests may run in a hook of git
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
