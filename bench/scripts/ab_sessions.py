@@ -48,23 +48,36 @@ def test_spec(benchmark):
 PLANT = '''
 """Lets some cases of pytest-benchmark do more of their own work."""
 import os
+import time
 from pytest_benchmark.fixture import BenchmarkFixture
 SHARE = float(os.environ["PLANT_SHARE"])
 CASES = set(os.environ["PLANT_CASES"].split("\\n"))
 make_runner = BenchmarkFixture._make_runner
-def planted(self, *args):
-    runner = make_runner(self, *args)
+def planted(self, work, *args):
+    runner = make_runner(self, work, *args)
     if self.fullname not in CASES:
         return runner
-    owed = 0.0
+    def slowed(*given, **named):
+        start = time.process_time()
+        result = work(*given, **named)
+        end = time.process_time() + SHARE * (time.process_time() - start)
+        while time.process_time() < end:
+            pass
+        return result
+    slow = make_runner(self, slowed, *args)
+    owed, seconds = 0.0, 0.0
     def more(loops, *timer):
-        nonlocal owed
-        if not loops:
-            return runner(loops, *timer)
+        nonlocal owed, seconds
+        # One call more in 30 would be an outlier where a round is one long call; a
+        # short one would be slowed by reading the clock.
+        if not loops or seconds > 0.001:
+            return slow(loops, *timer)
         # Fractions of a call are kept for the next block.
         owed += len(loops) * SHARE
         extra, owed = int(owed), owed % 1
-        return runner(range(len(loops) + extra), *timer)
+        took = runner(range(len(loops) + extra), *timer)
+        seconds = took / len(loops)
+        return took
     return more
 BenchmarkFixture._make_runner = planted
 '''

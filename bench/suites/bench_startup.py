@@ -12,13 +12,17 @@ ROUNDS = 3
 
 SCRIPT = """
 import json, time
-start = time.perf_counter()
 marks = {}
+
+def clocks():
+    return time.perf_counter(), time.process_time()
 
 def mark(name):
     global start
-    now = time.perf_counter()
-    marks[name], start = now - start, now
+    now = clocks()
+    marks[name], start = [b - a for a, b in zip(start, now)], now
+
+start = clocks()
 
 import tlcore as tl
 mark("import_tlcore")
@@ -49,8 +53,8 @@ def bench_startup(record):
         )
         rounds.append(json.loads(done.stdout.splitlines()[-1]))
     for name in rounds[0]["seconds"]:
-        seconds = [told["seconds"][name] for told in rounds]
-        record.timing(name, seconds, warmup=0)
+        seconds, spent = zip(*(told["seconds"][name] for told in rounds), strict=True)
+        record.timing(name, seconds, warmup=0, cpu=spent)
     for name in rounds[0]["memory"]:
         peak = median(told["memory"][name] for told in rounds)
         record.memory(f"{name}_peak", round(peak))

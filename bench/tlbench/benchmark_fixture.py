@@ -27,7 +27,7 @@ class Timed:
         seconds: of each round, the mean of its iterations; no warm-up rounds.
         iterations: how often a round did the work.
         timer: the name of the clock.
-        metered: the processor time of a round; None if it was not measured.
+        metered: the processor time of an iteration; None if it was not measured.
     """
 
     seconds: Sequence[float]
@@ -48,7 +48,7 @@ def timed(fixture: Any) -> Timed | None:
         seconds=seconds,
         iterations=stats.iterations,
         timer=timer,
-        metered=meter and meter.read(rounds=len(seconds)),
+        metered=meter and meter.read(seconds, iterations=stats.iterations),
     )
 
 

@@ -241,7 +241,7 @@ class _Hooks:
             if found.metered and found.metered.cpu > 0:
                 recorder.metered(
                     BENCHMARK,
-                    cpu=found.metered.cpu / found.iterations,
+                    cpu=found.metered.cpu,
                     clocks=found.metered.clocks,
                 )
 

@@ -13,8 +13,13 @@ class Machine:
 
     def __init__(self, monkeypatch):
         self.wall = self.cpu = 0.0
+        self.readings = 0
         monkeypatch.setattr(module.time, "perf_counter", lambda: self.wall)
-        monkeypatch.setattr(module, "processor_time", lambda: self.cpu)
+        monkeypatch.setattr(module, "processor_time", self.read)
+
+    def read(self):
+        self.readings += 1
+        return self.cpu
 
     def works(self, seconds, *, share=1.0):
         self.wall += seconds
@@ -23,7 +28,7 @@ class Machine:
     def round_of(self, seconds, **how):
         """Return a runner of rounds, as pytest-benchmark's return seconds."""
 
-        def runner(*_):
+        def runner(_):
             before = self.wall
             self.works(seconds, **how)
             return self.wall - before
@@ -40,10 +45,11 @@ def cpu_of(machine, seconds, *, rounds=40, between=0.0, **how):
     """Return the processor time that the meter reads of some rounds."""
     meter = Meter()
     metered = meter.around(machine.round_of(seconds, **how))
+    timed = []
     for _ in range(rounds):
         machine.works(between)
-        metered()
-    return meter.read(rounds=rounds).cpu
+        timed.append(metered())
+    return meter.read(timed).cpu
 
 
 @pytest.mark.parametrize("seconds", [BLOCK / 100, BLOCK * 100])
@@ -59,55 +65,89 @@ def test_what_happens_between_short_rounds_does_not_count(machine, between):
     assert found == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("rounds", [4, 12, 100])
+def test_what_waits_between_rounds_does_not_count_from_the_first_on(machine, rounds):
+    meter = Meter()
+    metered = meter.around(machine.round_of(BLOCK / 100))
+    timed = []
+    for _ in range(rounds):
+        machine.works(BLOCK / 10, share=0)
+        timed.append(metered())
+    assert meter.read(timed).cpu == pytest.approx(BLOCK / 100)
+
+
+def test_short_rounds_are_measured_in_blocks_also_after_an_interruption(machine):
+    meter = Meter()
+    metered = meter.around(machine.round_of(BLOCK / 100))
+    for at in range(10_000):
+        if at % 2_000 == 1_000:
+            machine.works(10 * BLOCK, share=0)  # another process, between two rounds
+        metered()
+    assert machine.readings < 2 * 10_000 / 100 * 1.2
+
+
+def test_rounds_that_are_far_apart_are_measured_one_by_one(machine):
+    meter = Meter()
+    metered = meter.around(machine.round_of(BLOCK / 100))
+    for _ in range(200):
+        machine.works(BLOCK, share=0)  # a setup that waits
+        metered()
+    assert machine.readings > 2 * 180
+
+
+def test_the_processor_time_is_that_of_an_iteration(machine):
+    meter = Meter()
+    first = meter.around(machine.round_of(BLOCK / 10))
+    others = meter.around(machine.round_of(BLOCK / 10, share=0.5))
+    seconds = [one() / 20 for one in (first, *[others] * 100)]
+    found = meter.read(seconds, iterations=20)
+    assert found.cpu == pytest.approx(BLOCK / 10 / 20 / 2)
+
+
 def test_a_round_that_another_process_interrupts_took_no_more(machine):
     meter = Meter()
     quiet, interrupted = (
         meter.around(machine.round_of(seconds, share=0.01 / seconds))
         for seconds in (0.01, 0.07)
     )
-    for one in (quiet, interrupted, interrupted, quiet, interrupted):
-        one()
-    assert meter.read(rounds=5).cpu == pytest.approx(0.01)
+    timed = [one() for one in (quiet, interrupted, interrupted, quiet, interrupted)]
+    assert meter.read(timed).cpu == pytest.approx(0.01)
 
 
 def test_rounds_of_the_warm_up_do_not_count(machine):
     meter = Meter()
     slow = meter.around(machine.round_of(5 * BLOCK))
     fast = meter.around(machine.round_of(2 * BLOCK))
-    for one in (slow, slow, slow, fast, fast):
-        one()
-    assert meter.read(rounds=2).cpu == pytest.approx(2 * BLOCK)
+    timed = [one() for one in (slow, slow, slow, fast, fast)]
+    assert meter.read(timed[3:]).cpu == pytest.approx(2 * BLOCK)
 
 
 def test_a_block_with_rounds_of_the_warm_up_is_the_last_resort(machine):
     meter = Meter()
     metered = meter.around(machine.round_of(BLOCK / 10, share=0.5))
-    for _ in range(6):
-        metered()
-    assert meter.read(rounds=3).cpu == pytest.approx(BLOCK / 20)
+    timed = [metered() for _ in range(6)]
+    assert meter.read(timed[4:]).cpu == pytest.approx(BLOCK / 20)
 
 
 def test_a_round_of_pedantic_returns_its_result_too(machine):
     meter = Meter()
     inner = machine.round_of(0.01)
-    metered = meter.around(lambda _: (inner(), "result"))
+    metered = meter.around(lambda loops: (inner(loops), "result"))
     assert metered(None) == (pytest.approx(0.01), "result")
-    assert meter.read(rounds=1).cpu == pytest.approx(0.01)
+    assert meter.read([0.01]).cpu == pytest.approx(0.01)
 
 
 def spent(work):
     """Return what the meter reads of real work."""
     meter = Meter()
 
-    def runner():
+    def runner(_):
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
 
     metered = meter.around(runner)
-    for _ in range(3):
-        metered()
-    return meter.read(rounds=3)
+    return meter.read([metered() for _ in range(3)])
 
 
 def test_work_is_judged_by_processor_time_and_sleep_by_wall_time():
