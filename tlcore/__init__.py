@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
     from tlcore.data.image_folder import image_folder as image_folder
+    from tlcore.data.image_table import image_table as image_table
     from tlcore.data.sample_images import write_sample_images as write_sample_images
     from tlcore.data.sample_images import write_sample_splits as write_sample_splits
     from tlcore.data.splits import load_splits as load_splits
@@ -56,6 +57,7 @@ _HOMES = {
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
     "image_folder": "data.image_folder",
+    "image_table": "data.image_table",
     "list_backbones": "backbones.catalogue",
     "load_backbone": "backbones.loading",
     "load_model": "models",

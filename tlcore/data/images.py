@@ -56,12 +56,14 @@ class CheckedImage:
         kind: "RGB", or what it is converted from: "grey", "palette", "RGBA", "CMYK",
             "16-bit grey" and so on; empty for a bad file.
         reason: why the file cannot be used; None for a good one.
+        range: the smallest and the largest value of its pixels, as training reads them.
     """
 
     path: str
     digest: str
     kind: str
     reason: str | None = None
+    range: tuple[int, int] = (0, 255)
 
 
 def is_image(name: str) -> bool:
@@ -191,11 +193,12 @@ def check_image(path: str, image_size: tuple[int, int]) -> CheckedImage:
     try:
         data = _read(path)
         digest = hashlib.sha256(data).hexdigest()
-        _, kind = decode_image(data, image_size)
+        pixels, kind = decode_image(data, image_size)
         _check_checksums(data)
     except ValueError as error:
         return CheckedImage(path, digest, "", str(error))
-    return CheckedImage(path, digest, kind)
+    span = int(pixels.min()), int(pixels.max())
+    return CheckedImage(path, digest, kind, range=span)
 
 
 def check_images(
