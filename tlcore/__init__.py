@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
+    from tlcore.data.data_check import check_data as check_data
     from tlcore.data.image_folder import image_folder as image_folder
     from tlcore.data.image_table import image_table as image_table
     from tlcore.data.sample_images import write_sample_images as write_sample_images
@@ -45,6 +46,7 @@ _HOMES = {
     "ARCHIVES": "data.archives",
     "HubLayer": "hub.layer",
     "RECIPES": "runs.recipes",
+    "check_data": "data.data_check",
     "checkpoint_callback": "callbacks",
     "compare_histories": "plotting.learning_curves",
     "create_model": "models",

@@ -58,7 +58,8 @@ class ImageFolder:
         skipped: the bad files that are left out, each with the reason.
         split: "train", "validation" or "test" where the folder is one of the splits
             that were opened together; "" otherwise.
-        ranges: the smallest and the largest value of each image, (n, 2) uint8.
+        levels: how far the values of each image are apart, and the largest of them, as
+            in `levels_of`, (n, 2) uint8.
 
     Example:
         >>> train = tl.image_folder("photos/train", image_size=32, batch_size=5)
@@ -83,7 +84,7 @@ class ImageFolder:
     seed: int
     skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     split: str = ""
-    ranges: NDArray[np.uint8] = field(
+    levels: NDArray[np.uint8] = field(
         default_factory=lambda: np.zeros((0, 2), np.uint8), repr=False
     )
 
@@ -345,7 +346,7 @@ class ImageFolder:
             labels=self.labels[indices],
             digests=tuple(self.digests[i] for i in indices),
             kinds=tuple(self.kinds[i] for i in indices),
-            ranges=self.ranges[indices],
+            levels=self.levels[indices],
         )
 
     def _visits(self, epoch: int) -> NDArray[np.int64]:
@@ -455,7 +456,7 @@ def _without_bad(
         labels=kept if kept.ndim == 2 else kept.astype(np.int64),
         digests=tuple(image.digest for image in good),
         kinds=tuple(image.kind for image in good),
-        ranges=np.array([image.range for image in good], dtype=np.uint8),
+        levels=np.array([image.levels for image in good], dtype=np.uint8),
         skipped=tuple(
             (image.path, image.reason) for image in found if image.reason is not None
         ),

@@ -8,7 +8,7 @@ is an `ImageFolder`, so that all that takes a folder takes a table.
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,14 @@ class ImageRows:
         class_names: the classes of the whole table.
         names: the paths within the folder, by class and then sorted.
         labels: the class of each image, (n,); or 0/1 rows, (n, classes) float32.
+        left_out: nothing, as a table names every file.
     """
 
     directory: Path
     class_names: tuple[str, ...]
     names: tuple[str, ...]
     labels: NDArray[Any]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def subset(self, percent: float, seed: int) -> tuple[list[str], NDArray[Any]]:
         """Return the paths and labels of a random part of each class."""

@@ -56,14 +56,16 @@ class CheckedImage:
         kind: "RGB", or what it is converted from: "grey", "palette", "RGBA", "CMYK",
             "16-bit grey" and so on; empty for a bad file.
         reason: why the file cannot be used; None for a good one.
-        range: the smallest and the largest value of its pixels, as training reads them.
+        treatments: what else is done to it, such as "rotated".
+        levels: what `levels_of` says of its pixels.
     """
 
     path: str
     digest: str
     kind: str
     reason: str | None = None
-    range: tuple[int, int] = (0, 255)
+    treatments: tuple[str, ...] = ()
+    levels: tuple[int, int] = (255, 255)
 
 
 def is_image(name: str) -> bool:
@@ -197,8 +199,29 @@ def check_image(path: str, image_size: tuple[int, int]) -> CheckedImage:
         _check_checksums(data)
     except ValueError as error:
         return CheckedImage(path, digest, "", str(error))
-    span = int(pixels.min()), int(pixels.max())
-    return CheckedImage(path, digest, kind, range=span)
+    return CheckedImage(path, digest, kind, levels=levels_of(pixels))
+
+
+def levels_of(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return how far the values of a channel are apart, and the largest value of all.
+
+    The first is exact where it is below 16, and at least 16 otherwise: then it comes
+    from a sixteenth of the pixels, which is all that tells a flat image from others.
+
+    Args:
+        pixels: of shape (height, width, channels).
+
+    Example:
+        >>> levels_of(np.full((8, 8, 3), [0, 7, 200], np.uint8))
+        (0, 200)
+    """
+    spread = 0
+    for step in (4, 1):
+        some = pixels[::step, ::step]
+        spread = int((some.max(axis=(0, 1)) - some.min(axis=(0, 1))).max())
+        if spread >= 16:
+            break
+    return spread, int(pixels.max())
 
 
 def check_images(

@@ -7,7 +7,7 @@ opens no image; `images` decodes them, and `image_folder` puts both together.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -30,6 +30,10 @@ class Listing(Protocol):
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, in the order of their indices."""
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Return how many files among them are no images, by suffix."""
+
     def subset(self, percent: float, seed: int) -> tuple[list[str], Any]:
         """Return the paths and labels of a part of each class."""
 
@@ -41,10 +45,12 @@ class Layout:
     Attributes:
         directory: the folder that holds one folder per class.
         names: for each class, the paths of its images within its folder, sorted.
+        left_out: how many files in the class folders are no images, by suffix.
     """
 
     directory: Path
     names: dict[str, list[str]]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
