@@ -5,6 +5,8 @@ stratified by class, drawn by a hash, and with all copies of an image on one sid
 opens no image: it gets labels, digests and names.
 """
 
+import csv
+import io
 import math
 import re
 from collections import defaultdict
@@ -153,6 +155,21 @@ class Allotment:
         for _, _, split in self.rows:
             counts[split] += 1
         return {name: counts[name] for name in SPLITS if name in counts}
+
+    def as_csv(self) -> str:
+        """Return the rows as a table that `load_splits` reads, with the same splits.
+
+        Example:
+            >>> rows = (("cat/1.jpg", "cat", "train"), ("cat/2.jpg", "cat", "test"))
+            >>> print(Allotment(SplitRule.of("50/50"), 42, rows).as_csv(), end="")
+            path,label,split
+            cat/1.jpg,cat,train
+            cat/2.jpg,cat,test
+        """
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerows([("path", "label", "split"), *self.rows])
+        return table.getvalue()
 
 
 def allot(

@@ -20,6 +20,9 @@ from tlcore.arguments import counted, listed
 if TYPE_CHECKING:
     from tlcore.data.image_folder import ImageFolder
 
+BAD_IMAGES = "bad images"
+"""The kind of finding that training refuses instead, unless they are skipped."""
+
 FLAT_RANGE = 8
 """An image is flat if its values, in [0, 255], lie within this of each other."""
 
@@ -142,7 +145,7 @@ def _bad(split: SplitImages) -> Iterator[Finding]:
         paths, reasons = zip(*split.bad, strict=True)
         count = counted(len(paths), "file")
         yield Finding(
-            "bad images",
+            BAD_IMAGES,
             (split.name,),
             f"{split.title}: {count} cannot be read as an image",
             tuple((path,) for path in paths),

@@ -15,6 +15,7 @@ from typing import Any
 from tlcore.arguments import listed
 from tlcore.data.allotment import Allotment, Split, SplitRule, allot, part_of_each
 from tlcore.data.image_folder import ImageFolder, open_folders
+from tlcore.data.inspection import BAD_IMAGES, Finding, SplitImages, inspect
 from tlcore.data.layout import (
     SPLIT_REMEDY,
     Layout,
@@ -91,6 +92,33 @@ class Splits:
             ('validation', 30)
         """
         return list(self.folders.items())[1]
+
+    def findings(self) -> list[Finding]:
+        """Return what is wrong with the images, other than those skipped.
+
+        Example:
+            >>> options = {"image_size": 32, "batch_size": 8, "label_mode": "int"}
+            >>> tl.load_splits("photos", **options).findings()
+            []
+        """
+        images = [SplitImages.of(folder) for folder in self.folders.values()]
+        return [finding for finding in inspect(images) if finding.kind != BAD_IMAGES]
+
+    def lines(self) -> list[str]:
+        """Return what a run says first: names, division and content of the splits.
+
+        Example:
+            >>> options = {"image_size": 32, "batch_size": 8, "label_mode": "int"}
+            >>> tl.load_splits("photos", **options).lines()[0]
+            'train: 12 images in 3 classes'
+        """
+        naming = self.source.naming()
+        lines = [] if naming is None else [naming]
+        if self.allotment is not None:
+            rule = self.allotment.rule.text
+            lines.append(f"split {rule} by content, seed {self.allotment.seed}")
+        contents = [f"{name}: {x.notes()}" for name, x in self.folders.items()]
+        return lines + contents
 
     def relabelled(self, label_mode: str) -> "Splits":
         """Return the same folders with labels of another form.

@@ -29,6 +29,13 @@ DOCUMENT = {
         "selected_on": None,
         "trained_on": 20,
         "shared_with_train": {"test": 2},
+        "shared": {"train and test": 2, "validation and test": 4},
+        "split": {
+            "rule": "80/10/10",
+            "seed": 3,
+            "counts": {"train": 20, "test": 3},
+            "file": "split.csv",
+        },
         "splits": {
             "train": {
                 "images": 20,
@@ -82,7 +89,10 @@ def test_it_shows_everything(run):
     assert about["selected epoch"] == 1
     assert about["error"] == DOCUMENT["error"]
     assert about["folder"] == str(run.path)
-    assert named(shown["Data"])["also in train"] == "2 of test"
+    data = named(shown["Data"])
+    assert data["also in train"] == "2 of test"
+    assert data["also in validation"] == "4 of test"
+    assert data["divided by"] == "80/10/10, seed 3: train 20, test 3"
     assert named(shown["Data"])["folder"] == DOCUMENT["data"]["folder"]
     (images,) = shown["Images"]
     assert (images["converted"], images["skipped"]) == (3, 1)
