@@ -169,17 +169,32 @@ def holds_one_folder(directory: Path) -> Path | None:
     return directory / folders[0] if _holds_folders(directory, folders[0]) else None
 
 
+def holds_images_only(directory: Path) -> bool:
+    """Return whether a folder holds images and no folder, so that no class is known.
+
+    Example:
+        >>> holds_images_only(Path("photos/test/checked_ring"))
+        True
+        >>> holds_images_only(Path("photos/test"))
+        False
+    """
+    folders, files = _entries(directory)
+    return not folders and any(map(is_image, files))
+
+
 def _split_folders(directory: Path, folders: Sequence[str]) -> dict[str, str]:
     """Return the folders that are splits, each with its split; {} if all are classes.
 
     They are splits if every folder is named like one. If others stand there too, a
-    class may be named "train" (and the others "bus" and "car"): then a split is a
-    folder that holds folders and no images, and there must be a train and another.
+    class may be named "train" (and the others "bus" and "car"): then there must be
+    another split next to the train, and the train must hold folders and no images.
     """
     found = splits_among(folders)
     if len(found) < len(folders):
-        found = {n: split for n, split in found.items() if _holds_folders(directory, n)}
-        if "train" not in found.values() or len(set(found.values())) < 2:
+        trains = [name for name, split in found.items() if split == "train"]
+        if len(set(found.values())) < 2 or not any(
+            _holds_folders(directory, name) for name in trains
+        ):
             return {}
     return found
 
@@ -198,7 +213,7 @@ def _entries(directory: Path) -> tuple[list[str], list[str]]:
     if not directory.is_dir():
         problem = "does not exist. Check the path"
         if directory.exists():
-            problem = "is a file. If it is an archive, unpack it"
+            problem = "is a file. If it is an archive, unpack it or use load_splits"
         raise ValueError(
             "directory must be a folder that exists. "
             f"Received: directory={str(directory)!r}, which {problem}."

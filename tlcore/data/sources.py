@@ -13,7 +13,14 @@ from typing import Any
 
 from tlcore.data.archive_cache import is_archive, unpacked
 from tlcore.data.image_table import lay_out_table
-from tlcore.data.layout import Listing, find_classes, find_splits, split_folders
+from tlcore.data.layout import (
+    SPLIT_REMEDY,
+    Listing,
+    find_classes,
+    find_splits,
+    holds_images_only,
+    split_folders,
+)
 from tlcore.data.split_names import SPLITS
 from tlcore.data.tables import SUFFIXES as TABLE_SUFFIXES
 from tlcore.data.tables import Columns
@@ -89,8 +96,15 @@ def find_source(
         path = Path(data)
         if path.is_file() and is_archive(path):
             path = unpacked(path, say)
-        if not path.is_file() and not path.name.lower().endswith(TABLE_SUFFIXES):
+        table = path.name.lower().endswith(TABLE_SUFFIXES)
+        if path.is_dir() or not (table or path.is_file()):
             return _folder(path, root)
+        if not table:
+            raise ValueError(
+                "Data must be a folder, an archive (.zip, .tar, .tar.gz, .tgz) or a "
+                f"table ({', '.join(TABLE_SUFFIXES)}). Received: data={str(data)!r}, a "
+                "file of another kind. Unpack it, or save a table as CSV."
+            )
         data = path
     return _table(data, root, columns or Columns(), multi=multi)
 
@@ -106,6 +120,14 @@ def _folder(directory: Path, root: str | Path | None) -> Source:
         return Source(directory, {WHOLE: find_classes(directory)}, {})
     if "train" not in found.names:
         find_splits(directory)  # raises: it says what is there instead
+    for split, name in found.names.items():
+        if split != "train" and holds_images_only(directory / name):
+            raise ValueError(
+                "The images of a split must lie in one folder per class. Received: "
+                f"directory={str(directory)!r}, where those of {name!r} have no class. "
+                "Move them elsewhere (tlcore predict takes them), and hold a part of "
+                f"{found.names['train']!r} out: {SPLIT_REMEDY}."
+            )
     listings = {
         split: find_classes(directory / name) for split, name in found.names.items()
     }
