@@ -169,6 +169,21 @@ def holds_one_folder(directory: Path) -> Path | None:
     return directory / folders[0] if _holds_folders(directory, folders[0]) else None
 
 
+def without_wrapping(directory: Path) -> Path:
+    """Return the folder of the same name in a folder that holds nothing else.
+
+    Some archives unpack to `train/train`. The only folder of another name is a class.
+
+    Example:
+        >>> Path("got/seg_train/seg_train/glacier").mkdir(parents=True)
+        >>> without_wrapping(Path("got/seg_train")).as_posix()
+        'got/seg_train/seg_train'
+    """
+    inner = directory / directory.name
+    only = _entries(directory)[0] == [directory.name]
+    return inner if only and _holds_folders(directory, directory.name) else directory
+
+
 def holds_images_only(directory: Path) -> bool:
     """Return whether a folder holds images and no folder, so that no class is known.
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlcore.data.image_folder import ImageFolder
-from tlcore.data.split_names import splits_among
+from tlcore.data.split_names import is_filler, splits_among
 
 
 def why_test_data(folder: ImageFolder) -> str | None:
@@ -32,7 +32,7 @@ def why_test_data(folder: ImageFolder) -> str | None:
     """
     directory = folder.directory.absolute()
     # A link named "validation" may lead to the test.
-    places = dict.fromkeys((directory, directory.resolve()))
+    places = dict.fromkeys(map(_named, (directory, directory.resolve())))
     named = not folder.split and any(_split_of(place) == "test" for place in places)
     if named or folder.split == "test":
         return ""
@@ -41,6 +41,13 @@ def why_test_data(folder: ImageFolder) -> str | None:
             if copy := _copy_in(test, folder):
                 return f", of which an image is in {str(copy)!r} as well (equal bytes)"
     return None
+
+
+def _named(directory: Path) -> Path:
+    """Return the folder whose name tells: `test/images` is a test."""
+    while is_filler(directory.name):
+        directory = directory.parent
+    return directory
 
 
 def _split_of(directory: Path) -> str | None:

@@ -20,6 +20,7 @@ from tlcore.data.layout import (
     find_splits,
     holds_images_only,
     split_folders,
+    without_wrapping,
 )
 from tlcore.data.split_names import SPLITS
 from tlcore.data.tables import SUFFIXES as TABLE_SUFFIXES
@@ -129,7 +130,8 @@ def _folder(directory: Path, root: str | Path | None) -> Source:
                 f"{found.names['train']!r} out: {SPLIT_REMEDY}."
             )
     listings = {
-        split: find_classes(directory / name) for split, name in found.names.items()
+        split: find_classes(without_wrapping(directory / name))
+        for split, name in found.names.items()
     }
     return Source(directory, listings, found.names, found.others)
 

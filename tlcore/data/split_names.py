@@ -66,16 +66,49 @@ def split_of(name: str, *, beside_train: bool = False) -> str | None:
 def splits_among(names: Iterable[str]) -> dict[str, str]:
     """Return which of some names mean a split, each with its split.
 
+    Names that differ only in a word that means a split count too, such as `seg_train`
+    and `seg_test`, or `train2017` and `val2017`, if one of them is a train.
+
     Example:
         >>> splits_among(["Training", "Testing", "notes"])
         {'Training': 'train', 'Testing': 'test'}
         >>> splits_among(["train", "dev"]), splits_among(["dev", "prod"])
         ({'train': 'train', 'dev': 'validation'}, {})
+        >>> splits_among(["seg_train", "seg_pred", "seg_test"])
+        {'seg_train': 'train', 'seg_test': 'test'}
     """
     names = list(names)
     train = any(split_of(name) == "train" for name in names)
     found = {name: split_of(name, beside_train=train) for name in names}
+    for alike in _by_rest(names).values():
+        if "train" in alike.values() and len(set(alike.values())) > 1:
+            found |= alike
     return {name: split for name, split in found.items() if split is not None}
+
+
+def _by_rest(names: Iterable[str]) -> dict[tuple[str, ...], dict[str, str]]:
+    """Return names that hold one word for a split, by the rest of their words."""
+    words = {**_CERTAIN, **_BESIDE_TRAIN}
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        # "imgTrain" has two words.
+        spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
+        parts = re.findall(r"[^\W\d_]+|\d+", spaced)
+        places = [place for place, part in enumerate(parts) if part in words]
+        if len(places) == 1:
+            rest = (*parts[: places[0]], "", *parts[places[0] + 1 :])
+            found.setdefault(rest, {})[name] = words[parts[places[0]]]
+    return found
+
+
+def is_filler(name: str) -> bool:
+    """Return whether a folder is named only for what is in it, such as "images".
+
+    Example:
+        >>> is_filler("Images"), is_filler("cats")
+        (True, False)
+    """
+    return name.casefold() in _FILLERS
 
 
 def one_name_each(found: Mapping[str, str], received: str) -> dict[str, str]:

@@ -35,6 +35,12 @@ def test_a_folder_named_like_a_test_is_one(named, name):
     assert why_test_data(opened(named(name) / name)) == ""
 
 
+@pytest.mark.parametrize("name", ["Test/images", "seg_test"])
+def test_what_a_test_holds_and_what_a_train_shows_to_be_one_are_too(named, name):
+    root = named(name, "seg_train")
+    assert why_test_data(opened(root / name)) == ""
+
+
 def test_some_names_are_a_test_only_beside_a_train(named):
     root = named("eval")
     assert why_test_data(opened(root / "eval")) is None

@@ -47,6 +47,17 @@ def test_images_of_a_test_without_classes_are_answered_with_a_split(splits):
         find_source(splits)
 
 
+def test_a_split_in_a_folder_of_its_name_is_found(tmp_path, write_folder):
+    for name in ("seg_train", "seg_test"):
+        write_folder(tmp_path / name / name, {"a": 1, "b": 1})
+    (tmp_path / "seg_pred").mkdir()
+    source = find_source(tmp_path)
+    assert source.listings["test"].class_names == ("a", "b")
+    assert source.naming() == (
+        "splits: train: seg_train, test: seg_test; not read: seg_pred"
+    )
+
+
 @pytest.mark.parametrize("name", ["photos.rar", "labels.xlsx", "a.jpg"])
 def test_a_file_of_another_kind_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"PK\3\4")

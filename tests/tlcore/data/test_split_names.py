@@ -44,6 +44,24 @@ def test_some_names_mean_a_split_only_beside_a_train():
     assert splits_among([*BESIDE, "Training"]) == {**BESIDE, "Training": "train"}
 
 
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        ("seg_train seg_test seg_pred", ["train", "test"]),
+        ("train2017 val2017", ["train", "validation"]),
+        ("imgTrain imgDev", ["train", "validation"]),
+        ("dogs-training dogs-testing", ["train", "test"]),
+        ("train station", ["train"]),
+        ("train_station test_tube", []),
+        ("bullet_train model_train", []),
+        ("crash_test stress_test", []),
+        ("red_val red_test", []),
+    ],
+)
+def test_names_that_differ_only_in_a_split_mean_it(names, splits):
+    assert list(splits_among(names.split()).values()) == splits
+
+
 def test_a_split_has_one_name():
     found = splits_among(["val", "validation", "train"])
     message = (
