@@ -44,10 +44,10 @@ def why_test_data(folder: ImageFolder) -> str | None:
 
 
 def _named(directory: Path) -> Path:
-    """Return the folder whose name tells: `test/images` is a test."""
-    while is_filler(directory.name):
-        directory = directory.parent
-    return directory
+    """Return the folder whose name tells: `test/images` is a test beside a train."""
+    parent = directory.parent
+    beside = _splits_in(parent.parent).values()
+    return parent if is_filler(directory.name) and "train" in beside else directory
 
 
 def _split_of(directory: Path) -> str | None:

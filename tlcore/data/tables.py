@@ -143,14 +143,24 @@ def _in_memory(label: str, header: Sequence[str], rows: Sequence[Any]) -> Table:
 
 def _cell(value: Any) -> Any:
     """Return a value as text, "" for none; a list of labels stays one."""
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
     if isinstance(value, list | tuple | set | frozenset):
         return [str(item).strip() for item in value]
-    if value is None or value != value:  # noqa: PLR0124 - NaN and NaT of pandas
+    if value is None or _is_missing(value):
         return ""
     # pandas turns whole numbers into floats where a cell of the column is empty.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value is NaN, or NaT or NA of pandas."""
+    try:
+        return bool(value != value)  # noqa: PLR0124 - nothing else differs from itself
+    except TypeError:  # NA is neither true nor false
+        return True
 
 
 def _from_file(path: Path) -> Table:

@@ -214,10 +214,15 @@ def _final(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "figure": figure,
             **{name: estimate[name] for name in names},
-            "measured on": estimate.get("split", ""),
+            "measured on": _measured_on(estimate),
         }
         for figure, estimate in figures.items()
     ]
+
+
+def _measured_on(estimate: Mapping[str, Any]) -> str:
+    also = [f"{n} of them in {name}" for name, n in estimate.get("also_in", {}).items()]
+    return ", ".join([str(estimate.get("split", "")), *also])
 
 
 def _epochs(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ def test_a_folder_named_like_a_test_is_one(named, name):
 
 @pytest.mark.parametrize("name", ["Test/images", "seg_test"])
 def test_what_a_test_holds_and_what_a_train_shows_to_be_one_are_too(named, name):
-    root = named(name, "seg_train")
+    assert why_test_data(opened(named(name) / name)) is None
+    root = named("seg_train", "train")
     assert why_test_data(opened(root / name)) == ""
 
 

@@ -2,9 +2,20 @@
 
 import codecs
 
+import numpy as np
 import pytest
 
 from tlcore.data.tables import Columns, choose_columns, read_table
+
+
+class Missing:
+    """What pandas calls NA."""
+
+    def __ne__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
 
 
 class Frame:
@@ -14,7 +25,8 @@ class Frame:
 
     def to_dict(self, orient):
         assert orient == "split"
-        return {"data": [["a.jpg", 1.0], ["b.jpg", float("nan")]]}
+        missing = [["b.jpg", float("nan")], ["c.jpg", Missing()], ["d.jpg", None]]
+        return {"data": [["a.jpg", np.float64(1)], *missing]}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -59,7 +71,11 @@ def test_a_mark_at_the_start_is_no_part_of_a_name(tmp_path, mark, encoding):
             [["a.jpg", "x"], ["b.jpg", "2"]],
         ),
         ({"a.jpg": ["x", "y"]}, ("path", "label"), [["a.jpg", ["x", "y"]]]),
-        (Frame(), ("file", "7"), [["a.jpg", "1"], ["b.jpg", ""]]),
+        (
+            Frame(),
+            ("file", "7"),
+            [["a.jpg", "1"], ["b.jpg", ""], ["c.jpg", ""], ["d.jpg", ""]],
+        ),
     ],
 )
 def test_pairs_mappings_and_frames_are_tables(source, header, rows):

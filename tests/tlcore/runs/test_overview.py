@@ -177,3 +177,14 @@ def test_hyperparameters_are_what_was_asked_for(run):
     assert hyperparameters(relative)["weights"] == "w.h5"
     windows = {**DOCUMENT, "recipe": {**RECIPE, "weights": r"C:\\Users\\me\\w.h5"}}
     assert hyperparameters(windows)["weights"] == "w.h5"
+
+
+def test_figures_on_images_of_another_split_say_so(run):
+    figure = {"value": 1, "low": 0, "high": 2, "n": 4, "split": "test"}
+    also = {"also_in": {"train": 2, "validation": 1}}
+    run.finish("done", final={"test_loss": {**figure, **also}, "val_loss": figure})
+    rows = {s.title: s.rows for s in overview(run, public=True)}["Final figures"]
+    assert [row["measured on"] for row in rows][:2] == [
+        "test, 2 of them in train, 1 of them in validation",
+        "test",
+    ]
