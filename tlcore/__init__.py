@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
+    from tlcore.data.data_check import check_data as check_data
     from tlcore.data.image_folder import image_folder as image_folder
+    from tlcore.data.image_table import image_table as image_table
     from tlcore.data.sample_images import write_sample_images as write_sample_images
     from tlcore.data.sample_images import write_sample_splits as write_sample_splits
     from tlcore.data.splits import load_splits as load_splits
@@ -44,6 +46,7 @@ _HOMES = {
     "ARCHIVES": "data.archives",
     "HubLayer": "hub.layer",
     "RECIPES": "runs.recipes",
+    "check_data": "data.data_check",
     "checkpoint_callback": "callbacks",
     "compare_histories": "plotting.learning_curves",
     "create_model": "models",
@@ -56,6 +59,7 @@ _HOMES = {
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
     "image_folder": "data.image_folder",
+    "image_table": "data.image_table",
     "list_backbones": "backbones.catalogue",
     "load_backbone": "backbones.loading",
     "load_model": "models",

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ import numpy as np
 
 from tlcore.arguments import did_you_mean, few, require_whole
 from tlcore.data.image_folder import ImageFolder
+from tlcore.data.selection import why_test_data
 from tlcore.freezing import child_layers, find_backbone, layer_tree
 
 Data = Any
@@ -462,23 +462,24 @@ def monitored(callback: keras.callbacks.Callback) -> str | None:
 def check_selection(
     callbacks: Iterable[keras.callbacks.Callback], validation: DataSpec | None
 ) -> None:
-    """Refuse callbacks that would select a model on the images of a folder "test".
+    """Refuse callbacks that would select a model on test images, or copies of them.
 
     Raises:
-        ValueError: one of them monitors a metric of that data.
+        ValueError: one of them monitors a metric of such data.
     """
     folder = None if validation is None else validation.folder
-    if folder is None or Path(folder.directory).name != "test":
+    names = [(x, name) for x in callbacks if (name := monitored(x)) is not None]
+    selecting = [(x, name) for x, name in names if name.startswith("val_")]
+    if folder is None or not selecting:
         return
-    for callback in callbacks:
-        monitor = monitored(callback)
-        if monitor is not None and monitor.startswith("val_"):
-            raise ValueError(
-                "Nothing may be selected on test data, or its accuracy means nothing. "
-                f"Received: {type(callback).__name__}(monitor={monitor!r}) with "
-                f"validation={str(folder.directory)!r}. Hold a part of the "
-                "training images out: train, held_out = train.split_off(percent=10)."
-            )
+    if (why := why_test_data(folder)) is not None:
+        callback, monitor = selecting[0]
+        raise ValueError(
+            "Nothing may be selected on test data, or its accuracy means nothing. "
+            f"Received: {type(callback).__name__}(monitor={monitor!r}) with "
+            f"validation={str(folder.directory)!r}{why}. Hold a part of the "
+            "training images out: train, held_out = train.split_off(percent=10)."
+        )
 
 
 def log_names(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tlcore.caching.store import FOLDER_VARIABLE
+from tlcore.data import archive_cache
 from tlcore.data.image_folder import image_folder
 from tlcore.data.sample_images import write_sample_images
 from tlcore.hub import handles
@@ -20,6 +21,9 @@ def _caches_of_their_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("features")))
         patch.setenv(handles.CACHE_VARIABLE, str(tmp_path_factory.mktemp("hub")))
+        patch.setenv(
+            archive_cache.FOLDER_VARIABLE, str(tmp_path_factory.mktemp("data"))
+        )
         yield
 
 

@@ -1,5 +1,7 @@
 """Checks: what is refused before the first step, and what a dataset is asked."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tlcore.checks import (
     check_compiled,
     check_flags,
     check_monitors,
+    check_selection,
     monitored,
 )
 from tlcore.data.image_folder import image_folder
@@ -397,3 +400,17 @@ class TestCallbacks:
         test = image_folder(images / "test", image_size=SIZE)
         with pytest.raises(ValueError, match=r"train.split_off\(percent=10\)"):
             feature_extract(tiny(), train, test, callbacks=[callback], **QUIET)
+
+    @pytest.mark.parametrize("name", ["Test", "testing", "test_set", "copy"])
+    def test_under_no_spelling_and_not_on_a_copy(self, images, tmp_path, name):
+        shutil.copytree(images / "test", tmp_path / "data" / name)
+        if name == "copy":
+            shutil.copytree(images / "test", tmp_path / "data" / "Test")
+        folder = image_folder(tmp_path / "data" / name, image_size=SIZE)
+        spec = DataSpec.of(folder, "validation")
+        check_selection([early_stopping_callback("loss")], spec)
+        why = ", of which an image is in '.*/Test/.*" if name == "copy" else ""
+        with pytest.raises(
+            ValueError, match=rf"with validation='.*/{name}'{why}\. Hold"
+        ):
+            check_selection([early_stopping_callback("val_loss")], spec)

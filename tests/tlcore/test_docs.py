@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tlcore
+from tlcore.data import split_names
 from tlcore.runs.recipes import RECIPES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -45,6 +46,14 @@ def test_the_api_page_has_every_public_name_and_no_other():
     page = (DOCS / "api.md").read_text("utf-8")
     named = re.findall(r"^\.\. auto\w+:: (?!tlcore\.)(\S+)$", page, re.MULTILINE)
     assert sorted(named) == tlcore.__all__
+
+
+def test_the_page_on_data_has_every_spelling_of_a_split():
+    page = (DOCS / "data.md").read_text("utf-8")
+    for table in (split_names.SPELLINGS, split_names.SPELLINGS_BESIDE_TRAIN):
+        for split, words in table.items():
+            (row,) = re.findall(rf"^\| {split} \|.*$", page, re.MULTILINE)
+            assert set(words) <= set(re.findall(r"`(\w+)`", row))
 
 
 def test_the_index_leads_to_every_tutorial():

@@ -1,9 +1,9 @@
 """Main: the command `tlcore`, its exit codes, and the commands it knows.
 
-Owns the exit codes (0 done, 2 wrong input, 130 interrupted, 143 terminated, 129 by a
-terminal that closed) and is the one place where commands are registered. Results go to
-standard output, progress and errors to standard error. What a command needs is loaded
-where it runs, so that help and lists are immediate.
+Owns the exit codes (0 done, 1 a finding, 2 wrong input, 130 interrupted, 143
+terminated, 129 by a terminal that closed) and is the one place where commands are
+registered. Results go to standard output, progress and errors to standard error. What a
+command needs is loaded where it runs, so that help and lists are immediate.
 """
 
 import errno
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import click
 
+from tlcore.cli.check_data import check_data
 from tlcore.cli.commands import (
     backbones,
     cache,
@@ -77,6 +78,7 @@ def tlcore() -> None:
 for command in (
     backbones,
     cache,
+    check_data,
     compare,
     doctor,
     experiments,

@@ -23,7 +23,18 @@ from tlcore.cli.signals import Signals
     "--data",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder with train and validation and/or test, one folder per class in each.",
+    help="Folder with train and validation and/or test, one folder per class in each; "
+    "a .zip or .tar.gz of it; or a table (CSV) of paths and labels.",
+)
+@click.option(
+    "--split",
+    help="Divide images without splits: 80/10/10 (train, validation, test), 80/20 "
+    "(train, test); validation=10 holds a part out of a train that is there.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Folder that the paths of a table start from.",
 )
 @click.option("--backbone", help="Another backbone of the catalogue.")
 @click.option(
@@ -66,6 +77,8 @@ def run(
     /,
     recipe: str,
     data: Path,
+    split: str | None,
+    root: Path | None,
     seed: int,
     out: Path,
     skip_bad: bool,
@@ -100,6 +113,8 @@ def run(
             out=out,
             seed=seed,
             skip_bad=skip_bad,
+            split=split,
+            root=root,
             deterministic=deterministic,
             early_stopping=early_stopping,
             cache=cache,

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, listed, require_whole
+from tlcore.data.allotment import allot
 from tlcore.data.images import RGB, CheckedImage, check_images
-from tlcore.data.layout import Layout, lay_out, ranked_indices, share_of, text_digest
+from tlcore.data.layout import Listing, lay_out, ranked_indices, text_digest
 from tlcore.data.options import check_label_mode, check_percent, folder_options
 from tlcore.data.pipeline import Bank, Pipeline, Rows
 
@@ -40,10 +41,11 @@ class ImageFolder:
     """Images by class, all of them checked; `len` is the number of batches per epoch.
 
     Attributes:
-        directory: the folder that holds one folder per class.
+        directory: the folder that holds one folder per class, or the root of a table.
         class_names: the names of the class folders, sorted.
         paths: the files, class by class, sorted by their path within the class.
-        labels: the class index of each file, read-only.
+        labels: the class index of each file, read-only; of a table with several classes
+            for an image a row of 0 and 1 for each, (n, classes) float32.
         digests: sha256 of the bytes of each file, in hex.
         kinds: what each image is on disk: "RGB", "grey", "palette", "RGBA" ...
         image_size: (height, width) that images are resized to, in pixels.
@@ -54,6 +56,10 @@ class ImageFolder:
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
         skipped: the bad files that are left out, each with the reason.
+        split: "train", "validation" or "test" where the folder is one of the splits
+            that were opened together; "" otherwise.
+        levels: how far the values of each image are apart, and the largest of them, as
+            in `levels_of`, (n, 2) uint8.
 
     Example:
         >>> train = tl.image_folder("photos/train", image_size=32, batch_size=5)
@@ -67,7 +73,7 @@ class ImageFolder:
     directory: Path
     class_names: tuple[str, ...]
     paths: tuple[str, ...] = field(repr=False)
-    labels: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[Any] = field(repr=False)
     digests: tuple[str, ...] = field(repr=False)
     kinds: tuple[str, ...] = field(repr=False)
     image_size: tuple[int, int]
@@ -77,6 +83,10 @@ class ImageFolder:
     shuffle: bool
     seed: int
     skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    split: str = ""
+    levels: NDArray[np.uint8] = field(
+        default_factory=lambda: np.zeros((0, 2), np.uint8), repr=False
+    )
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -111,8 +121,16 @@ class ImageFolder:
         It depends neither on where the folder is nor on the options it is opened with,
         except through the subset that `percent` and `seed` choose.
         """
-        files = list(zip(self._names, self.digests, strict=True))
-        return text_digest(json.dumps([self.class_names, files])).hex()
+        names = self.names
+        files = list(zip(names, self.digests, strict=True))
+        content: list[Any] = [self.class_names, files]
+        # The path says the class, except in a table.
+        folders = [name.partition("/")[0] for name in names]
+        if self.labels.ndim == 2 or folders != [
+            self.class_names[label] for label in self.labels
+        ]:
+            content.append(self.labels.tolist())
+        return text_digest(json.dumps(content)).hex()
 
     def notes(self) -> str:
         """Return one line: the number of images, and which were converted or skipped.
@@ -258,15 +276,18 @@ class ImageFolder:
             label_mode: "categorical", "int" or "binary" (two classes).
 
         Raises:
-            ValueError: the mode is unknown, or binary with other than two classes.
+            ValueError: the mode is unknown, or binary with other than two classes, or
+                images have several classes.
         """
-        check_label_mode(label_mode, self.class_names)
+        check_label_mode(label_mode, self.class_names, rows=self.labels.ndim == 2)
         return replace(self, label_mode=label_mode)
 
     def split_off(
         self, percent: float = 10, *, seed: int | None = None
     ) -> tuple["ImageFolder", "ImageFolder"]:
         """Hold out a part of every class, to select models without touching test data.
+
+        Copies of an image (equal bytes) stay on one side.
 
         Args:
             percent: how much of each class to hold out; of each class at least one
@@ -278,7 +299,7 @@ class ImageFolder:
 
         Raises:
             ValueError: `percent` is not between 0 and 100, or a class holds fewer than
-                two images.
+                two different images.
 
         Example:
             >>> train, held_out = tl.image_folder("photos/train").split_off(percent=25)
@@ -286,27 +307,16 @@ class ImageFolder:
             (9, 3)
         """
         check_percent(percent, all_allowed=False)
-        sizes = np.bincount(self.labels, minlength=self.num_classes)
-        if sizes.min() < 2:
-            small = [self.class_names[i] for i in np.flatnonzero(sizes < 2)]
-            raise ValueError(
-                "Every class must hold at least 2 images for one to be held out. "
-                f"Received: {listed(small)} with 1. Add images, or open the folder "
-                "with a higher percent."
-            )
         key = f"{self.seed if seed is None else seed}/held out"
-        names = np.array(self._names, dtype=object)
-        held_out = np.zeros(self.num_images, dtype=bool)
-        for label, size in enumerate(sizes.tolist()):
-            own = np.flatnonzero(self.labels == label)
-            count = min(size - 1, share_of(size, percent))
-            held_out[own[ranked_indices(names[own], key)[:count]]] = True
-        rest = self._take(np.flatnonzero(~held_out))
-        part = self._take(np.flatnonzero(held_out)).unshuffled()
+        ranks = ranked_indices(self.names, key)
+        held_out = {"held out": percent}
+        parts = allot(self.labels, self.digests, ranks, held_out, self.class_names)
+        rest = self.taken(parts["train"])
+        part = self.taken(parts["held out"]).unshuffled()
         return rest, replace(part, skipped=())
 
     @property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         """Return the paths relative to `directory`, with forward slashes."""
         return [Path(p).relative_to(self.directory).as_posix() for p in self.paths]
 
@@ -321,13 +331,22 @@ class ImageFolder:
             num_classes=self.num_classes,
         )
 
-    def _take(self, indices: NDArray[np.intp]) -> "ImageFolder":
+    def class_text(self, index: int) -> str:
+        """Return the name of the class of an image; several with "|" between."""
+        if self.labels.ndim == 1:
+            return self.class_names[int(self.labels[index])]
+        columns = np.flatnonzero(self.labels[index])
+        return "|".join(self.class_names[column] for column in columns)
+
+    def taken(self, indices: NDArray[np.intp]) -> "ImageFolder":
+        """Return a folder of some of the images, in the order of `indices`."""
         return replace(
             self,
             paths=tuple(self.paths[i] for i in indices),
             labels=self.labels[indices],
             digests=tuple(self.digests[i] for i in indices),
             kinds=tuple(self.kinds[i] for i in indices),
+            levels=self.levels[indices],
         )
 
     def _visits(self, epoch: int) -> NDArray[np.int64]:
@@ -383,20 +402,22 @@ def image_folder(
 
 
 def open_folders(
-    wanted: Sequence[tuple[Layout, dict[str, Any]]], *, skip_bad: bool
+    wanted: Sequence[tuple[Listing, dict[str, Any]]], *, skip_bad: bool
 ) -> list[ImageFolder]:
     """Check the images of all layouts together and return a folder for each.
 
     Args:
-        wanted: each layout with the result of `folder_options` for it.
+        wanted: each layout, or the rows of a table, with the result of `folder_options`
+            for it.
         skip_bad: leave out images that cannot be read, instead of raising.
 
     Raises:
         ValueError: images cannot be read, or labels cannot have the form asked for.
     """
-    for layout, options in wanted:
-        check_label_mode(options["label_mode"], tuple(layout.names))
     subsets = [layout.subset(o["percent"], o["seed"]) for layout, o in wanted]
+    for (layout, options), (_, labels) in zip(wanted, subsets, strict=True):
+        rows = np.ndim(labels) == 2
+        check_label_mode(options["label_mode"], layout.class_names, rows=rows)
     paths = [path for paths, _ in subsets for path in paths]
     found = check_images(paths, wanted[0][1]["image_size"])
     bad = [image for image in found if image.reason is not None]
@@ -404,25 +425,24 @@ def open_folders(
         raise ValueError(_bad_images_message(bad))
     images = iter(found)
     return [
-        _without_bad(layout, options, [(next(images), label) for label in labels])
+        _without_bad(layout, options, [next(images) for _ in labels], labels)
         for (layout, options), (_, labels) in zip(wanted, subsets, strict=True)
     ]
 
 
 def _without_bad(
-    layout: Layout,
+    layout: Listing,
     options: dict[str, Any],
-    found: Iterable[tuple[CheckedImage, int]],
+    found: Sequence[CheckedImage],
+    labels: Any,
 ) -> ImageFolder:
     """Return the folder of the good images among those found, given with labels."""
-    good, skipped = [], []
-    for image, label in found:
-        if image.reason is None:
-            good.append((image, label))
-        else:
-            skipped.append((image.path, image.reason))
-    class_names = tuple(layout.names)
-    empty = set(range(len(class_names))) - {label for _, label in good}
+    usable = [image.reason is None for image in found]
+    good = list(itertools.compress(found, usable))
+    given = np.asarray(labels)
+    kept = given[np.array(usable, dtype=bool)]
+    class_names = layout.class_names
+    empty = _classes_in(given) - _classes_in(kept)
     if empty:
         raise ValueError(
             "Every class must hold a good image. Received: "
@@ -432,13 +452,22 @@ def _without_bad(
     return ImageFolder(
         directory=layout.directory,
         class_names=class_names,
-        paths=tuple(image.path for image, _ in good),
-        labels=np.array([label for _, label in good], dtype=np.int64),
-        digests=tuple(image.digest for image, _ in good),
-        kinds=tuple(image.kind for image, _ in good),
-        skipped=tuple(skipped),
+        paths=tuple(image.path for image in good),
+        labels=kept if kept.ndim == 2 else kept.astype(np.int64),
+        digests=tuple(image.digest for image in good),
+        kinds=tuple(image.kind for image in good),
+        levels=np.array([image.levels for image in good], dtype=np.uint8),
+        skipped=tuple(
+            (image.path, image.reason) for image in found if image.reason is not None
+        ),
         **options,
     )
+
+
+def _classes_in(labels: NDArray[Any]) -> set[int]:
+    rows = labels.ndim == 2
+    found = np.flatnonzero(labels.any(axis=0)) if rows else np.unique(labels)
+    return set(found.tolist())
 
 
 def _bad_images_message(bad: Sequence[CheckedImage]) -> str:

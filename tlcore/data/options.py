@@ -11,7 +11,7 @@ from typing import Any
 from tlcore.arguments import is_whole, require_one_of, require_whole
 from tlcore.data.images import MAX_PIXELS
 
-LABEL_MODES = ("categorical", "int", "binary")
+LABEL_MODES = ("categorical", "int", "binary", "multi")
 _MAX_BATCH_SIZE = 1_000_000
 """A larger one is a mistake, which tf.data would report as a lack of memory."""
 
@@ -60,8 +60,16 @@ def folder_options(
     }
 
 
-def check_label_mode(label_mode: str, class_names: Sequence[str]) -> None:
+def check_label_mode(
+    label_mode: str, class_names: Sequence[str], *, rows: bool = False
+) -> None:
     """Refuse a form of labels that is unknown or that these classes cannot have.
+
+    Args:
+        label_mode: the form.
+        class_names: of the classes.
+        rows: whether an image may have several classes, as in a table read with
+            `label_mode="multi"`.
 
     Example:
         >>> check_label_mode("binary", ["cat", "dog", "eel"])
@@ -73,6 +81,18 @@ def check_label_mode(label_mode: str, class_names: Sequence[str]) -> None:
         raise ValueError(
             "Binary labels need exactly two classes. Received: label_mode='binary' "
             f"with {len(class_names)}: {', '.join(class_names)}. Use 'categorical'."
+        )
+    if rows != (label_mode == "multi"):
+        have = "several classes" if rows else "one class"
+        remedy = (
+            "Use 'multi'"
+            if rows
+            else "For several, list them in a table: image_table(..., "
+            "label_mode='multi')"
+        )
+        raise ValueError(
+            "label_mode must fit how many classes an image has. Received: "
+            f"label_mode={label_mode!r} for images with {have} each. {remedy}."
         )
 
 

@@ -17,8 +17,8 @@ from tlcore.data.drawing import (
     SMALLEST_SIZE_PIXELS,
     draw_sample_image,
 )
-from tlcore.data.layout import SPLITS
 from tlcore.data.png import encode_png
+from tlcore.data.split_names import SPLITS
 
 
 def write_sample_images(

@@ -155,6 +155,8 @@ def _data(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
     data = document.get("data", {})
     weights = document.get("weights", {})
     shared = data.get("shared_with_train", {})
+    between = data.get("shared", {}).get("validation and test")
+    split = data.get("split", {})
     source = weights.get("source")
     if source is not None and source == document["recipe"].get("weights"):
         source = _last_part(source)
@@ -164,10 +166,17 @@ def _data(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
         "images trained on": data.get("trained_on"),
         "validated on": data.get("validated_on"),
         "selected on": data.get("selected_on"),
+        "divided by": _division(split) if split else None,
         "also in train": ", ".join(f"{n} of {name}" for name, n in shared.items()),
+        "also in validation": None if between is None else f"{between} of test",
         "weights": source,
         "fingerprint of the weights": weights.get("fingerprint"),
     }
+
+
+def _division(split: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in split["counts"].items())
+    return f"{split['rule']}, seed {split['seed']}: {counts}"
 
 
 def _images(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -205,10 +214,15 @@ def _final(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "figure": figure,
             **{name: estimate[name] for name in names},
-            "measured on": estimate.get("split", ""),
+            "measured on": _measured_on(estimate),
         }
         for figure, estimate in figures.items()
     ]
+
+
+def _measured_on(estimate: Mapping[str, Any]) -> str:
+    also = [f"{n} of them in {name}" for name, n in estimate.get("also_in", {}).items()]
+    return ", ".join([str(estimate.get("split", "")), *also])
 
 
 def _epochs(document: Mapping[str, Any]) -> list[dict[str, Any]]:

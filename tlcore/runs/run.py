@@ -30,8 +30,10 @@ RUN_SCHEMA = 1
 # 1  the first.
 
 RUN_FILE = "run.json"
+SPLIT_FILE = "split.csv"
+"""Which image went to which split, where the run divided them: a table to run again."""
 LEFT_BY_A_RUN = {
-    *(RUN_FILE, NOTE_FILE, "history.csv", "curves.png", "images.png"),
+    *(RUN_FILE, NOTE_FILE, SPLIT_FILE, "history.csv", "curves.png", "images.png"),
     *("checkpoints", "tensorboard", "model.keras"),
 }
 """The names of everything that tlcore writes into a run folder."""

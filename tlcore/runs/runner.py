@@ -18,19 +18,16 @@ from typing import TYPE_CHECKING, Any
 from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
-from tlcore.data.splits import Splits, load_splits
 from tlcore.files import replacing
 from tlcore.plotting.image_grid import plot_images
 from tlcore.progress import PassProgress
 from tlcore.runs.event_files import write_events
 from tlcore.runs.recipes import TENTH, Recipe
 from tlcore.runs.run import Run, check_writable, start_run
+from tlcore.runs.run_data import RunData, load_data
 
 if TYPE_CHECKING:
     import keras
-
-HELD_OUT_PERCENT = 10
-"""Percent of `train` that selects the best epoch if there is no `validation`."""
 
 FEATURE_EXTRACTION = "feature_extraction"
 FINE_TUNING = "fine_tuning"
@@ -44,6 +41,9 @@ class RunOptions:
         out: the folder of all runs.
         seed: of initial weights, shuffling, augmentation, Dropout and subsets.
         skip_bad: leave out images that cannot be read, and record which.
+        split: how images without splits are divided, such as "80/10/10"; None expects
+            splits.
+        root: the folder that the paths of a table start from.
         deterministic: use operations that give the same bits each time.
         early_stopping: epochs without improvement before a phase stops; None trains
             all epochs.
@@ -58,6 +58,8 @@ class RunOptions:
     out: Path = Path("runs")
     seed: int = 42
     skip_bad: bool = False
+    split: str | None = None
+    root: Path | None = None
     deterministic: bool = False
     early_stopping: int | None = None
     cache: str | Path = "auto"
@@ -68,26 +70,6 @@ class RunOptions:
     progress: PassProgress | None = None
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The folders of a run.
-
-    Attributes:
-        splits: as loaded.
-        train: the images to train on.
-        validation: the images that every epoch is evaluated on.
-        validated_on: the name of those images.
-        selected_on: the name of the images that select the best epoch; None if the
-            last epoch is the result.
-    """
-
-    splits: Splits
-    train: ImageFolder
-    validation: ImageFolder
-    validated_on: str
-    selected_on: str | None
-
-
 def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     """Train a recipe on a data folder and return the finished run.
 
@@ -96,8 +78,8 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
 
     Args:
         recipe: what to train, including the user's changes.
-        data: a folder with `train` and `validation` and/or `test`, each with one
-            folder of images per class.
+        data: as `load_splits` takes it: a folder with `train` and `validation` and/or
+            `test`, each with one folder of images per class; an archive; or a table.
         options: how to run it.
 
     Returns:
@@ -119,7 +101,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     """
     check_writable(options.out / recipe.name)
     _check_options(recipe, options)
-    folders = _load(recipe, data, options)
+    folders = load_data(recipe, data, options)
 
     from tlcore.determinism import make_deterministic, set_seed
 
@@ -132,6 +114,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     run = start_run(options.out, recipe.name, document, now=datetime.now())
     with _recorded_ending(run):
         options.say(f"run: {run.path}")
+        folders.write_split(run)
         history = _train(run, recipe, options, folders, model)
         _finish(run, options, folders, model, history)
     return run
@@ -161,42 +144,6 @@ def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
         freeze(model)
 
 
-def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:
-    size = (recipe.image_size, recipe.image_size)
-    splits = load_splits(
-        data,
-        image_size=size,
-        batch_size=recipe.batch_size,
-        label_mode="categorical",
-        percent=recipe.percent,
-        seed=options.seed,
-        skip_bad=options.skip_bad,
-    )
-    if recipe.binary and splits.train.num_classes == 2:
-        splits = splits.relabelled("binary")
-    validated_on, validation = splits.epochs_on
-    train, selected_on = splits.train, None
-    if options.early_stopping is not None:
-        # The figures of a split that selects the epoch are biased upwards. Without
-        # `validation` a part of `train` selects, never `test`.
-        selected_on = "validation"
-        if splits.validation is None:
-            train, validation = splits.train.split_off(HELD_OUT_PERCENT)
-            validated_on = selected_on = "held out of train"
-    for name, folder in _named(splits).items():
-        options.say(f"{name}: {folder.notes()}")
-    for name, count in splits.shared_images.items():
-        options.say(
-            f"warning: {count} of {getattr(splits, name).num_images} images of {name} "
-            "are in train as well, and figures on them measure memory"
-        )
-    options.say(
-        f"epochs are validated on: {validated_on} ({validation.num_images} images); "
-        + (f"the best is selected on: {selected_on}" if selected_on else "no selection")
-    )
-    return _Data(splits, train, validation, validated_on, selected_on)
-
-
 def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
     from tlcore.models import create_model
 
@@ -216,7 +163,11 @@ def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
 
 
 def _train(
-    run: Run, recipe: Recipe, options: RunOptions, folders: _Data, model: "keras.Model"
+    run: Run,
+    recipe: Recipe,
+    options: RunOptions,
+    folders: RunData,
+    model: "keras.Model",
 ) -> dict[str, list[Any]]:
     from tlcore import training
     from tlcore.callbacks import BestCheckpoint
@@ -281,7 +232,9 @@ def _fit_options(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
     }
 
 
-def _probe(run: Run, options: RunOptions, folders: _Data, model: "keras.Model") -> None:
+def _probe(
+    run: Run, options: RunOptions, folders: RunData, model: "keras.Model"
+) -> None:
     """Report and record the accuracy of a linear probe, where features are cached."""
     from tlcore.caching.feeds import CacheOptions
     from tlcore.runs.linear_probe import linear_probe_accuracy
@@ -358,7 +311,7 @@ def _recorder(
 def _finish(
     run: Run,
     options: RunOptions,
-    folders: _Data,
+    folders: RunData,
     model: "keras.Model",
     columns: dict[str, list[Any]],
 ) -> None:
@@ -380,8 +333,10 @@ def _finish(
                 workers=options.workers,
                 progress=options.progress,
             )
+        also = folders.also_in(split)
         for metric, estimate in estimates[split].items():
-            final[f"{prefix}_{metric}"] = {**estimate.as_dict(), "split": split}
+            figure = {**estimate.as_dict(), "split": split, **also}
+            final[f"{prefix}_{metric}"] = figure
     with replacing(run.path / "model.keras") as aside:
         model.save(aside)
     plots.plot_history(*_histories(columns), path=run.path / "curves.png")
@@ -430,7 +385,7 @@ def _document(
     recipe: Recipe,
     data: str | Path,
     options: RunOptions,
-    folders: _Data,
+    folders: RunData,
     model: "keras.Model",
 ) -> dict[str, Any]:
     from tlcore.backbones.weights import fingerprint
@@ -443,18 +398,7 @@ def _document(
         "seed": options.seed,
         "deterministic": options.deterministic,
         "early_stopping": options.early_stopping,
-        "data": {
-            "folder": str(data),
-            "classes": list(folders.train.class_names),
-            "validated_on": folders.validated_on,
-            "selected_on": folders.selected_on,
-            "trained_on": folders.train.num_images,
-            "shared_with_train": dict(folders.splits.shared_images),
-            "splits": {
-                name: _describe(folder)
-                for name, folder in _named(folders.splits).items()
-            },
-        },
+        "data": folders.as_dict(data),
         "weights": {
             "source": _weights_source(recipe),
             "fingerprint": fingerprint(network.weights),
@@ -472,20 +416,6 @@ def _weights_source(recipe: Recipe) -> str:
     if recipe.weights == "imagenet":
         return find_entry(recipe.backbone).pretrained
     return "random" if recipe.weights == "none" else recipe.weights
-
-
-def _named(splits: Splits) -> dict[str, ImageFolder]:
-    named = {name: getattr(splits, name) for name in ("train", "validation", "test")}
-    return {name: folder for name, folder in named.items() if folder is not None}
-
-
-def _describe(folder: ImageFolder) -> dict[str, Any]:
-    return {
-        "images": folder.num_images,
-        "fingerprint": folder.fingerprint,
-        "converted": dict(folder.converted),
-        "skipped": [list(item) for item in folder.skipped],
-    }
 
 
 def _machine() -> dict[str, Any]:

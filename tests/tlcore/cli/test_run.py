@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import urllib.error
@@ -34,6 +35,64 @@ class TestRun:
         assert "s/epoch" in out
         rows = json.loads(tlcore("compare", run_path, "--json")[1])
         assert rows[0]["final"]["val_accuracy"]["n"] == 12
+
+
+class TestSplit:
+    def test_class_folders_are_refused_with_the_option_that_helps(
+        self, tlcore, data, tmp_path, small
+    ):
+        code, _, err = tlcore(
+            "run",
+            "model_3",
+            *small,
+            "--data",
+            data / "train",
+            "--out",
+            tmp_path / "runs",
+        )
+        assert code == 2
+        assert "which holds 3 class folders: " in err
+        assert "--split 80/10/10" in err
+        assert not (tmp_path / "runs").exists()
+
+    @pytest.mark.parametrize("split", ["80/10", "80", "validation=200"])
+    def test_a_split_that_is_none_is_refused(self, tlcore, data, tmp_path, split):
+        code, _, err = tlcore(
+            *("run", "model_3", "--data", data / "train", "--out", tmp_path / "runs"),
+            *("--split", split),
+        )
+        assert code == 2
+        assert f"Received: split='{split}'" in err
+
+    def test_a_root_without_a_table_is_refused(self, tlcore, data, tmp_path):
+        code, _, err = tlcore("run", "model_3", "--data", data, "--root", tmp_path)
+        assert code == 2
+        assert "Leave root out" in err
+
+    @pytest.mark.matrix
+    def test_an_archive_is_divided_trained_on_and_run_again_from_its_table(
+        self, tlcore, data, tmp_path, small
+    ):
+        archive = shutil.make_archive(tmp_path / "photos", "zip", data / "train")
+        options = (*small, "--fine-tune-epochs=0", "--out", tmp_path / "runs")
+        code, _, err = tlcore(
+            "run", "model_0", *options, "--data", archive, "--split", "60/20/20"
+        )
+        assert code == 0, err
+        assert "photos.zip: unpacked in '" in err
+        assert "split 60/20/20 by content, seed 42\n" in err
+        (path,) = (tmp_path / "runs" / "model_0").iterdir()
+        document = json.loads((path / "run.json").read_text())
+        counts = {"train": 12, "validation": 6, "test": 6}
+        assert document["data"]["split"]["counts"] == counts
+        code, out, err = tlcore(
+            *("run", "model_0", *options, "--data", path / "split.csv"),
+            *("--root", data / "train", "--json"),
+        )
+        assert code == 0, err
+        again = json.loads(out)["data"]
+        assert "split" not in again
+        assert again["splits"] == document["data"]["splits"]
 
 
 class TestSavedModels:

@@ -19,6 +19,7 @@ from tlcore.data.images import (
     decode_image,
     find_images,
     is_image,
+    levels_of,
     read_image,
 )
 
@@ -308,3 +309,26 @@ def test_neither_images_nor_image_folders_import_tensorflow():
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "levels"),
+    [(0, 0, (0, 0)), (3, 10, (7, 10)), (0, 255, (255, 255)), (100, 120, (20, 120))],
+)
+def test_levels_say_whether_an_image_is_flat_or_dark(low, high, levels):
+    pixels = np.full((9, 9, 3), low, np.uint8)
+    pixels[8, 8, 1] = high
+    assert levels_of(pixels) == levels
+
+
+def test_a_plain_colour_is_flat(tmp_path):
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    assert check_image(str(tmp_path / "a.png"), (8, 8)).levels == (0, 255)
+    Image.linear_gradient("L").save(tmp_path / "b.png")
+    assert check_image(str(tmp_path / "b.png"), (8, 8)).levels[0] > 100
+
+
+def test_one_pixel_of_many_is_enough_not_to_be_flat():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[1, 1] = 12
+    assert levels_of(pixels) == (12, 12)

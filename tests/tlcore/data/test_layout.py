@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tlcore.data.layout import find_splits, lay_out
+from tlcore.data.layout import find_splits, lay_out, split_folders
 
 
 def write_empty(directory, files):
@@ -120,24 +120,96 @@ def test_a_subset_is_the_same_on_every_machine(layout):
 
 # Splits
 
+CLASSES = ("a/1.png", "b/1.png")
+
+
+def write_splits(directory, *names, classes=CLASSES):
+    write_empty(directory, [f"{name}/{image}" for name in names for image in classes])
+
 
 @pytest.mark.parametrize(
-    ("folders", "message"),
+    ("folders", "found"),
     [
-        (["train"], "train, and validation or test or both.*which holds: train"),
-        (["test", "validation"], "which holds: test, validation"),
-        ([], "which holds: no folder"),
-        (["a", "b"], "which holds: a, b"),
-        (["train", "val"], r"with 'val'\. Rename it to 'validation'"),
-        (["train", "valid", "test"], r"with 'valid'\. Rename it to 'validation'"),
-        (["training", "test"], r"with 'training'\. Rename it to 'train'"),
-        (["Train", "test"], r"with 'Train'\. Rename it to 'train'"),
-        (["train", "testing"], r"with 'testing'\. Rename it to 'test'"),
+        (["train", "validation", "test"], "train validation test"),
+        (["train", "val"], "train val"),
+        (["train", "valid", "test"], "train valid test"),
+        (["Training", "Testing"], "Training Testing"),
+        (["training_set", "test_set"], "training_set test_set"),
+        (["TRAIN", "dev", "eval"], "TRAIN dev eval"),
+        (["train", "test", "notes"], "train test"),
     ],
 )
-def test_a_data_folder_without_its_splits_is_refused(tmp_path, folders, message):
-    for name in folders:
-        (tmp_path / name).mkdir()
+def test_splits_are_found_under_any_spelling(tmp_path, folders, found):
+    write_splits(tmp_path, *folders)
+    splits = find_splits(tmp_path)
+    assert [path.name for path in splits.values()] == found.split()
+    assert set(splits) <= {"train", "validation", "test"}
+    assert split_folders(tmp_path).others == tuple(set(folders) - set(found.split()))
+    with pytest.raises(ValueError, match="which holds splits: .*load_splits"):
+        lay_out(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "bus", "car"),
+        ("test", "train", "car"),
+        ("valid", "invalid"),
+        ("dev", "prod"),
+    ],
+)
+def test_a_class_may_be_called_like_a_split(tmp_path, names):
+    write_empty(tmp_path, [f"{name}/1.png" for name in names])
+    assert set(lay_out(tmp_path).names) == set(names)
+    assert split_folders(tmp_path).names == {}
+
+
+def test_a_class_called_like_a_split_may_hold_folders(tmp_path):
+    write_empty(tmp_path, ["train/steam/1.png", "bus/red/1.png", "car/2.png"])
+    assert set(lay_out(tmp_path).names) == {"bus", "car", "train"}
+
+
+@pytest.mark.parametrize("name", ["train", "Train", "val"])
+def test_a_lone_split_is_no_image_folder(tmp_path, name):
+    write_splits(tmp_path, name)
+    with pytest.raises(ValueError, match=f"which holds splits: {name}. Open one of "):
+        lay_out(tmp_path)
+
+
+def test_a_lone_folder_of_folders_is_opened_instead(tmp_path):
+    write_splits(tmp_path, "photos")
+    with pytest.raises(
+        ValueError, match=r"only folder 'photos'\. Open '.*/photos', or"
+    ):
+        lay_out(tmp_path)
+    with pytest.raises(ValueError, match=r"which holds: photos\. Open '.*/photos'\."):
+        find_splits(tmp_path)
+
+
+OPTION = r'split="80/10/10" \(on the command line --split 80/10/10\)\.'
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "which holds: no folder. Use these names"),
+        (["a/x.txt", "b/x.txt"], "which holds: a, b. Use these names"),
+        (CLASSES, "which holds 2 class folders: a, b. Make splits of them: " + OPTION),
+        (["train/a/1.png"], "which holds 'train' only. Hold a part of it out: "),
+        (["TRAIN/a/1.png"], "holds 'TRAIN' only. Hold a part of it out: " + OPTION),
+        (
+            ["test/a/1.png", "val/a/1.png"],
+            "which holds: test, val. Give the training images a folder named train",
+        ),
+        (
+            ["train/a/1.png", "val/a/1.png", "validation/a/1.png"],
+            r"one name\. Received: directory='.*', where 'val' and 'validation' each",
+        ),
+        (["Train/a/1.png", "train/a/1.png"], "'Train' and 'train' each mean 'train'"),
+    ],
+)
+def test_a_data_folder_without_its_splits_is_refused(tmp_path, files, message):
+    write_empty(tmp_path, files)
     with pytest.raises(ValueError, match=message):
         find_splits(tmp_path)
 

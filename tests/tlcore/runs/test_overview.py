@@ -29,6 +29,13 @@ DOCUMENT = {
         "selected_on": None,
         "trained_on": 20,
         "shared_with_train": {"test": 2},
+        "shared": {"train and test": 2, "validation and test": 4},
+        "split": {
+            "rule": "80/10/10",
+            "seed": 3,
+            "counts": {"train": 20, "test": 3},
+            "file": "split.csv",
+        },
         "splits": {
             "train": {
                 "images": 20,
@@ -82,7 +89,10 @@ def test_it_shows_everything(run):
     assert about["selected epoch"] == 1
     assert about["error"] == DOCUMENT["error"]
     assert about["folder"] == str(run.path)
-    assert named(shown["Data"])["also in train"] == "2 of test"
+    data = named(shown["Data"])
+    assert data["also in train"] == "2 of test"
+    assert data["also in validation"] == "4 of test"
+    assert data["divided by"] == "80/10/10, seed 3: train 20, test 3"
     assert named(shown["Data"])["folder"] == DOCUMENT["data"]["folder"]
     (images,) = shown["Images"]
     assert (images["converted"], images["skipped"]) == (3, 1)
@@ -167,3 +177,14 @@ def test_hyperparameters_are_what_was_asked_for(run):
     assert hyperparameters(relative)["weights"] == "w.h5"
     windows = {**DOCUMENT, "recipe": {**RECIPE, "weights": r"C:\\Users\\me\\w.h5"}}
     assert hyperparameters(windows)["weights"] == "w.h5"
+
+
+def test_figures_on_images_of_another_split_say_so(run):
+    figure = {"value": 1, "low": 0, "high": 2, "n": 4, "split": "test"}
+    also = {"also_in": {"train": 2, "validation": 1}}
+    run.finish("done", final={"test_loss": {**figure, **also}, "val_loss": figure})
+    rows = {s.title: s.rows for s in overview(run, public=True)}["Final figures"]
+    assert [row["measured on"] for row in rows][:2] == [
+        "test, 2 of them in train, 1 of them in validation",
+        "test",
+    ]
