@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import Any
 
 import keras
+from keras import ops
 
 from tlcore.arguments import require_one_of
+from tlcore.warp import RandomWarp
 
 _FLOAT32 = "float32"
 """Pixels keep full precision, whatever the dtype policy of the network after them."""
@@ -26,7 +28,8 @@ class RandomShear(keras.layers.RandomShear):
     """Keras's RandomShear in a form that can be saved and loaded.
 
     Keras writes each factor to the config as [-factor, factor] but its constructor
-    accepts no negative number, so that a saved model cannot be loaded.
+    accepts no negative number, so that a saved model cannot be loaded. Models that were
+    saved when a stack was a chain of Keras's layers hold this layer.
     """
 
     def get_config(self) -> dict[str, Any]:
@@ -49,6 +52,64 @@ class Augmentation(keras.Sequential):
         self.dtype_policy = keras.DTypePolicy(_FLOAT32)
 
 
+@keras.saving.register_keras_serializable(package="tlcore")
+class RandomTone(keras.layers.Layer):
+    """Random contrast, then random brightness, of images in [0, 255].
+
+    What `keras.layers.RandomContrast` and `RandomBrightness` do, one after the other,
+    in half of their passes over all pixels. Outside training the identity.
+
+    Args:
+        contrast: from 0 to 1; the distance of each pixel from the mean of its channel
+            is multiplied by a number from 1 - contrast to 1 + contrast.
+        brightness: from 0 to 1; of 255, the most that is added or subtracted.
+        seed: of the random numbers; None takes one from `keras.utils.set_random_seed`.
+        kwargs: the arguments of `keras.layers.Layer`.
+
+    Example:
+        >>> import numpy as np
+        >>> tone = RandomTone(0.2, 0.2, seed=1)
+        >>> tone(np.ones((2, 8, 8, 3), "float32"), training=True).shape
+        TensorShape([2, 8, 8, 3])
+    """
+
+    def __init__(
+        self,
+        contrast: float,
+        brightness: float,
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.contrast, self.brightness, self.seed = contrast, brightness, seed
+        self.generator = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    def call(self, images: Any, training: bool | None = None) -> Any:  # noqa: FBT001
+        """Return each image in its own tone; outside training, the images."""
+        if not training:
+            return images
+        shape = (2, ops.shape(images)[0], 1, 1, 1)
+        draws = keras.random.uniform(shape, -1, 1, images.dtype, self.generator)
+        factor, shift = 1 + self.contrast * draws[0], 255 * self.brightness * draws[1]
+        # One axis after the other: the second mean is of few numbers.
+        mean = ops.mean(ops.mean(images, axis=1, keepdims=True), axis=2, keepdims=True)
+        toned = images * factor + (mean * (1 - factor) + shift)
+        # Both layers clip. What the first one clips is at `shift` or 255 + shift here.
+        low, high = ops.clip(shift, 0, 255), ops.clip(shift + 255, 0, 255)
+        return ops.minimum(ops.maximum(toned, low), high)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        own = {"contrast": self.contrast, "brightness": self.brightness}
+        return {**super().get_config(), **own, "seed": self.seed}
+
+
 def create_augmentation(name: str) -> Augmentation:
     """Return a new stack of random layers; shape (n, height, width, 3) in and out.
 
@@ -63,9 +124,9 @@ def create_augmentation(name: str) -> Augmentation:
         ValueError: the name is not one of them.
 
     Example:
-        >>> stack = create_augmentation("generator")
-        >>> [layer.name for layer in stack.layers][:3]
-        ['random_rotation', 'random_translation', 'random_shear']
+        >>> stack = create_augmentation("photometric")
+        >>> [layer.name for layer in stack.layers]
+        ['random_warp', 'random_tone']
     """
     also = "None, a keras layer or "
     require_one_of("augmentation", name, AUGMENTATIONS, also=also)
@@ -73,49 +134,41 @@ def create_augmentation(name: str) -> Augmentation:
 
 
 def _tutorial() -> list[keras.Layer]:
-    layers = keras.layers
+    # A zoom along one axis: the tutorials' RandomHeight and RandomWidth.
     return [
-        layers.RandomFlip("horizontal", name="random_flip", dtype=_FLOAT32),
-        layers.RandomRotation(0.2, name="random_rotation", dtype=_FLOAT32),
-        layers.RandomZoom(0.2, name="random_zoom", dtype=_FLOAT32),
-        # A zoom along one axis: the tutorials' RandomHeight and RandomWidth.
-        layers.RandomZoom(
-            height_factor=0.2, width_factor=0.0, name="random_height", dtype=_FLOAT32
-        ),
-        layers.RandomZoom(
-            height_factor=0.0, width_factor=0.2, name="random_width", dtype=_FLOAT32
-        ),
+        _warp(
+            ("flip", "horizontal"),
+            ("rotation", 0.2),
+            ("zoom", 0.2),
+            ("zoom", 0.2, 0.0),
+            ("zoom", 0.0, 0.2),
+        )
     ]
 
 
 def _photometric() -> list[keras.Layer]:
-    layers = keras.layers
     return [
-        layers.RandomFlip(
-            "horizontal_and_vertical", name="random_flip", dtype=_FLOAT32
-        ),
-        layers.RandomRotation(0.2, name="random_rotation", dtype=_FLOAT32),
-        layers.RandomZoom(0.1, name="random_zoom", dtype=_FLOAT32),
-        layers.RandomContrast(
-            0.2, value_range=(0, 255), name="random_contrast", dtype=_FLOAT32
-        ),
-        layers.RandomBrightness(
-            0.2, value_range=(0, 255), name="random_brightness", dtype=_FLOAT32
-        ),
+        _warp(("flip", "horizontal_and_vertical"), ("rotation", 0.2), ("zoom", 0.1)),
+        RandomTone(0.2, 0.2, name="random_tone", dtype=_FLOAT32),
     ]
 
 
 def _generator() -> list[keras.Layer]:
-    layers = keras.layers
-    fill = {"fill_mode": "nearest", "dtype": _FLOAT32}
     return [
-        # Keras counts in turns, ImageDataGenerator counted in degrees.
-        layers.RandomRotation(40 / 360, name="random_rotation", **fill),
-        layers.RandomTranslation(0.2, 0.2, name="random_translation", **fill),
-        RandomShear(x_factor=0.2, y_factor=0.0, name="random_shear", **fill),
-        layers.RandomZoom(0.2, 0.2, name="random_zoom", **fill),
-        layers.RandomFlip("horizontal", name="random_flip", dtype=_FLOAT32),
+        _warp(
+            # In turns; ImageDataGenerator counted in degrees.
+            ("rotation", 40 / 360),
+            ("translation", 0.2, 0.2),
+            ("shear", 0.2, 0.0),
+            ("zoom", 0.2, 0.2),
+            ("flip", "horizontal"),
+            fill_mode="nearest",
+        )
     ]
+
+
+def _warp(*steps: tuple[Any, ...], fill_mode: str = "reflect") -> RandomWarp:
+    return RandomWarp(steps, fill_mode=fill_mode, name="random_warp", dtype=_FLOAT32)
 
 
 AUGMENTATIONS: Mapping[str, Callable[[], list[keras.Layer]]] = MappingProxyType(

@@ -60,12 +60,14 @@ def proportion(correct: int, n: int) -> Estimate:
             "correct must be from 0 to n, and n at least 1. "
             f"Received: correct={correct}, n={n}."
         )
-    from scipy.stats import binomtest  # here, because it takes a second to import
-
-    interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
-    p = correct / n
+    # In closed form: importing SciPy's `binomtest`, which has it too, takes a second.
+    p, square = correct / n, _Z_95**2
+    center = (correct + square / 2) / (n + square)
+    half = _Z_95 / (n + square) * math.sqrt(n * p * (1 - p) + square / 4)
     # Rounding alone can leave the value outside its interval at p = 0 and p = 1.
-    return Estimate(p, n, min(p, interval.low), max(p, interval.high))
+    return Estimate(
+        p, n, max(0.0, min(p, center - half)), min(1.0, max(p, center + half))
+    )
 
 
 def mean(values: Sequence[float]) -> Estimate:

@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.augmentation import AUGMENTATIONS, create_augmentation
+from tlcore.augmentation import (
+    AUGMENTATIONS,
+    Augmentation,
+    RandomTone,
+    create_augmentation,
+)
+
+from .chains import CHAINS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 3)).astype("float32")
 
@@ -12,12 +19,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (8, 24, 32, 3)).astype("float
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
-        (
-            "tutorial",
-            ["flip", "rotation", "zoom", "height", "width"],
-        ),
-        ("photometric", ["flip", "rotation", "zoom", "contrast", "brightness"]),
-        ("generator", ["rotation", "translation", "shear", "zoom", "flip"]),
+        ("tutorial", ["warp"]),
+        ("photometric", ["warp", "tone"]),
+        ("generator", ["warp"]),
     ],
 )
 def test_a_stack_is_made_of_these_layers(name, layers):
@@ -64,14 +68,16 @@ class TestEveryStack:
         assert create_augmentation(name)(inputs).shape == (None, 24, 32, 3)
 
 
-def test_height_and_width_are_stretched_on_their_own():
-    stack = create_augmentation("tutorial")
-    rows = np.broadcast_to(np.arange(24.0)[:, None, None] * 10, (24, 32, 3))
-    images = np.repeat(rows[None], 8, axis=0).astype("float32")
-    wide = np.asarray(stack.get_layer("random_width")(images, training=True))
-    np.testing.assert_allclose(wide, images, atol=1e-2)
-    tall = np.asarray(stack.get_layer("random_height")(images, training=True))
-    assert np.abs(tall - images).max() > 1
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_model_of_the_time_when_a_stack_was_a_chain_of_layers_is_read(name, tmp_path):
+    inputs = keras.Input((24, 32, 3))
+    chain = Augmentation(CHAINS[name](), name="augmentation")
+    keras.Model(inputs, chain(inputs)).save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    names = [layer.name for layer in model.get_layer("augmentation").layers]
+    assert names == [layer.name for layer in chain.layers]
+    np.testing.assert_array_equal(model.predict(IMAGES, verbose=0), IMAGES)
+    assert np.abs(np.asarray(model(IMAGES, training=True)) - IMAGES).mean() > 1
 
 
 @pytest.mark.parametrize("name", ["tutorail", 5])
@@ -80,3 +86,44 @@ def test_an_unknown_stack_is_refused(name):
         ValueError, match=rf"tutorial, photometric, generator. Received: .*={name!r}"
     ):
         create_augmentation(name)
+
+
+class TestTone:
+    @pytest.mark.parametrize("draws", [(0.9, 0.8), (-0.9, -0.7), (0.5, -1.0), (0, 0)])
+    def test_it_is_contrast_then_brightness_of_keras(self, monkeypatch, draws):
+        def uniform(shape, *_):
+            return np.broadcast_to(np.float32(draws).reshape(2, 1, 1, 1, 1), shape)
+
+        monkeypatch.setattr(keras.random, "uniform", uniform)
+        found = RandomTone(0.5, 0.6)(IMAGES, training=True)
+        contrast = keras.layers.RandomContrast(0.5, value_range=(0, 255))
+        brightness = keras.layers.RandomBrightness(0.6, value_range=(0, 255))
+        expected = contrast.transform_images(
+            IMAGES, {"contrast_factor": np.float32(1 + 0.5 * draws[0])}
+        )
+        expected = brightness.transform_images(
+            expected, {"rgb_delta": np.float32(255 * 0.6 * draws[1])}
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+    def test_factors_and_shifts_are_drawn_over_their_range(self):
+        keras.utils.set_random_seed(1)
+        two = np.zeros((2000, 1, 2, 1), "float32")
+        two[:, :, 0], two[:, :, 1] = 100, 150
+        out = np.asarray(RandomTone(0.2, 0.3)(two, training=True))[:, 0, :, 0]
+        factors = (out[:, 1] - out[:, 0]) / 50
+        shifts = out.mean(axis=1) - 125
+        for values, low, high in ((factors, 0.8, 1.2), (shifts, -76.5, 76.5)):
+            inside = np.histogram(values, bins=10, range=(low, high))[0]
+            assert inside.sum() >= 1995  # the rest rounds to just beyond
+            assert inside.min() > 150
+        assert abs(np.corrcoef(factors, shifts)[0, 1]) < 0.1
+
+    def test_it_is_saved_with_a_model_and_loaded(self, tmp_path):
+        inputs = keras.Input((24, 32, 3))
+        tone = RandomTone(0.1, 0.3, seed=5)
+        keras.Model(inputs, tone(inputs)).save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        assert again.layers[1].get_config() == tone.get_config()
+        expected = RandomTone(0.1, 0.3, seed=5)(IMAGES, training=True)
+        np.testing.assert_array_equal(again(IMAGES, training=True), expected)

@@ -7,7 +7,7 @@ computed in `feature_pass`; steps that take them are in `redirection`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tlcore.data.image_folder import ImageFolder
 from tlcore.files import readable
 from tlcore.progress import PassProgress
 from tlcore.splitting.graph import Graph, UnsplittableError
-from tlcore.splitting.part import Part, Prefix
+from tlcore.splitting.part import Part, kept_prefix
 from tlcore.splitting.split import Split, split, split_augmentation
 from tlcore.splitting.views import ViewBank
 
@@ -44,15 +44,12 @@ class CacheOptions:
             every epoch.
         workers: the number of processes that share one pass.
         progress: called after every batch of a pass.
-        prefixes: compiled prefixes by fingerprint, so that training and validation
-            compile one that they share only once.
     """
 
     cache: str | Path = AUTO
     views: int | None = None
     workers: int = 1
     progress: PassProgress | None = None
-    prefixes: dict[str, Prefix] = field(default_factory=dict, repr=False)
 
     @property
     def by_name(self) -> bool:
@@ -272,9 +269,8 @@ def _gathered(
     rows = CachedRows(folder.num_images, divided.cut, views=views)
     progress = options.progress and partial(options.progress, name)
     pass_options = PassOptions(options.open(), options.workers, progress)
-    prefix = options.prefixes.setdefault(
-        divided.fingerprint, Prefix(divided.prefix, (*folder.image_size, 3))
-    )
+    shape = (*folder.image_size, 3)
+    prefix = kept_prefix(model, divided.prefix, divided.fingerprint, shape)
     done = []
     for view in sorted({epoch % views for epoch in visited.epochs}):
         for images, alone in ((visited.images, False), (visited.alone, True)):

@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from tlcore.cli.commands import (
 )
 from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
+from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
 from tlcore.processes import whole_program
@@ -37,13 +39,14 @@ TRACEBACK_VARIABLE = "TLCORE_TRACEBACK"
 
 def program() -> None:
     """Run the command as a process of its own, and end the process with its code."""
-    with whole_program():
+    seen = bool(os.environ.get(TRACEBACK_VARIABLE))
+    with whole_program(), nullcontext() if seen else held_back():
         main()
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0, 2 for wrong input, 128 and more for a signal."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault(LEVEL_VARIABLE, "2")
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - was closed
     try:
         with Signals() as signals:

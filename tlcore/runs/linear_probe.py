@@ -90,24 +90,47 @@ def _fit(
 ) -> _Ridge:
     centre, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale == 0] = 1  # a feature that is the same for all images
-    # One decomposition serves every strength: only the factors of `s` change.
-    u, s, vt = np.linalg.svd((features - centre) / scale, full_matrices=False)
+    x = (features - centre) / scale
     targets = np.eye(classes)[labels]
     bias = targets.mean(axis=0)
-    projected = u.T @ (targets - bias)
+    # One decomposition serves every strength: only the factors of `squares` change.
+    basis, back, squares = _decomposed(x)
+    projected = basis.T @ (targets - bias)
+    unit = np.mean(squares) or 1.0  # 0 where all images have the same features
+
+    def factors(strength: float) -> NDArray[np.float64]:
+        return 1 / (squares + strength * unit)
 
     def score(strength: float) -> tuple[int, float]:
-        shrunk = s**2 / (s**2 + strength * np.mean(s**2))
-        fitted = u @ (shrunk[:, None] * projected) + bias
+        shrunk = factors(strength)
+        fitted = basis @ (shrunk[:, None] * projected) + bias
         # The residual of an image left out of the fit is its residual in the fit over
         # 1 - leverage. 1 / n is the share of the bias. Where features outnumber
         # images the leverage rounds to 1.
-        leverage = (u**2 @ shrunk + 1 / len(labels)).clip(max=1 - 1e-9)
+        leverage = (basis**2 @ shrunk + 1 / len(labels)).clip(max=1 - 1e-9)
         left_out = targets - (targets - fitted) / (1 - leverage)[:, None]
         # With few images several strengths make the same number of errors.
         wrong = int(np.sum(left_out.argmax(axis=1) != labels))
         return wrong, float(np.sum((targets - left_out) ** 2))
 
-    strength = min(STRENGTHS, key=score) * np.mean(s**2)
-    weights = vt.T @ ((s / (s**2 + strength))[:, None] * projected)
-    return _Ridge(centre, scale, weights, bias)
+    shrunk = factors(min(STRENGTHS, key=score))
+    return _Ridge(centre, scale, back @ (shrunk[:, None] * projected), bias)
+
+
+def _decomposed(
+    x: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return U S, V and the squares of S, of a singular value decomposition of `x`.
+
+    From the eigenvalues of the smaller one of x x' and x' x: for 302 images of 1,280
+    features that takes a thirtieth of the time. It squares the condition number, which
+    a ridge of 1e-4 of the mean square makes harmless.
+    """
+    if len(x) > x.shape[1]:
+        squares, v = np.linalg.eigh(x.T @ x)
+        return x @ v, v, squares.clip(min=0)
+    squares, u = np.linalg.eigh(x @ x.T)
+    squares = squares.clip(min=0)
+    s = np.sqrt(squares)
+    # Images that depend on others linearly have a value of 0 and no vector in V.
+    return u * s, (x.T @ u) / np.where(s > 0, s, 1), squares

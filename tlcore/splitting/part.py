@@ -1,14 +1,16 @@
 """Part: some steps of a model as a layer, and that layer compiled for any batch size.
 
 Owns running steps with the same bits as the model: in its order, under its name scopes,
-with its casts. Owns the only place where a part is compiled for batches of any size;
-Keras's `predict` compiles again for every other batch size. Which steps form a part is
-decided in `split`; `graph` says what a step is.
+with its casts. Owns the only place where a part is compiled for batches of any size,
+and that a model's prefix is compiled once; Keras's `predict` compiles again for every
+other batch size. Which steps form a part is decided in `split`; `graph` says what a
+step is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 from numpy.typing import NDArray
@@ -164,6 +166,47 @@ class Prefix:
     @cached_property
     def _run(self) -> Compiled:
         return compiled(self.part, self._image_shape)
+
+
+_MAX_KEPT = 4
+"""Prefixes that are kept for a model: those of a run's phases, and of its views."""
+_kept: WeakKeyDictionary[keras.Model, dict[Any, Prefix]] = WeakKeyDictionary()
+
+
+def kept_prefix(
+    model: keras.Model, part: Part, fingerprint: str, image_shape: tuple[int, ...]
+) -> Prefix:
+    """Return a model's prefix, the one that was compiled before where there is one.
+
+    Tracing a backbone takes seconds. A run computes with one prefix for training, for
+    validation, for the linear probe and at the end.
+
+    Args:
+        model: the model that was split; it is not kept alive.
+        part: the prefix.
+        fingerprint: of the prefix. One of the same model with the same fingerprint
+            has the same layers, and runs with the weights that they have now.
+        image_shape: (height, width, channels) of the images it takes.
+
+    Example:
+        >>> from tlcore.splitting.split import split
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> found = []
+        >>> for _ in range(2):
+        ...     halves = split(model)
+        ...     shape = (32, 32, 3)
+        ...     found.append(
+        ...         kept_prefix(model, halves.prefix, halves.fingerprint, shape)
+        ...     )
+        >>> found[0] is found[1]
+        True
+    """
+    mine, key = _kept.setdefault(model, {}), (fingerprint, image_shape)
+    # At the end again: the first ones go first.
+    mine[key] = mine.pop(key) if key in mine else Prefix(part, image_shape)
+    for old in list(mine)[:-_MAX_KEPT]:
+        del mine[old]
+    return mine[key]
 
 
 def _layers(steps: Iterable[Step]) -> list[keras.Layer]:

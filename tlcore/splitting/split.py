@@ -136,7 +136,7 @@ def split_augmentation(model: keras.Model | Graph) -> tuple[Split, Graph]:
         ... )
         >>> augmentation, rest = split_augmentation(model)
         >>> augmentation.prefix.steps[0].name, rest.steps[0].name
-        ('random_flip', 'input_contract')
+        ('random_warp', 'input_contract')
     """
     graph = model if isinstance(model, Graph) else unroll(model)
     lead = _leading_random_steps(graph)

@@ -81,3 +81,47 @@ def test_the_strength_has_the_smallest_leave_one_out_error(images, columns, seed
     assert chosen == min(strengths, key=left_out_errors)
     if columns > images:
         assert (head.classes(features) == labels).mean() > 0.9
+
+
+def by_svd(features, labels, classes):
+    """Return the weights of the head, from a singular value decomposition."""
+    x = (features - features.mean(axis=0)) / np.where(
+        features.std(axis=0) > 0, features.std(axis=0), 1
+    )
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    targets = np.eye(classes)[labels]
+    bias = targets.mean(axis=0)
+    projected = u.T @ (targets - bias)
+
+    def score(strength):
+        shrunk = s**2 / (s**2 + strength * np.mean(s**2))
+        residuals = targets - bias - u @ (shrunk[:, None] * projected)
+        leverage = (u**2 @ shrunk + 1 / len(labels)).clip(max=1 - 1e-9)
+        left_out = targets - residuals / (1 - leverage)[:, None]
+        wrong = np.sum(left_out.argmax(axis=1) != labels)
+        return wrong, np.sum((targets - left_out) ** 2)
+
+    penalty = min(linear_probe.STRENGTHS, key=score) * np.mean(s**2)
+    return vt.T @ ((s / (s**2 + penalty))[:, None] * projected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("images", "columns"), [(30, 200), (200, 30), (40, 40), (12, 900), (60, 2)]
+)
+def test_the_smaller_matrix_has_the_head_of_the_singular_values(images, columns, seed):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, images)
+    features = random.normal(size=(images, columns)) * np.exp(
+        random.normal(size=columns)
+    ) + np.eye(3)[labels] @ random.normal(size=(3, columns))
+    features[:, columns // 2] = 7  # the same for all images
+    features[1] = features[0]  # two images alike
+    found = linear_probe._fit(features, labels, 3).weights
+    expected = by_svd(features, labels, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_features_that_are_all_the_same_make_no_head():
+    head = linear_probe._fit(np.ones((6, 4)), np.array([0, 1, 2, 0, 1, 0]), 3)
+    assert np.array_equal(head.classes(np.ones((2, 4))), [0, 0])

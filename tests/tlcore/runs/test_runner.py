@@ -126,7 +126,7 @@ def binary(tmp_path_factory):
     return run_recipe(recipe("vgg16_features", epochs=1), data, options)
 
 
-AUGMENTED = "train: end to end, 'random_flip' is random in training; validation"
+AUGMENTED = "train: end to end, 'random_warp' is random in training; validation"
 
 
 class TestFinishedRun:
