@@ -2,37 +2,41 @@
 
 Owns the value `ImageFolder` and the function `image_folder` that opens one: all images
 are checked before training and all bad ones reported together; the order of an epoch is
-a pure function of seed and epoch. Which folders and subsets there are is decided in
-`layout`, how a file is decoded in `images`, how visits become batches in `pipeline`;
-several folders are opened together in `splits`.
+a pure function of seed and epoch, and the folder lists its images in that of epoch 0,
+so that `paths`, `labels` and `dataset()` agree. Which folders and subsets there are is
+decided in `layout`, how a file is decoded in `images`, how visits become batches in
+`pipeline`; several folders are opened together in `splits`.
 """
 
-import hashlib
 import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.arguments import counted, listed, require_whole
-from tlcore.data.images import RGB, CheckedImage, check_images
-from tlcore.data.layout import Layout, lay_out, ranked_indices, share_of, text_digest
-from tlcore.data.options import check_label_mode, check_percent, folder_options
+from tlcore.arguments import require_whole
+from tlcore.data.holding_out import held_out
+from tlcore.data.layout import Layout, lay_out, text_digest
+from tlcore.data.notes import notes
+from tlcore.data.opening import check_folders
+from tlcore.data.options import check_label_mode, folder_options
+from tlcore.data.orders import permutation
 from tlcore.data.pipeline import Bank, Pipeline, Rows
+from tlcore.data.pixels import COMPOSED, FIRST_FRAME, RGB, ROTATED
+from tlcore.data.reading import DEFAULT, Reading
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LISTED_FILES = 20
-"""The most bad files that an error lists."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +46,8 @@ class ImageFolder:
     Attributes:
         directory: the folder that holds one folder per class.
         class_names: the names of the class folders, sorted.
-        paths: the files, class by class, sorted by their path within the class.
+        paths: the files, in the order of epoch 0. That is class by class, sorted by
+            their path within the class, if `shuffle` is false.
         labels: the class index of each file, read-only.
         digests: sha256 of the bytes of each file, in hex.
         kinds: what each image is on disk: "RGB", "grey", "palette", "RGBA" ...
@@ -53,7 +58,13 @@ class ImageFolder:
         percent: the part of each class in the folder that was taken.
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
+        reading: how files become pixels.
         skipped: the bad files that are left out, each with the reason.
+        left_out: how many files in the class folders are no images, by suffix.
+        treatments: what else is done to each image: "rotated", "composed", "first
+            frame".
+        place: the index of each image in the sorted order; None if they are given in
+            that order.
 
     Example:
         >>> train = tl.image_folder("photos/train", image_size=32, batch_size=5)
@@ -76,9 +87,22 @@ class ImageFolder:
     percent: float
     shuffle: bool
     seed: int
+    reading: Reading = DEFAULT
     skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, repr=False)
+    treatments: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    place: NDArray[np.int64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        """List the images in the order of epoch 0."""
+        wanted = self._permutation(0)
+        given = self.place
+        listing = wanted if given is None else np.argsort(given)[wanted]
+        for name in ("paths", "digests", "kinds", "treatments"):
+            values = getattr(self, name)
+            object.__setattr__(self, name, tuple(values[i] for i in listing if values))
+        object.__setattr__(self, "labels", self.labels[listing])
+        object.__setattr__(self, "place", wanted)
         self.labels.setflags(write=False)
 
     def __len__(self) -> int:
@@ -105,34 +129,41 @@ class ImageFolder:
         return MappingProxyType(dict(sorted(counts.items())))
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Return sha256, in hex, of class names, relative paths and files, in order.
+    def rotated(self) -> int:
+        """Return how many images are turned upright as their EXIF data say."""
+        return self._treated(ROTATED)
 
-        It depends neither on where the folder is nor on the options it is opened with,
-        except through the subset that `percent` and `seed` choose.
+    @cached_property
+    def composed(self) -> int:
+        """Return how many images have transparent pixels, put on the background."""
+        return self._treated(COMPOSED)
+
+    @cached_property
+    def first_frames(self) -> int:
+        """Return how many files hold several frames or pages, the first being read."""
+        return self._treated(FIRST_FRAME)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return sha256, in hex, of class names, relative paths, files and reading.
+
+        It depends neither on where the folder is nor on the order of the images. Of the
+        options, only those of the reading and, through the subset, `percent` and `seed`
+        change it.
         """
-        files = list(zip(self._names, self.digests, strict=True))
-        return text_digest(json.dumps([self.class_names, files])).hex()
+        whole = self.unshuffled()
+        files = list(zip(_relative(whole), whole.digests, strict=True))
+        reading = self.reading.as_dict()
+        return text_digest(json.dumps([self.class_names, files, reading])).hex()
 
     def notes(self) -> str:
-        """Return one line: the number of images, and which were converted or skipped.
+        """Return one line: how many images, what is done to them, what is left out.
 
         Example:
             >>> tl.image_folder("photos/train", percent=50).notes()
             '6 images in 3 classes (50 % subset)'
         """
-        subset = "" if self.percent == 100 else f" ({self.percent:g} % subset)"
-        notes = [
-            f"{counted(self.num_images, 'image')} in "
-            f"{counted(self.num_classes, 'class', 'classes')}{subset}"
-        ]
-        if self.converted:
-            counts = [f"{count} {kind}" for kind, count in self.converted.items()]
-            plural = "" if sum(self.converted.values()) == 1 else "s"
-            notes.append(f"{listed(counts)} image{plural} converted to RGB")
-        if self.skipped:
-            notes.append(f"{counted(len(self.skipped), 'bad image')} skipped")
-        return "; ".join(notes)
+        return notes(self)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the order in which an epoch visits the images.
@@ -141,38 +172,52 @@ class ImageFolder:
             epoch: the index of the epoch, from 0.
 
         Returns:
-            The indices of `paths`, permuted if `shuffle` is true. The permutation
-            depends only on seed and epoch, on every machine.
+            The indices of `paths`: 0, 1, 2 ... for epoch 0, and for every epoch if
+            `shuffle` is false. The order depends only on the images, seed and epoch, on
+            every machine.
         """
-        if not self.shuffle:
-            return np.arange(self.num_images, dtype=np.int64)
-        # Sorted by the words of a hash: NumPy does not promise that a generator gives
-        # the same permutation in every version (NEP 19), and runs are resumed later.
-        key = hashlib.shake_128(f"{self.seed}/{int(epoch)}".encode())
-        keys = np.frombuffer(key.digest(8 * self.num_images), dtype="<u8")
-        return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+        return np.argsort(self._permutation(0))[self._permutation(epoch)]
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of an epoch as indices of the sorted images."""
+        if self.shuffle:
+            return permutation(self.num_images, self.seed, epoch)
+        return np.arange(self.num_images, dtype=np.int64)
 
     def dataset(
-        self, *, rows: "Rows | None" = None, bank: "Bank | None" = None
+        self,
+        *,
+        rows: "Rows | None" = None,
+        bank: "Bank | None" = None,
+        reshuffle: bool = False,
     ) -> "tf.data.Dataset":
-        """Return one epoch of (images, labels) batches.
+        """Return one epoch of (images, labels) batches, in the order of `paths`.
 
-        With `shuffle` the k-th iteration over the dataset has the order of epoch k, so
-        that the first iteration equals the first epoch of `stream`.
+        Every iteration has the same order, so that predictions can be compared with
+        `labels` and `paths`.
 
         Args:
             rows: arrays that replace the images.
             bank: computes an augmented view of each image.
+            reshuffle: give the k-th iteration the order of epoch k, as `stream` does;
+                for training with Keras's own `fit`. Only the first iteration is then in
+                the order of `paths`.
 
         Returns:
             Batches of images, float32 in [0, 255] of shape (n, height, width, 3), or of
             a tuple of the arrays of `rows`; and of labels in the form of `label_mode`.
+
+        Example:
+            >>> test = tl.image_folder("photos/test", image_size=32, label_mode="int")
+            >>> labels = np.concatenate([labels for _, labels in test.dataset()])
+            >>> bool((labels == test.labels).all())
+            True
         """
         import tensorflow as tf
 
         pipeline = self._pipeline
         visits = tf.data.Dataset.range(self.num_images)
-        if self.shuffle:
+        if self.shuffle and reshuffle:
             epochs = itertools.count()
             visits = tf.data.Dataset.range(1).flat_map(
                 lambda _: pipeline.visited(lambda: self._visits(next(epochs)))
@@ -248,7 +293,7 @@ class ImageFolder:
         )
 
     def unshuffled(self) -> "ImageFolder":
-        """Return the same folder in the order of `paths`."""
+        """Return the same folder sorted by class and path, for every epoch."""
         return replace(self, shuffle=False)
 
     def relabelled(self, label_mode: str) -> "ImageFolder":
@@ -285,54 +330,61 @@ class ImageFolder:
             >>> train.num_images, held_out.num_images
             (9, 3)
         """
-        check_percent(percent, all_allowed=False)
-        sizes = np.bincount(self.labels, minlength=self.num_classes)
-        if sizes.min() < 2:
-            small = [self.class_names[i] for i in np.flatnonzero(sizes < 2)]
-            raise ValueError(
-                "Every class must hold at least 2 images for one to be held out. "
-                f"Received: {listed(small)} with 1. Add images, or open the folder "
-                "with a higher percent."
-            )
-        key = f"{self.seed if seed is None else seed}/held out"
-        names = np.array(self._names, dtype=object)
-        held_out = np.zeros(self.num_images, dtype=bool)
-        for label, size in enumerate(sizes.tolist()):
-            own = np.flatnonzero(self.labels == label)
-            count = min(size - 1, share_of(size, percent))
-            held_out[own[ranked_indices(names[own], key)[:count]]] = True
-        rest = self._take(np.flatnonzero(~held_out))
-        part = self._take(np.flatnonzero(held_out)).unshuffled()
-        return rest, replace(part, skipped=())
+        whole = self.unshuffled()
+        mask = held_out(
+            _relative(whole),
+            whole.labels,
+            self.class_names,
+            percent=percent,
+            seed=self.seed if seed is None else seed,
+        )
+        rest = _some(whole, np.flatnonzero(~mask))
+        part = _some(whole, np.flatnonzero(mask))
+        return replace(rest, shuffle=self.shuffle), replace(
+            part, skipped=(), left_out={}
+        )
 
-    @property
-    def _names(self) -> list[str]:
-        """Return the paths relative to `directory`, with forward slashes."""
-        return [Path(p).relative_to(self.directory).as_posix() for p in self.paths]
+    def _treated(self, treatment: str) -> int:
+        return sum(treatment in done for done in self.treatments)
 
     @property
     def _pipeline(self) -> Pipeline:
         return Pipeline(
             paths=self.paths,
+            digests=self.digests,
             labels=self.labels,
             image_size=self.image_size,
+            reading=self.reading,
             batch_size=self.batch_size,
             label_mode=self.label_mode,
             num_classes=self.num_classes,
         )
 
-    def _take(self, indices: NDArray[np.intp]) -> "ImageFolder":
-        return replace(
-            self,
-            paths=tuple(self.paths[i] for i in indices),
-            labels=self.labels[indices],
-            digests=tuple(self.digests[i] for i in indices),
-            kinds=tuple(self.kinds[i] for i in indices),
-        )
-
     def _visits(self, epoch: int) -> NDArray[np.int64]:
         """Return the visits of an epoch: `order` with the epoch in each number."""
         return self.order(epoch) + int(epoch) * self.num_images
+
+
+def _relative(folder: ImageFolder) -> list[str]:
+    """Return the paths relative to the folder, with forward slashes."""
+    return [Path(p).relative_to(folder.directory).as_posix() for p in folder.paths]
+
+
+def _some(whole: ImageFolder, indices: NDArray[np.intp]) -> ImageFolder:
+    """Return the folder of some images of a folder that is not shuffled."""
+
+    def some(values: tuple[T, ...]) -> tuple[T, ...]:
+        return tuple(values[i] for i in indices if values)
+
+    return replace(
+        whole,
+        paths=some(whole.paths),
+        labels=whole.labels[indices],
+        digests=some(whole.digests),
+        kinds=some(whole.kinds),
+        treatments=some(whole.treatments),
+        place=None,
+    )
 
 
 def image_folder(
@@ -345,11 +397,16 @@ def image_folder(
     shuffle: bool = True,
     seed: int = 42,
     skip_bad: bool = False,
+    fit: str = "squash",
+    background: str | Sequence[int] = "white",
+    orientation: str = "apply",
 ) -> ImageFolder:
     """Open a folder that holds one folder of images per class, and check every image.
 
-    Images are JPEG, PNG, GIF, BMP or WebP files, at any depth. Other files, and hidden
-    files and folders, are ignored. Classes are sorted by name.
+    Images are JPEG, PNG, GIF, BMP, WebP, TIFF and PPM files at any depth, and AVIF and
+    HEIC files where they can be read; the content decides, not the name. Other files
+    are counted in `left_out`. Hidden files and folders are ignored. Classes are sorted
+    by name.
 
     Args:
         directory: the folder.
@@ -361,6 +418,12 @@ def image_folder(
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
         skip_bad: leave out images that cannot be read, instead of raising.
+        fit: how `image_size` is reached: "squash" changes the proportions, "crop" cuts
+            a part out of the middle, "pad" adds a border.
+        background: the colour behind transparent pixels and of the border: a name,
+            "#rrggbb" or (red, green, blue).
+        orientation: "apply" turns images upright as their EXIF data say, "ignore"
+            leaves them as they are stored.
 
     Raises:
         ValueError: an option is out of range, the folder has another layout, or images
@@ -378,6 +441,7 @@ def image_folder(
         percent=percent,
         shuffle=shuffle,
         seed=seed,
+        reading=Reading.of(fit=fit, background=background, orientation=orientation),
     )
     return open_folders([(lay_out(Path(directory)), options)], skip_bad=skip_bad)[0]
 
@@ -394,60 +458,5 @@ def open_folders(
     Raises:
         ValueError: images cannot be read, or labels cannot have the form asked for.
     """
-    for layout, options in wanted:
-        check_label_mode(options["label_mode"], tuple(layout.names))
-    subsets = [layout.subset(o["percent"], o["seed"]) for layout, o in wanted]
-    paths = [path for paths, _ in subsets for path in paths]
-    found = check_images(paths, wanted[0][1]["image_size"])
-    bad = [image for image in found if image.reason is not None]
-    if bad and not skip_bad:
-        raise ValueError(_bad_images_message(bad))
-    images = iter(found)
-    return [
-        _without_bad(layout, options, [(next(images), label) for label in labels])
-        for (layout, options), (_, labels) in zip(wanted, subsets, strict=True)
-    ]
-
-
-def _without_bad(
-    layout: Layout,
-    options: dict[str, Any],
-    found: Iterable[tuple[CheckedImage, int]],
-) -> ImageFolder:
-    """Return the folder of the good images among those found, given with labels."""
-    good, skipped = [], []
-    for image, label in found:
-        if image.reason is None:
-            good.append((image, label))
-        else:
-            skipped.append((image.path, image.reason))
-    class_names = tuple(layout.names)
-    empty = set(range(len(class_names))) - {label for _, label in good}
-    if empty:
-        raise ValueError(
-            "Every class must hold a good image. Received: "
-            f"directory={str(layout.directory)!r}, where all images of "
-            f"{listed(class_names[i] for i in sorted(empty))} are bad. Replace them."
-        )
-    return ImageFolder(
-        directory=layout.directory,
-        class_names=class_names,
-        paths=tuple(image.path for image, _ in good),
-        labels=np.array([label for _, label in good], dtype=np.int64),
-        digests=tuple(image.digest for image, _ in good),
-        kinds=tuple(image.kind for image, _ in good),
-        skipped=tuple(skipped),
-        **options,
-    )
-
-
-def _bad_images_message(bad: Sequence[CheckedImage]) -> str:
-    lines = [f"  {image.path}: {image.reason}" for image in bad[:_LISTED_FILES]]
-    if len(bad) > _LISTED_FILES:
-        lines.append(f"  and {len(bad) - _LISTED_FILES} more")
-    files = "\n".join(lines)
-    return (
-        f"Every image must be readable. Received: {len(bad)} that cannot be used:\n"
-        f"{files}\nRemove them, or leave them out with skip_bad=True (on the command "
-        "line --skip-bad)."
-    )
+    checked = check_folders(wanted, skip_bad=skip_bad)
+    return [ImageFolder(**fields) for fields in checked]

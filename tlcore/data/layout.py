@@ -6,13 +6,15 @@ of a class a percentage takes. It opens no image; `images` decodes them, and
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from tlcore.arguments import counted, listed
-from tlcore.data.images import SUFFIXES, find_images, is_image
+from tlcore.data.finding import Found, find_images, is_image
+from tlcore.data.formats import SUFFIXES, left_out_note
 
 SPLITS = ("train", "validation", "test")
 
@@ -31,10 +33,12 @@ class Layout:
     Attributes:
         directory: the folder that holds one folder per class.
         names: for each class, the paths of its images within its folder, sorted.
+        left_out: how many files of the classes are no images, by suffix.
     """
 
     directory: Path
     names: dict[str, list[str]]
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def subset(self, percent: float, seed: int) -> tuple[list[str], list[int]]:
         """Return the paths and labels of a random subset of each class.
@@ -85,20 +89,23 @@ def lay_out(directory: Path) -> Layout:
             "An image folder must hold one folder of images per class. "
             f"{received}, which holds no folder. Check the path."
         )
-    names = {name: _images_in(directory / name) for name in folders}
+    found = {name: _images_in(directory / name) for name in folders}
+    names = {name: inside.images for name, inside in found.items()}
+    left_out = sum((Counter(inside.left_out) for inside in found.values()), Counter())
     empty = [name for name in folders if not names[name]]
     if empty:
+        note = left_out_note(left_out)
         raise ValueError(
             f"Every class folder must hold images ({', '.join(SUFFIXES)}). "
-            f"{received}, with none in: {', '.join(empty)}. Add images or remove these "
-            "folders."
+            f"{received}, with none in: {', '.join(empty)}{note and '; ' + note}. Add "
+            "images or remove these folders."
         )
     if len(folders) < 2:
         raise ValueError(
             f"There must be at least two classes. {received}, with the only folder "
             f"{folders[0]!r}. Give each class a folder of its own."
         )
-    return Layout(directory, names)
+    return Layout(directory, names, dict(sorted(left_out.items())))
 
 
 def _entries(directory: Path) -> tuple[list[str], list[str]]:
@@ -124,7 +131,7 @@ def _entries(directory: Path) -> tuple[list[str], list[str]]:
     return folders, sorted({entry.name for entry in entries} - set(folders))
 
 
-def _images_in(folder: Path) -> list[str]:
+def _images_in(folder: Path) -> Found:
     try:
         return find_images(folder)
     except OSError as error:

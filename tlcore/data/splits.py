@@ -4,7 +4,7 @@ Owns the use of each split, and the count of held-out images that are also train
 images. Where the folders are is in `layout`, how one is opened in `image_folder`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from tlcore.data.image_folder import ImageFolder, open_folders
 from tlcore.data.layout import check_same_classes, find_splits, lay_out
 from tlcore.data.options import folder_options
+from tlcore.data.reading import Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,9 @@ def load_splits(
     percent: float = 100,
     seed: int = 42,
     skip_bad: bool = False,
+    fit: str = "squash",
+    background: str | Sequence[int] = "white",
+    orientation: str = "apply",
 ) -> Splits:
     """Open the folders `train`, and `validation` or `test` or both, of a data folder.
 
@@ -96,6 +100,9 @@ def load_splits(
             always whole.
         seed: of the subset and of the order of `train`; the others are not shuffled.
         skip_bad: leave out images that cannot be read, instead of raising.
+        fit: how `image_size` is reached: "squash", "crop" or "pad".
+        background: the colour behind transparent pixels and of the border of "pad".
+        orientation: "apply" turns images upright, "ignore" leaves them as stored.
 
     Raises:
         ValueError: a split is missing, the splits differ in their classes, an option is
@@ -116,6 +123,7 @@ def load_splits(
         "batch_size": batch_size,
         "label_mode": label_mode,
         "seed": seed,
+        "reading": Reading.of(fit=fit, background=background, orientation=orientation),
     }
     # Held-out images are never a subset: runs on 1 % and on 100 % of train could not be
     # compared if they were evaluated on different images.

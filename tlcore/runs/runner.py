@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
+from tlcore.data.notes import record
+from tlcore.data.reading import DEFAULT, Reading
 from tlcore.data.splits import Splits, load_splits
 from tlcore.files import replacing
 from tlcore.plotting.image_grid import plot_images
@@ -44,6 +46,7 @@ class RunOptions:
         out: the folder of all runs.
         seed: of initial weights, shuffling, augmentation, Dropout and subsets.
         skip_bad: leave out images that cannot be read, and record which.
+        reading: how image files become pixels.
         deterministic: use operations that give the same bits each time.
         early_stopping: epochs without improvement before a phase stops; None trains
             all epochs.
@@ -58,6 +61,7 @@ class RunOptions:
     out: Path = Path("runs")
     seed: int = 42
     skip_bad: bool = False
+    reading: Reading = DEFAULT
     deterministic: bool = False
     early_stopping: int | None = None
     cache: str | Path = "auto"
@@ -171,6 +175,9 @@ def _load(recipe: Recipe, data: str | Path, options: RunOptions) -> _Data:
         percent=recipe.percent,
         seed=options.seed,
         skip_bad=options.skip_bad,
+        fit=options.reading.fit,
+        background=options.reading.background,
+        orientation=options.reading.orientation,
     )
     if recipe.binary and splits.train.num_classes == 2:
         splits = splits.relabelled("binary")
@@ -445,14 +452,14 @@ def _document(
         "early_stopping": options.early_stopping,
         "data": {
             "folder": str(data),
+            "reading": options.reading.as_dict(),
             "classes": list(folders.train.class_names),
             "validated_on": folders.validated_on,
             "selected_on": folders.selected_on,
             "trained_on": folders.train.num_images,
             "shared_with_train": dict(folders.splits.shared_images),
             "splits": {
-                name: _describe(folder)
-                for name, folder in _named(folders.splits).items()
+                name: record(folder) for name, folder in _named(folders.splits).items()
             },
         },
         "weights": {
@@ -477,15 +484,6 @@ def _weights_source(recipe: Recipe) -> str:
 def _named(splits: Splits) -> dict[str, ImageFolder]:
     named = {name: getattr(splits, name) for name in ("train", "validation", "test")}
     return {name: folder for name, folder in named.items() if folder is not None}
-
-
-def _describe(folder: ImageFolder) -> dict[str, Any]:
-    return {
-        "images": folder.num_images,
-        "fingerprint": folder.fingerprint,
-        "converted": dict(folder.converted),
-        "skipped": [list(item) for item in folder.skipped],
-    }
 
 
 def _machine() -> dict[str, Any]:
