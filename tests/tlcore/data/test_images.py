@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,6 +225,25 @@ def test_an_image_is_read_again_while_its_bytes_are_the_same(tmp_path):
     path.unlink()
     with pytest.raises(ValueError, match=r"No such file.*\)\. Put the file back, or"):
         read_checked_image(str(path), digest, SIZE)
+
+
+@pytest.mark.parametrize("file_format", ["BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"])
+def test_whatever_is_damaged_a_file_is_good_or_bad_and_nothing_is_raised(
+    tmp_path, file_format
+):
+    rng = np.random.default_rng(0)
+    data = np.frombuffer(encoded(picture(), file_format), np.uint8)
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(40)]
+    for path in paths:
+        broken = data[: rng.integers(len(data) // 2, len(data) + 1)].copy()
+        # Most of them in the header. Sizes stay small: a large one only takes long.
+        places = rng.integers(0, min(len(broken), 90), 4)
+        broken[places] = rng.integers(0, 8, 4)
+        Path(path).write_bytes(broken.tobytes())
+    found = check_images(paths)
+    assert [image.path for image in found] == paths
+    assert any(image.reason for image in found)
+    assert all(bool(image.reason) != bool(image.kind) for image in found)
 
 
 def test_damaged_exif_data_do_not_make_an_image_bad(tmp_path):
