@@ -19,6 +19,7 @@ from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import Data, DataSpec, check_data
 from tlcore.data.labels import class_indices
+from tlcore.data.pipeline import plainly
 from tlcore.progress import PassProgress
 
 _Z_95 = NormalDist().inv_cdf(0.975)
@@ -133,7 +134,7 @@ def evaluate(
     scorer = Scorer(model, feed.part)
     losses: list[float] = []
     correct = 0
-    for inputs, labels, *_ in feed.data:  # *_ are sample weights
+    for inputs, labels, *_ in plainly(feed.data):  # *_ are sample weights
         probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
         truth = keras.ops.convert_to_numpy(labels)
         losses += batch_losses.tolist()

@@ -36,6 +36,7 @@ from tlcore.checks import (
     check_selection,
     require_backbone,
 )
+from tlcore.data.pipeline import plain_errors
 from tlcore.freezing import freeze, unfreeze
 from tlcore.progress import PassProgress, pass_progress
 
@@ -256,7 +257,8 @@ def fit(
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
-    with redirected(model, train=train_feed.part, test=validation_feed.part):
+    parts = {"train": train_feed.part, "test": validation_feed.part}
+    with plain_errors(), redirected(model, **parts):
         return model.fit(
             train_feed.data,
             validation_data=validation_feed.data,

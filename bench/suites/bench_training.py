@@ -91,14 +91,17 @@ def bench_epoch_split(sample_splits, tmp_path, record):
     ]
     works = {
         "compute": partial(plain_fit, model, held),
-        "+input": partial(plain_fit, model, train.dataset()),
+        "+input": partial(plain_fit, model, train.dataset(reshuffle=True)),
         "+validation": partial(
-            plain_fit, model, train.dataset(), validation_data=validation.dataset()
+            plain_fit,
+            model,
+            train.dataset(reshuffle=True),
+            validation_data=validation.dataset(),
         ),
         "+callbacks": partial(
             plain_fit,
             model,
-            train.dataset(),
+            train.dataset(reshuffle=True),
             validation_data=validation.dataset(),
             callbacks=callbacks,
         ),

@@ -1,11 +1,14 @@
 """Training: phases whose epochs are contiguous, and what `fit` does with its data."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from tlcore.callbacks import checkpoint_callback, early_stopping_callback
 from tlcore.data.image_folder import image_folder
+from tlcore.data.images import read_image
 from tlcore.data.sample_images import write_sample_images
 from tlcore.evaluation import evaluate
 from tlcore.freezing import freeze, frozen_fingerprint, unfreeze
@@ -269,3 +272,67 @@ class TestCallbacks:
             tiny(), train, test, epochs=1, callbacks=[every], **QUIET
         )
         assert "val_accuracy" in history.history
+
+
+class TestImagesThatChange:
+    """What is trained on, and kept, is of the bytes that were checked."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        write_sample_images(tmp_path / "photos", classes=3, per_class=3, size=32)
+        return image_folder(tmp_path / "photos", image_size=SIZE, batch_size=4)
+
+    @pytest.mark.parametrize("cache", ["off", "folder"])
+    def test_since_the_folder_was_opened_are_refused(
+        self, tiny, folder, tmp_path, cache
+    ):
+        cache = cache if cache == "off" else tmp_path / "features"
+        path = Path(folder.paths[4])
+        path.write_bytes(Path(folder.paths[0]).read_bytes())
+        message = rf"as it was when .*path='{path}' \(its bytes have changed\)"
+        with pytest.raises(ValueError, match=message) as raised:
+            feature_extract(tiny(), folder, epochs=1, cache=cache, **QUIET)
+        assert "Traceback" not in str(raised.value)
+
+    def test_leave_no_features_behind(self, tiny, folder, tmp_path):
+        path, other = Path(folder.paths[4]), Path(folder.paths[0])
+        before = path.read_bytes()
+        path.write_bytes(other.read_bytes())
+        with pytest.raises(ValueError, match="its bytes have changed"):
+            feature_extract(tiny(), folder, epochs=1, cache=tmp_path / "c", **QUIET)
+        path.write_bytes(before)
+        losses = [self.loss(tiny(), folder, cache) for cache in ("off", tmp_path / "c")]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+    def loss(self, model, folder, cache):
+        keras.utils.set_random_seed(1)
+        options = {"epochs": 2, "cache": cache, **QUIET}
+        return feature_extract(model, folder, **options).history["loss"][-1]
+
+    def test_or_vanish_while_training_are_named(self, tiny, folder):
+        gone = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda *_: Path(folder.paths[2]).unlink(missing_ok=True)
+        )
+        options = {"epochs": 200, "cache": "off", "callbacks": [gone], **QUIET}
+        message = rf"path='{folder.paths[2]}' \(cannot be read: No such file"
+        with pytest.raises(ValueError, match=message):
+            feature_extract(tiny(), folder, **options)
+
+    def test_are_refused_by_evaluate_too(self, tiny, folder):
+        Path(folder.paths[0]).unlink()
+        with pytest.raises(ValueError, match="as it was when its folder was opened"):
+            evaluate(tiny(), folder, cache="off")
+
+
+def test_predictions_of_keras_are_in_the_order_of_paths_and_labels(tiny, images):
+    opened = image_folder(images / "test", image_size=SIZE, batch_size=4)
+    model = tiny()
+    files = np.stack([read_image(path, SIZE) for path in opened.paths])
+    expected = model.predict(files.astype("float32"), verbose=0)
+    for _ in range(2):
+        found = model.predict(opened.dataset(), verbose=0)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    accuracy = float((found.argmax(axis=1) == opened.labels).mean())
+    assert accuracy == pytest.approx(evaluate(model, opened)["accuracy"].value)
+    assert opened.labels.tolist() != sorted(opened.labels)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tlcore.caching.entry import BLOCK_ROWS, Builder, Features, Key
 from tlcore.caching.store import FeatureCache
 from tlcore.data.image_folder import ImageFolder
+from tlcore.data.pipeline import plainly
 from tlcore.determinism import arithmetic
 from tlcore.splitting.part import Part, Prefix
 from tlcore.splitting.split import Split
@@ -75,6 +76,7 @@ class Source:
         facts = [
             self.split.fingerprint,
             self.folder.image_size,
+            self.folder.reading.bits(),
             view,
             self.alone,
             arithmetic(),
@@ -212,7 +214,7 @@ class _Computed:
         pictures = source.folder.pictures(
             self._visits, batch_size=size, bank=source.bank
         )
-        for images in pictures:
+        for images in plainly(pictures):
             count = len(images)
             # The last batch may hold one image. It is doubled, because a batch of one
             # rounds differently, and the second row is dropped below.

@@ -67,6 +67,24 @@ from tlcore.cli.signals import Signals
     "--views", type=int, help="Views of each image; default: a new one every epoch."
 )
 @click.option("--workers", default=1, show_default=True, help="Processes per pass.")
+@click.option(
+    "--fit",
+    default="squash",
+    show_default=True,
+    help='How the image size is reached: "squash", "crop" or "pad".',
+)
+@click.option(
+    "--background",
+    default="white",
+    show_default=True,
+    help="Colour behind transparent pixels and of the border of --fit pad.",
+)
+@click.option(
+    "--orientation",
+    default="apply",
+    show_default=True,
+    help='"apply" turns images upright, "ignore" leaves them as stored.',
+)
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
 @click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
@@ -81,6 +99,9 @@ def run(
     root: Path | None,
     seed: int,
     out: Path,
+    fit: str,
+    background: str,
+    orientation: str,
     skip_bad: bool,
     deterministic: bool,
     early_stopping: int | None,
@@ -94,6 +115,7 @@ def run(
 ) -> None:
     """Train RECIPE on a data folder and leave a run folder."""
     from tlcore.cli.progress import Progress
+    from tlcore.data.reading import Reading
     from tlcore.runs.recipes import find_recipe
     from tlcore.runs.runner import RunOptions, run_recipe
 
@@ -106,6 +128,7 @@ def run(
         signals.check()
         progress.features(name, done, total)
 
+    reading = Reading.of(fit=fit, background=background, orientation=orientation)
     changes |= _backbone_of(changes["backbone"], handle)
     chosen = find_recipe(recipe).changed(**changes)
     with Progress() as progress:
@@ -115,6 +138,7 @@ def run(
             skip_bad=skip_bad,
             split=split,
             root=root,
+            reading=reading,
             deterministic=deterministic,
             early_stopping=early_stopping,
             cache=cache,

@@ -14,14 +14,21 @@ from typing import Any
 import numpy as np
 
 from tlcore.arguments import counted, listed
-from tlcore.data.images import RGB, CheckedImage, check_images
+from tlcore.data.formats import left_out_note
+from tlcore.data.images import CheckedImage, check_images
 from tlcore.data.inspection import Finding, SplitImages, inspect
 from tlcore.data.layout import Layout, Listing, class_differences
+from tlcore.data.pixels import COMPOSED, FIRST_FRAME, RGB, ROTATED
 from tlcore.data.sources import Source, find_source, say_to_stderr
 from tlcore.data.tables import Columns
 
-_PIXELS = (64, 64)
-"""The size that images are decoded to: enough to see whether they are flat or dark."""
+_DONE = {
+    ROTATED: "turned upright",
+    COMPOSED: "with transparent parts put on white",
+    FIRST_FRAME: "with several frames, of which the first is read",
+}
+"""What is done to images, in the words of the report."""
+
 _SHOWN_FILES = 5
 """The most files that a line of the report names."""
 
@@ -53,14 +60,12 @@ class SplitCount:
             f"{self.name or 'images'}: {counted(self.images, 'image')} in "
             f"{counted(len(self.classes), 'class', 'classes')}: {classes}"
         ]
-        for counts, done in (
-            (self.converted, "converted to RGB"),
-            (self.treated, ""),
-            (self.left_out, "left out"),
-        ):
-            if counts:
-                kinds = listed(f"{n} {kind or 'other'}" for kind, n in counts.items())
-                parts.append(f"{kinds} {done}".rstrip())
+        if self.converted:
+            kinds = listed(f"{n} {kind}" for kind, n in self.converted.items())
+            parts.append(f"{kinds} converted to RGB")
+        parts += [f"{n} {_DONE[treatment]}" for treatment, n in self.treated.items()]
+        if self.left_out:
+            parts.append(left_out_note(self.left_out))
         return "; ".join(parts)
 
 
@@ -191,7 +196,7 @@ def check_data(
     )
     listings = source.listings
     taken = [listing.subset(100, 0) for listing in listings.values()]
-    found = iter(check_images([path for paths, _ in taken for path in paths], _PIXELS))
+    found = iter(check_images([path for paths, _ in taken for path in paths]))
     counts, images = [], []
     for (name, listing), (paths, labels) in zip(listings.items(), taken, strict=True):
         checked = [next(found) for _ in paths]

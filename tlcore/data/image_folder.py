@@ -2,12 +2,12 @@
 
 Owns the value `ImageFolder` and the function `image_folder` that opens one: all images
 are checked before training and all bad ones reported together; the order of an epoch is
-a pure function of seed and epoch. Which folders and subsets there are is decided in
-`layout`, how a file is decoded in `images`, how visits become batches in `pipeline`;
-several folders are opened together in `splits`.
+a pure function of seed and epoch, and the folder lists its images in that of epoch 0,
+so that `paths`, `labels` and `dataset()` agree. Which folders and subsets there are is
+decided in `layout`, how a file is decoded in `images`, how visits become batches in
+`pipeline`; several folders are opened together in `splits`.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -17,23 +17,30 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.arguments import counted, listed, require_whole
+from tlcore.arguments import require_whole
 from tlcore.data.allotment import allot
-from tlcore.data.images import RGB, CheckedImage, check_images
 from tlcore.data.layout import Listing, lay_out, ranked_indices, text_digest
+from tlcore.data.notes import notes
+from tlcore.data.opening import check_folders
 from tlcore.data.options import check_label_mode, check_percent, folder_options
+from tlcore.data.orders import permutation
 from tlcore.data.pipeline import Bank, Pipeline, Rows
+from tlcore.data.pixels import COMPOSED, FIRST_FRAME, RGB, ROTATED
+from tlcore.data.reading import DEFAULT, Reading
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LISTED_FILES = 20
-"""The most bad files that an error lists."""
+T = TypeVar("T")
+
+
+def _no_place() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +50,8 @@ class ImageFolder:
     Attributes:
         directory: the folder that holds one folder per class, or the root of a table.
         class_names: the names of the class folders, sorted.
-        paths: the files, class by class, sorted by their path within the class.
+        paths: the files, in the order of epoch 0. That is class by class, sorted by
+            their path within the class, if `shuffle` is false.
         labels: the class index of each file, read-only; of a table with several classes
             for an image a row of 0 and 1 for each, (n, classes) float32.
         digests: sha256 of the bytes of each file, in hex.
@@ -55,7 +63,13 @@ class ImageFolder:
         percent: the part of each class in the folder that was taken.
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
+        reading: how files become pixels.
         skipped: the bad files that are left out, each with the reason.
+        left_out: how many files in the class folders are no images, by suffix.
+        treatments: what else is done to each image: "rotated", "composed", "first
+            frame".
+        place: the index of each image in the sorted order; empty if they are given in
+            that order.
         split: "train", "validation" or "test" where the folder is one of the splits
             that were opened together; "" otherwise.
         levels: how far the values of each image are apart, and the largest of them, as
@@ -82,13 +96,27 @@ class ImageFolder:
     percent: float
     shuffle: bool
     seed: int
+    reading: Reading = DEFAULT
     skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, repr=False)
+    treatments: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    place: NDArray[np.int64] = field(default_factory=_no_place, repr=False)
     split: str = ""
     levels: NDArray[np.uint8] = field(
         default_factory=lambda: np.zeros((0, 2), np.uint8), repr=False
     )
 
     def __post_init__(self) -> None:
+        """List the images in the order of epoch 0."""
+        wanted = self._permutation(0)
+        listing = np.argsort(self.place)[wanted] if len(self.place) else wanted
+        for name in ("paths", "digests", "kinds", "treatments"):
+            values = getattr(self, name)
+            object.__setattr__(self, name, tuple(values[i] for i in listing if values))
+        for name in ("labels", "levels"):
+            array = getattr(self, name)
+            object.__setattr__(self, name, array[listing] if len(array) else array)
+        object.__setattr__(self, "place", wanted)
         self.labels.setflags(write=False)
 
     def __len__(self) -> int:
@@ -115,42 +143,48 @@ class ImageFolder:
         return MappingProxyType(dict(sorted(counts.items())))
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Return sha256, in hex, of class names, relative paths and files, in order.
+    def rotated(self) -> int:
+        """Return how many images are turned upright as their EXIF data say."""
+        return self._treated(ROTATED)
 
-        It depends neither on where the folder is nor on the options it is opened with,
-        except through the subset that `percent` and `seed` choose.
+    @cached_property
+    def composed(self) -> int:
+        """Return how many images have transparent pixels, put on the background."""
+        return self._treated(COMPOSED)
+
+    @cached_property
+    def first_frames(self) -> int:
+        """Return how many files hold several frames or pages, the first being read."""
+        return self._treated(FIRST_FRAME)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return sha256, in hex, of class names, relative paths, files and reading.
+
+        It depends neither on where the folder is nor on the order of the images. Of the
+        options, only those of the reading and, through the subset, `percent` and `seed`
+        change it.
         """
-        names = self.names
-        files = list(zip(names, self.digests, strict=True))
-        content: list[Any] = [self.class_names, files]
+        whole = self.unshuffled()
+        names = whole.names
+        files = list(zip(names, whole.digests, strict=True))
+        content: list[Any] = [self.class_names, files, self.reading.as_dict()]
         # The path says the class, except in a table.
         folders = [name.partition("/")[0] for name in names]
         if self.labels.ndim == 2 or folders != [
-            self.class_names[label] for label in self.labels
+            self.class_names[label] for label in whole.labels
         ]:
-            content.append(self.labels.tolist())
+            content.append(whole.labels.tolist())
         return text_digest(json.dumps(content)).hex()
 
     def notes(self) -> str:
-        """Return one line: the number of images, and which were converted or skipped.
+        """Return one line: how many images, what is done to them, what is left out.
 
         Example:
             >>> tl.image_folder("photos/train", percent=50).notes()
             '6 images in 3 classes (50 % subset)'
         """
-        subset = "" if self.percent == 100 else f" ({self.percent:g} % subset)"
-        notes = [
-            f"{counted(self.num_images, 'image')} in "
-            f"{counted(self.num_classes, 'class', 'classes')}{subset}"
-        ]
-        if self.converted:
-            counts = [f"{count} {kind}" for kind, count in self.converted.items()]
-            plural = "" if sum(self.converted.values()) == 1 else "s"
-            notes.append(f"{listed(counts)} image{plural} converted to RGB")
-        if self.skipped:
-            notes.append(f"{counted(len(self.skipped), 'bad image')} skipped")
-        return "; ".join(notes)
+        return notes(self)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the order in which an epoch visits the images.
@@ -159,38 +193,52 @@ class ImageFolder:
             epoch: the index of the epoch, from 0.
 
         Returns:
-            The indices of `paths`, permuted if `shuffle` is true. The permutation
-            depends only on seed and epoch, on every machine.
+            The indices of `paths`: 0, 1, 2 ... for epoch 0, and for every epoch if
+            `shuffle` is false. The order depends only on the images, seed and epoch, on
+            every machine.
         """
-        if not self.shuffle:
-            return np.arange(self.num_images, dtype=np.int64)
-        # Sorted by the words of a hash: NumPy does not promise that a generator gives
-        # the same permutation in every version (NEP 19), and runs are resumed later.
-        key = hashlib.shake_128(f"{self.seed}/{int(epoch)}".encode())
-        keys = np.frombuffer(key.digest(8 * self.num_images), dtype="<u8")
-        return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+        return np.argsort(self._permutation(0))[self._permutation(epoch)]
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of an epoch as indices of the sorted images."""
+        if self.shuffle:
+            return permutation(self.num_images, self.seed, epoch)
+        return np.arange(self.num_images, dtype=np.int64)
 
     def dataset(
-        self, *, rows: "Rows | None" = None, bank: "Bank | None" = None
+        self,
+        *,
+        rows: "Rows | None" = None,
+        bank: "Bank | None" = None,
+        reshuffle: bool = False,
     ) -> "tf.data.Dataset":
-        """Return one epoch of (images, labels) batches.
+        """Return one epoch of (images, labels) batches, in the order of `paths`.
 
-        With `shuffle` the k-th iteration over the dataset has the order of epoch k, so
-        that the first iteration equals the first epoch of `stream`.
+        Every iteration has the same order, so that predictions can be compared with
+        `labels` and `paths`.
 
         Args:
             rows: arrays that replace the images.
             bank: computes an augmented view of each image.
+            reshuffle: give the k-th iteration the order of epoch k, as `stream` does;
+                for training with Keras's own `fit`. Only the first iteration is then in
+                the order of `paths`.
 
         Returns:
             Batches of images, float32 in [0, 255] of shape (n, height, width, 3), or of
             a tuple of the arrays of `rows`; and of labels in the form of `label_mode`.
+
+        Example:
+            >>> test = tl.image_folder("photos/test", image_size=32, label_mode="int")
+            >>> labels = np.concatenate([labels for _, labels in test.dataset()])
+            >>> bool((labels == test.labels).all())
+            True
         """
         import tensorflow as tf
 
         pipeline = self._pipeline
         visits = tf.data.Dataset.range(self.num_images)
-        if self.shuffle:
+        if self.shuffle and reshuffle:
             epochs = itertools.count()
             visits = tf.data.Dataset.range(1).flat_map(
                 lambda _: pipeline.visited(lambda: self._visits(next(epochs)))
@@ -266,7 +314,7 @@ class ImageFolder:
         )
 
     def unshuffled(self) -> "ImageFolder":
-        """Return the same folder in the order of `paths`."""
+        """Return the same folder sorted by class and path, for every epoch."""
         return replace(self, shuffle=False)
 
     def relabelled(self, label_mode: str) -> "ImageFolder":
@@ -311,24 +359,30 @@ class ImageFolder:
         ranks = ranked_indices(self.names, key)
         held_out = {"held out": percent}
         parts = allot(self.labels, self.digests, ranks, held_out, self.class_names)
-        rest = self.taken(parts["train"])
         part = self.taken(parts["held out"]).unshuffled()
-        return rest, replace(part, skipped=())
+        return self.taken(parts["train"]), replace(part, skipped=(), left_out={})
 
-    @property
-    def names(self) -> list[str]:
-        """Return the paths relative to `directory`, with forward slashes."""
-        return [Path(p).relative_to(self.directory).as_posix() for p in self.paths]
+    def taken(self, indices: NDArray[np.intp]) -> "ImageFolder":
+        """Return a folder of some of the images, in an order of its own.
 
-    @property
-    def _pipeline(self) -> Pipeline:
-        return Pipeline(
-            paths=self.paths,
-            labels=self.labels,
-            image_size=self.image_size,
-            batch_size=self.batch_size,
-            label_mode=self.label_mode,
-            num_classes=self.num_classes,
+        Args:
+            indices: of `paths`, each at most once. In which order they are given does
+                not matter: `unshuffled` keeps the sorted one.
+        """
+        chosen = np.asarray(indices)[np.argsort(self.place[indices])]
+
+        def some(values: tuple[T, ...]) -> tuple[T, ...]:
+            return tuple(values[i] for i in chosen if values)
+
+        return replace(
+            self,
+            paths=some(self.paths),
+            labels=self.labels[chosen],
+            digests=some(self.digests),
+            kinds=some(self.kinds),
+            treatments=some(self.treatments),
+            levels=self.levels[chosen] if len(self.levels) else self.levels,
+            place=_no_place(),
         )
 
     def class_text(self, index: int) -> str:
@@ -338,15 +392,25 @@ class ImageFolder:
         columns = np.flatnonzero(self.labels[index])
         return "|".join(self.class_names[column] for column in columns)
 
-    def taken(self, indices: NDArray[np.intp]) -> "ImageFolder":
-        """Return a folder of some of the images, in the order of `indices`."""
-        return replace(
-            self,
-            paths=tuple(self.paths[i] for i in indices),
-            labels=self.labels[indices],
-            digests=tuple(self.digests[i] for i in indices),
-            kinds=tuple(self.kinds[i] for i in indices),
-            levels=self.levels[indices],
+    @property
+    def names(self) -> list[str]:
+        """Return the paths relative to `directory`, with forward slashes."""
+        return [Path(p).relative_to(self.directory).as_posix() for p in self.paths]
+
+    def _treated(self, treatment: str) -> int:
+        return sum(treatment in done for done in self.treatments)
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(
+            paths=self.paths,
+            digests=self.digests,
+            labels=self.labels,
+            image_size=self.image_size,
+            reading=self.reading,
+            batch_size=self.batch_size,
+            label_mode=self.label_mode,
+            num_classes=self.num_classes,
         )
 
     def _visits(self, epoch: int) -> NDArray[np.int64]:
@@ -364,11 +428,16 @@ def image_folder(
     shuffle: bool = True,
     seed: int = 42,
     skip_bad: bool = False,
+    fit: str = "squash",
+    background: str | Sequence[int] = "white",
+    orientation: str = "apply",
 ) -> ImageFolder:
     """Open a folder that holds one folder of images per class, and check every image.
 
-    Images are JPEG, PNG, GIF, BMP or WebP files, at any depth. Other files, and hidden
-    files and folders, are ignored. Classes are sorted by name.
+    Images are JPEG, PNG, GIF, BMP, WebP, TIFF and PPM files at any depth, and AVIF and
+    HEIC files where they can be read; the content decides, not the name. Other files
+    are counted in `left_out`. Hidden files and folders are ignored. Classes are sorted
+    by name.
 
     Args:
         directory: the folder.
@@ -380,6 +449,12 @@ def image_folder(
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
         skip_bad: leave out images that cannot be read, instead of raising.
+        fit: how `image_size` is reached: "squash" changes the proportions, "crop" cuts
+            a part out of the middle, "pad" adds a border.
+        background: the colour behind transparent pixels and of the border: a name,
+            "#rrggbb" or (red, green, blue).
+        orientation: "apply" turns images upright as their EXIF data say, "ignore"
+            leaves them as they are stored.
 
     Raises:
         ValueError: an option is out of range, the folder has another layout, or images
@@ -397,6 +472,7 @@ def image_folder(
         percent=percent,
         shuffle=shuffle,
         seed=seed,
+        reading=Reading.of(fit=fit, background=background, orientation=orientation),
     )
     return open_folders([(lay_out(Path(directory)), options)], skip_bad=skip_bad)[0]
 
@@ -414,69 +490,5 @@ def open_folders(
     Raises:
         ValueError: images cannot be read, or labels cannot have the form asked for.
     """
-    subsets = [layout.subset(o["percent"], o["seed"]) for layout, o in wanted]
-    for (layout, options), (_, labels) in zip(wanted, subsets, strict=True):
-        rows = np.ndim(labels) == 2
-        check_label_mode(options["label_mode"], layout.class_names, rows=rows)
-    paths = [path for paths, _ in subsets for path in paths]
-    found = check_images(paths, wanted[0][1]["image_size"])
-    bad = [image for image in found if image.reason is not None]
-    if bad and not skip_bad:
-        raise ValueError(_bad_images_message(bad))
-    images = iter(found)
-    return [
-        _without_bad(layout, options, [next(images) for _ in labels], labels)
-        for (layout, options), (_, labels) in zip(wanted, subsets, strict=True)
-    ]
-
-
-def _without_bad(
-    layout: Listing,
-    options: dict[str, Any],
-    found: Sequence[CheckedImage],
-    labels: Any,
-) -> ImageFolder:
-    """Return the folder of the good images among those found, given with labels."""
-    usable = [image.reason is None for image in found]
-    good = list(itertools.compress(found, usable))
-    given = np.asarray(labels)
-    kept = given[np.array(usable, dtype=bool)]
-    class_names = layout.class_names
-    empty = _classes_in(given) - _classes_in(kept)
-    if empty:
-        raise ValueError(
-            "Every class must hold a good image. Received: "
-            f"directory={str(layout.directory)!r}, where all images of "
-            f"{listed(class_names[i] for i in sorted(empty))} are bad. Replace them."
-        )
-    return ImageFolder(
-        directory=layout.directory,
-        class_names=class_names,
-        paths=tuple(image.path for image in good),
-        labels=kept if kept.ndim == 2 else kept.astype(np.int64),
-        digests=tuple(image.digest for image in good),
-        kinds=tuple(image.kind for image in good),
-        levels=np.array([image.levels for image in good], dtype=np.uint8),
-        skipped=tuple(
-            (image.path, image.reason) for image in found if image.reason is not None
-        ),
-        **options,
-    )
-
-
-def _classes_in(labels: NDArray[Any]) -> set[int]:
-    rows = labels.ndim == 2
-    found = np.flatnonzero(labels.any(axis=0)) if rows else np.unique(labels)
-    return set(found.tolist())
-
-
-def _bad_images_message(bad: Sequence[CheckedImage]) -> str:
-    lines = [f"  {image.path}: {image.reason}" for image in bad[:_LISTED_FILES]]
-    if len(bad) > _LISTED_FILES:
-        lines.append(f"  and {len(bad) - _LISTED_FILES} more")
-    files = "\n".join(lines)
-    return (
-        f"Every image must be readable. Received: {len(bad)} that cannot be used:\n"
-        f"{files}\nRemove them, or leave them out with skip_bad=True (on the command "
-        "line --skip-bad)."
-    )
+    checked = check_folders(wanted, skip_bad=skip_bad)
+    return [ImageFolder(**fields) for fields in checked]

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from tlcore.arguments import counted, few, listed
 from tlcore.data.allotment import part_of_each
+from tlcore.data.finding import is_image
 from tlcore.data.image_folder import ImageFolder, open_folders
-from tlcore.data.images import is_image
 from tlcore.data.options import folder_options
+from tlcore.data.reading import Reading
 from tlcore.data.split_names import SPLITS, one_name_each, splits_among
 from tlcore.data.tables import Columns, Table, choose_columns, read_table
 
@@ -71,6 +72,9 @@ def image_table(
     shuffle: bool = True,
     seed: int = 42,
     skip_bad: bool = False,
+    fit: str = "squash",
+    background: str | Sequence[int] = "white",
+    orientation: str = "apply",
 ) -> ImageFolder:
     r"""Open the images that a table lists with their labels, and check every image.
 
@@ -99,6 +103,9 @@ def image_table(
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
         skip_bad: leave out images that cannot be read, instead of raising.
+        fit: how `image_size` is reached: "squash", "crop" or "pad".
+        background: the colour behind transparent pixels and of the border of "pad".
+        orientation: "apply" turns images upright, "ignore" leaves them as stored.
 
     Returns:
         An image folder whose `directory` is `root`.
@@ -124,6 +131,7 @@ def image_table(
         percent=percent,
         shuffle=shuffle,
         seed=seed,
+        reading=Reading.of(fit=fit, background=background, orientation=orientation),
     )
     columns = Columns(path_column, label_column, None, label_separator)
     rows, named = lay_out_table(

@@ -1,47 +1,37 @@
-"""Images: image files found, checked, decoded, converted to RGB and resized.
+"""Images: image files checked, decoded to RGB and resized.
 
 Owns the only decoder in the package, so that training reads exactly what was checked
-before it, and the check of many files in parallel. It knows neither classes (`layout`)
-nor datasets (`image_folder`) and does not import TensorFlow.
+before it, and the check of many files in parallel. Which files are images is in
+`formats` and `finding`, what is done to their pixels in `pixels`. It knows neither
+classes (`layout`) nor datasets (`image_folder`) and does not import TensorFlow.
 """
 
 import hashlib
 import io
-import os
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from tlcore.data.depth import UnusableError
+from tlcore.data.formats import HEAD_BYTES, NAMES, format_of, formats_of
+from tlcore.data.pixels import Picture, fitted, picture_of
+from tlcore.data.reading import DEFAULT, Reading
 from tlcore.progress import bar
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-"""The endings of the names of image files, in upper or lower case."""
 
 MAX_PIXELS = 89_478_485
 """Larger images are treated as decompression bombs; this is Pillow's default."""
 
-RGB = "RGB"
-"""The kind of image that needs no conversion."""
+_PNG = b"\x89PNG"
+_SKETCH_PIXELS = 64
+"""Enough to see whether an image is flat or dark, without noise and single pixels."""
 
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-_KINDS = {
-    "1": "black and white",
-    "I": "16-bit grey",  # how Pillow before 11.3 opens some 16-bit PNGs
-    "I;16": "16-bit grey",
-    "I;16B": "16-bit grey",
-    "L": "grey",
-    "LA": "grey with alpha",
-    "P": "palette",
-}
-"""Names of Pillow's modes for people; a mode that is not listed is its own name."""
 _FILES_AT_ONCE = 256
 """Files queued for the threads at a time: all that Ctrl-C has to wait for."""
 
@@ -54,10 +44,10 @@ class CheckedImage:
         path: the file.
         digest: sha256 of its bytes, in hex; empty if they cannot be read.
         kind: "RGB", or what it is converted from: "grey", "palette", "RGBA", "CMYK",
-            "16-bit grey" and so on; empty for a bad file.
+            "12-bit grey in 16 bits" and so on; empty for a bad file.
         reason: why the file cannot be used; None for a good one.
-        treatments: what else is done to it, such as "rotated".
-        levels: what `levels_of` says of its pixels.
+        treatments: what else is done to it: "rotated", "composed", "first frame".
+        levels: what `levels_of` says of its pixels, averaged over small squares.
     """
 
     path: str
@@ -68,59 +58,21 @@ class CheckedImage:
     levels: tuple[int, int] = (255, 255)
 
 
-def is_image(name: str) -> bool:
-    """Return whether a file of this name counts as an image.
-
-    Example:
-        >>> is_image("cat.JPG"), is_image(".cat.jpg"), is_image("notes.txt")
-        (True, False, False)
-    """
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
-
-
-def find_images(folder: Path) -> list[str]:
-    """Return the images at any depth of a folder, except in hidden folders.
-
-    Returns:
-        Their paths relative to the folder, with forward slashes, sorted.
-
-    Raises:
-        OSError: a folder cannot be read.
-
-    Example:
-        >>> find_images(Path("photos/train"))[:2]
-        ['checked_ring/000.png', 'checked_ring/001.png']
-    """
-    names = []
-    walk = os.walk(folder, onerror=_raise, followlinks=True)
-    for root, folders, files in walk:
-        here = Path(root).resolve()
-        # os.walk does not notice that a link leads to a folder above it, and would
-        # follow it in circles.
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not here.is_relative_to((here / name).resolve())
-        ]
-        relative = Path(root).relative_to(folder)
-        names += [(relative / name).as_posix() for name in files if is_image(name)]
-    return sorted(names)
-
-
 def decode_image(
-    data: bytes, image_size: tuple[int, int]
+    data: bytes, image_size: tuple[int, int], reading: Reading = DEFAULT
 ) -> tuple[NDArray[np.uint8], str]:
     """Decode the bytes of an image file.
 
-    As `keras.utils.load_img` with bilinear interpolation does: the first frame of an
-    animation, without alpha, EXIF orientation ignored, antialiased when shrunk. Unlike
-    there, 16-bit grey keeps its upper 8 bits, as with `tf.io.decode_png`.
+    By default as `keras.utils.load_img` with bilinear interpolation does (the first
+    frame of an animation, antialiased when shrunk), and unlike there upright, with
+    white behind transparent pixels, and with samples of more than 8 bits scaled by the
+    range that the file holds.
 
     Args:
-        data: a JPEG, PNG, GIF, BMP or WebP file; the content decides, not a name.
-        image_size: (height, width) to resize to, in pixels; the aspect ratio is not
-            kept.
+        data: a JPEG, PNG, GIF, BMP, WebP, TIFF or PPM file, or an AVIF or HEIC file if
+            it can be read here; the content decides, not a name.
+        image_size: (height, width) to resize to, in pixels.
+        reading: how it is read.
 
     Returns:
         RGB values in [0, 255], of shape (height, width, 3), and the kind of the image
@@ -136,50 +88,107 @@ def decode_image(
         >>> pixels.shape, kind
         ((24, 36, 3), 'RGB')
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _check_pixels(image)
-            image.load()
-            kind = _KINDS.get(image.mode, image.mode)
-            height, width = image_size
-            resized = _to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
-            return np.asarray(resized), kind
-    except MemoryError:
-        raise  # not the fault of the image: skip_bad must not drop it
-    except Exception as error:
-        # On damaged files Pillow raises OSError, SyntaxError, struct.error, IndexError
-        # and others, and documents none of them.
-        raise ValueError(_reason(data, error)) from error
+    picture = _picture(data, reading)
+    return np.asarray(fitted(picture.image, image_size, reading)), picture.kind
 
 
-def read_image(path: str | Path, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_image(
+    path: str | Path,
+    image_size: tuple[int, int],
+    *,
+    fit: str = "squash",
+    background: str | Sequence[int] = "white",
+    orientation: str = "apply",
+) -> NDArray[np.uint8]:
     """Read and decode an image file, as training does.
 
     Args:
-        path: a JPEG, PNG, GIF, BMP or WebP file.
+        path: an image file.
         image_size: (height, width) to resize to, in pixels.
+        fit: "squash" changes the proportions, "crop" cuts a part out of the middle,
+            "pad" adds a border.
+        background: the colour behind transparent pixels and of the border.
+        orientation: "apply" turns the image upright, "ignore" leaves it as it is
+            stored.
 
     Returns:
         RGB values in [0, 255], of shape (height, width, 3).
 
     Raises:
-        ValueError: the file cannot be read or is not an image.
+        ValueError: the file cannot be read or is not an image, or an option is wrong.
 
     Example:
         >>> read_image("photos/train/checked_ring/000.png", (32, 32)).shape
         (32, 32, 3)
     """
+    reading = Reading.of(fit=fit, background=background, orientation=orientation)
+    return np.asarray(fitted(read_picture(path, reading), image_size, reading))
+
+
+def read_picture(
+    path: str | Path, reading: Reading = DEFAULT, *, about: int | None = None
+) -> Image.Image:
+    """Read an image file as RGB, in its own size.
+
+    Args:
+        path: an image file.
+        reading: how it is read.
+        about: a number of pixels that either side may be shrunk to, for a thumbnail. A
+            JPEG is decoded at a fraction of its size, which is much faster.
+
+    Raises:
+        ValueError: the file cannot be read or is not an image.
+
+    Example:
+        >>> read_picture("photos/train/checked_ring/000.png").mode
+        'RGB'
+    """
     try:
-        pixels, _ = decode_image(_read(path), image_size)
+        return _picture(_read(path), reading, about).image
     except ValueError as error:
         raise ValueError(
-            "An image must be a whole JPEG, PNG, GIF, BMP or WebP file. "
-            f"Received: {str(path)!r} ({error}). Replace or remove it."
+            f"An image must be a whole {NAMES} file. "
+            f"Received: path={str(path)!r} ({error}). Replace or remove it."
         ) from error
-    return pixels
 
 
-def check_image(path: str, image_size: tuple[int, int]) -> CheckedImage:
+def read_checked_image(
+    path: str, digest: str, image_size: tuple[int, int], reading: Reading = DEFAULT
+) -> NDArray[np.uint8]:
+    """Read and decode an image file that was checked before, if it is still the same.
+
+    What is computed from an image is kept under its digest, so no other bytes than
+    those may be decoded.
+
+    Args:
+        path: the file.
+        digest: the sha256 that `check_image` found.
+        image_size: (height, width) to resize to, in pixels.
+        reading: how it is read.
+
+    Raises:
+        ValueError: the file changed or cannot be read any more.
+
+    Example:
+        >>> path = "photos/train/checked_ring/000.png"
+        >>> read_checked_image(path, check_image(path).digest, (32, 32)).shape
+        (32, 32, 3)
+    """
+    try:
+        data = _read(path)
+        problem = "its bytes have changed"
+        if hashlib.sha256(data).hexdigest() == digest:
+            picture = _picture(data, reading).image
+            return np.asarray(fitted(picture, image_size, reading))
+    except ValueError as error:
+        problem = str(error)
+    raise ValueError(
+        "An image must stay as it was when its folder was opened. Received: "
+        f"path={path!r} ({problem}). Put the file back, or open the folder again."
+    )
+
+
+def check_image(path: str, reading: Reading = DEFAULT) -> CheckedImage:
     """Read a file once, hash it and decode it in full.
 
     A damaged file is reported in the result, not raised. The check is stricter than
@@ -188,18 +197,19 @@ def check_image(path: str, image_size: tuple[int, int]) -> CheckedImage:
     Example:
         >>> Path("empty.png").write_bytes(b"")
         0
-        >>> check_image("empty.png", (32, 32)).reason
+        >>> check_image("empty.png").reason
         'empty file'
     """
     digest = ""
     try:
         data = _read(path)
         digest = hashlib.sha256(data).hexdigest()
-        pixels, kind = decode_image(data, image_size)
+        picture = _picture(data, reading)
         _check_checksums(data)
     except ValueError as error:
         return CheckedImage(path, digest, "", str(error))
-    return CheckedImage(path, digest, kind, levels=levels_of(pixels))
+    levels = levels_of(_sketch(picture.image))
+    return CheckedImage(path, digest, picture.kind, None, picture.treatments, levels)
 
 
 def levels_of(pixels: NDArray[np.uint8]) -> tuple[int, int]:
@@ -225,32 +235,40 @@ def levels_of(pixels: NDArray[np.uint8]) -> tuple[int, int]:
     return spread, int(pixels.max())
 
 
+def _sketch(image: Image.Image) -> NDArray[np.uint8]:
+    """Return an RGB image in about `_SKETCH_PIXELS` a side, or smaller as it is."""
+    squares = image.width // _SKETCH_PIXELS, image.height // _SKETCH_PIXELS
+    return np.asarray(image.reduce((max(1, squares[0]), max(1, squares[1]))))
+
+
 def check_images(
-    paths: Sequence[str], image_size: tuple[int, int]
+    paths: Sequence[str], reading: Reading = DEFAULT
 ) -> list[CheckedImage]:
     """Check files in parallel threads; a progress bar appears after a second.
 
     Args:
         paths: the files.
-        image_size: (height, width) that training resizes to, in pixels.
+        reading: how training will read them.
 
     Returns:
         The result for each file, in the order of `paths`.
 
     Example:
         >>> paths = ["photos/train/checked_ring/000.png", "gone.png"]
-        >>> [image.reason for image in check_images(paths, (32, 32))]
+        >>> [image.reason for image in check_images(paths)]
         [None, 'cannot be read: No such file or directory']
     """
 
     def found() -> Iterator[CheckedImage]:
         for start in range(0, len(paths), _FILES_AT_ONCE):
             some = paths[start : start + _FILES_AT_ONCE]
-            yield from pool.map(lambda path: check_image(path, image_size), some)
+            yield from pool.map(lambda path: check_image(path, reading), some)
 
     # Pillow warns of a bomb before `decode_image` can look at its size. The filter is
     # set here, not in each thread, because it changes the state of the whole process.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        # Of damaged EXIF data and the like: the pixels are sound, or the file is bad.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with bar("Checking images", len(paths), patience_seconds=1.0) as advance:
             checked = []
@@ -258,10 +276,6 @@ def check_images(
                 checked.append(image)
                 advance(1)
             return checked
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
 
 
 def _read(path: str | Path) -> bytes:
@@ -275,27 +289,40 @@ def _read(path: str | Path) -> bytes:
         raise ValueError(f"cannot be read: {error.strerror or error}") from error
 
 
+def _picture(data: bytes, reading: Reading, about: int | None = None) -> Picture:
+    def opened() -> Image.Image:
+        return Image.open(io.BytesIO(data), formats=formats)
+
+    try:
+        formats = formats_of(data[:HEAD_BYTES])
+    except ValueError as error:
+        raise UnusableError(str(error)) from error
+    try:
+        with opened() as image:
+            _check_pixels(image)
+            if about is not None:
+                image.draft("RGB", (about, about))
+            return picture_of(image, reading, opened)
+    except MemoryError:
+        raise  # not the fault of the image: skip_bad must not drop it
+    except Exception as error:
+        # On damaged files Pillow raises OSError, SyntaxError, struct.error, IndexError
+        # and others, and documents none of them.
+        raise ValueError(_reason(data, error)) from error
+
+
 def _check_pixels(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    # Pillow warns about transparency in a palette; without alpha it has no effect.
-    image.info.pop("transparency", None)
-    if image.mode == RGB:
-        return image
-    # Pillow's own conversion of 16 bits clips at 255: most pixels would become white.
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert(RGB)
-
-
 def _check_checksums(data: bytes) -> None:
+    if not data.startswith(_PNG):
+        return  # Pillow verifies no other format
     # `verify` needs an image that was not loaded, so the data is opened a second time.
     # Decoding alone ignores the checksums of the chunks that hold the pixels.
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             image.verify()
     except Exception as error:
         raise ValueError(_reason(data, error)) from error
@@ -305,7 +332,12 @@ def _reason(data: bytes, error: Exception) -> str:
     if not data:
         return "empty file"
     if isinstance(error, UnidentifiedImageError):
-        return "not a JPEG, PNG, GIF, BMP or WebP image"
+        name = format_of(data[:HEAD_BYTES])
+        if name is None:
+            return f"not a {NAMES} image"
+        return f"damaged, or a {name} of a kind that cannot be read"
+    if isinstance(error, UnusableError):
+        return str(error)
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     if isinstance(error, bombs):
         return f"too large: over {MAX_PIXELS:,} pixels"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, listed
+from tlcore.data.formats import OPTIONAL, RAW_SUFFIXES
 
 if TYPE_CHECKING:
     from tlcore.data.image_folder import ImageFolder
@@ -35,12 +36,7 @@ _LEAST_OF_A_CLASS = 5
 IMBALANCE = 10
 """Classes are out of balance if one has this many times the images of another."""
 
-PHOTOGRAPHS = frozenset(
-    [
-        *(".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".jxl", ".tif", ".tiff"),
-        *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"),
-    ]
-)
+PHOTOGRAPHS = RAW_SUFFIXES | {*OPTIONAL, ".jp2", ".jxl", ".cr3", ".orf", ".raf", ".rw2"}
 """Endings of photographs: files of this kind that are left out are a finding."""
 
 
@@ -77,6 +73,7 @@ class SplitImages:
             folder.digests,
             folder.levels,
             folder.skipped,
+            folder.left_out,
         )
 
     @property

@@ -6,13 +6,15 @@ opens no image; `images` decodes them, and `image_folder` puts both together.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from tlcore.arguments import counted, few, listed
-from tlcore.data.images import SUFFIXES, find_images, is_image
+from tlcore.data.finding import Found, find_images, is_image
+from tlcore.data.formats import SUFFIXES, left_out_note
 from tlcore.data.split_names import one_name_each, splits_among
 
 SPLIT_REMEDY = 'split="80/10/10" (on the command line --split 80/10/10)'
@@ -100,10 +102,11 @@ def check_classes(layout: Layout) -> None:
     received = f"Received: directory={str(directory)!r}"
     empty = [name for name, images in layout.names.items() if not images]
     if empty:
+        note = left_out_note(layout.left_out)
         raise ValueError(
             f"Every class folder must hold images ({', '.join(SUFFIXES)}). "
-            f"{received}, with none in: {', '.join(empty)}. Add images or remove these "
-            "folders."
+            f"{received}, with none in: {', '.join(empty)}{note and '; ' + note}. Add "
+            "images or remove these folders."
         )
     if len(layout.names) < 2:
         (only,) = layout.names
@@ -149,7 +152,10 @@ def find_classes(directory: Path) -> Layout:
             "An image folder must hold one folder of images per class. "
             f"{received}, which holds no folder. Check the path."
         )
-    return Layout(directory, {name: _images_in(directory / name) for name in folders})
+    found = {name: _images_in(directory / name) for name in folders}
+    left_out = sum((Counter(inside.left_out) for inside in found.values()), Counter())
+    names = {name: inside.images for name, inside in found.items()}
+    return Layout(directory, names, dict(sorted(left_out.items())))
 
 
 def holds_one_folder(directory: Path) -> Path | None:
@@ -242,7 +248,7 @@ def _entries(directory: Path) -> tuple[list[str], list[str]]:
     return folders, sorted({entry.name for entry in entries} - set(folders))
 
 
-def _images_in(folder: Path) -> list[str]:
+def _images_in(folder: Path) -> Found:
     try:
         return find_images(folder)
     except OSError as error:
@@ -325,7 +331,7 @@ def _instead(directory: Path, names: Mapping[str, str]) -> str:
     inner = holds_one_folder(directory)
     if inner is not None:
         return f"{holds}. Open {str(inner)!r}."
-    if any(_images_in(directory / name) for name in folders):
+    if any(_images_in(directory / name).images for name in folders):
         return (
             f"which holds {counted(len(folders), 'class folder')}: {few(folders)}. "
             f"Make splits of them: {SPLIT_REMEDY}."

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlcore.arguments import is_whole, require_one_of, require_whole
 from tlcore.data.images import MAX_PIXELS
+from tlcore.data.reading import DEFAULT, Reading
 
 LABEL_MODES = ("categorical", "int", "binary", "multi")
 _MAX_BATCH_SIZE = 1_000_000
@@ -24,6 +25,7 @@ def folder_options(
     percent: float,
     shuffle: bool,
     seed: int,
+    reading: Reading = DEFAULT,
 ) -> dict[str, Any]:
     """Return the options that an `ImageFolder` stores, checked.
 
@@ -57,6 +59,7 @@ def folder_options(
         "percent": percent,
         "shuffle": shuffle,
         "seed": int(seed),
+        "reading": reading,
     }
 
 

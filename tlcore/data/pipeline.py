@@ -10,23 +10,30 @@ TensorFlow is imported only where a dataset is built.
 import atexit
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.data.images import read_image
+from tlcore.data.images import read_checked_image
+from tlcore.data.reading import DEFAULT, Reading
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+T = TypeVar("T")
 
 _PREFETCHED_BATCHES = 4
 """Decoded batches that wait for training. With tf.data.AUTOTUNE it may be hundreds."""
 _END_POLLS, _END_POLL_SECONDS = 50, 0.1
 """How often, and how far apart, to look whether tf.data is done at the end."""
+
+_KEPT_FAILURES = 16
+"""Reads that fail together, in as many threads, before the first of them is noticed."""
 
 
 class Column(Protocol):
@@ -99,25 +106,88 @@ _calls = _Calls()
 atexit.register(_calls.end)
 
 
+class _Failures:
+    """The last images that could not be read, by threads of tf.data.
+
+    TensorFlow wraps what they raise in an error of its own, which ends with a traceback
+    as text, and whose type says nothing.
+    """
+
+    def __init__(self) -> None:
+        self._last: deque[ValueError] = deque(maxlen=_KEPT_FAILURES)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Keep what reading an image raises."""
+        try:
+            yield
+        except ValueError as error:
+            self._last.append(error)
+            raise
+
+    def within(self, error: Exception) -> ValueError | None:
+        """Return what TensorFlow wrapped, None if the error is of something else."""
+        text = str(error)
+        found = (failure for failure in self._last if str(failure) in text)
+        return next(found, None)
+
+
+_failures = _Failures()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raise what is wrong with an image instead of TensorFlow's error around it.
+
+    Raises:
+        ValueError: an image that the code inside reads through a pipeline has changed
+            or cannot be read any more.
+    """
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        failure = _failures.within(error)
+        if failure is None:
+            raise
+        raise ValueError(str(failure)) from error
+
+
+def plainly(batches: Iterable[T]) -> Iterator[T]:
+    """Yield batches; an image that cannot be read is a ValueError, not TensorFlow's.
+
+    Example:
+        >>> len(list(plainly(tl.image_folder("photos/train", image_size=32).dataset())))
+        1
+    """
+    with plain_errors():
+        yield from batches
+
+
 @dataclass(frozen=True, eq=False)
 class Pipeline:
     """Turns visits into batches. Visit v is image `v % len(paths)`.
 
     Attributes:
         paths: the image files.
+        digests: sha256 of the bytes of each file, in hex. No others are read.
         labels: the class index of each file.
         image_size: (height, width) that images are resized to, in pixels.
         batch_size: images per batch.
         label_mode: "categorical", "int" or "binary".
         num_classes: the number of classes.
+        reading: how files become pixels.
     """
 
     paths: Sequence[str] = field(repr=False)
+    digests: Sequence[str] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     image_size: tuple[int, int]
     batch_size: int
     label_mode: str
     num_classes: int
+    reading: Reading = DEFAULT
 
     def visited(
         self, visits: Callable[..., NDArray[np.int64]], *epoch: Any
@@ -209,8 +279,14 @@ class Pipeline:
             with _calls:
                 if _calls.ending:
                     return np.zeros(shape, np.uint8)
-                path = self.paths[visit % len(self.paths)]
-                return read_image(path, self.image_size)
+                image = visit % len(self.paths)
+                with _failures.recorded():
+                    return read_checked_image(
+                        self.paths[image],
+                        self.digests[image],
+                        self.image_size,
+                        self.reading,
+                    )
 
         def load(visit: Any) -> tuple[Any, Any]:
             # With enable_op_determinism, tf.data runs a map whose function is stateful

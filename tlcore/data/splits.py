@@ -25,6 +25,7 @@ from tlcore.data.layout import (
     ranked_indices,
 )
 from tlcore.data.options import folder_options
+from tlcore.data.reading import Reading
 from tlcore.data.sources import WHOLE, Source, find_source, say_to_stderr
 from tlcore.data.split_names import SPLITS
 from tlcore.data.tables import Columns
@@ -144,6 +145,9 @@ def load_splits(
     percent: float = 100,
     seed: int = 42,
     skip_bad: bool = False,
+    fit: str = "squash",
+    background: str | Sequence[int] = "white",
+    orientation: str = "apply",
     split: Split | None = None,
     root: str | Path | None = None,
     path_column: str | None = None,
@@ -175,6 +179,9 @@ def load_splits(
         seed: of the subset and of the order of `train`; the others are not shuffled.
             Also of the division by `split`.
         skip_bad: leave out images that cannot be read, instead of raising.
+        fit: how `image_size` is reached: "squash", "crop" or "pad".
+        background: the colour behind transparent pixels and of the border of "pad".
+        orientation: "apply" turns images upright, "ignore" leaves them as stored.
         split: "80/10/10" divides class folders, a lone `train` or a table into train,
             validation and test; "80/20" into train and test; "validation=10" holds
             validation out of train, also where a test is there already. Numbers,
@@ -212,6 +219,7 @@ def load_splits(
         "batch_size": batch_size,
         "label_mode": label_mode,
         "seed": seed,
+        "reading": Reading.of(fit=fit, background=background, orientation=orientation),
     }
     # Held-out images are never a subset: runs on 1 % and on 100 % of train could not be
     # compared if they were evaluated on different images.
@@ -308,9 +316,15 @@ def _divide(
         keys = [f"{folder.seed}/{name}" for name in folder.class_names]
         within = [name.partition("/")[2] or name for name in train.names]
         train = train.taken(part_of_each(train.labels, within, keys, percent))
-    folders = {name: replace(part, skipped=()) for name, part in folders.items()}
-    # What was skipped is reported once, by train.
+    folders = {
+        name: replace(part, skipped=(), left_out={}) for name, part in folders.items()
+    }
+    # What was skipped or left out is reported once, by train.
     folders["train"] = replace(
-        train, shuffle=True, percent=percent, skipped=folder.skipped
+        train,
+        shuffle=True,
+        percent=percent,
+        skipped=folder.skipped,
+        left_out=folder.left_out,
     )
     return folders, allotment

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tlcore.arguments import did_you_mean, few
-from tlcore.data.images import is_image
+from tlcore.data.finding import is_image
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 """The endings of the names of tables on disk."""

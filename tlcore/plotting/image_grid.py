@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from tlcore.arguments import counted, require_whole
+from tlcore.data.image_folder import ImageFolder
+from tlcore.data.images import read_picture
 from tlcore.data.labels import class_indices
+from tlcore.data.reading import DEFAULT, Reading
 from tlcore.plotting.figures import (
     GAP_INCHES,
     TITLE_ROW_INCHES,
@@ -113,9 +116,10 @@ def plot_images(
             "from 0). Add the missing names."
         )
     labels = _some_classes(sorted(chosen), seed)
+    reading = images.reading if isinstance(images, ImageFolder) else DEFAULT
     figure = _grid(
         [str(label if names is None else names[label]) for label in labels],
-        [[_pixels(image) for image in chosen[label]] for label in labels],
+        [[_pixels(image, reading) for image in chosen[label]] for label in labels],
         total=len(chosen if names is None else names),
     )
     save_figure(figure, target)
@@ -198,6 +202,9 @@ def _sample(
 
 def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
     """Yield (class index, path or pixels) of every image."""
+    if isinstance(images, ImageFolder):
+        # In the sorted order, so that the choice does not depend on its seed.
+        images = images.unshuffled()
     if isinstance(images, ImagePaths):
         labels = class_indices(images.labels).tolist()
         if len(labels) != len(images.paths):
@@ -259,21 +266,15 @@ def _unpacked(batch: Any) -> tuple[NDArray[Any], list[int]]:
     return pixels, labels
 
 
-def _pixels(image: NDArray[np.uint8] | str | Path) -> NDArray[np.uint8]:
+def _pixels(
+    image: NDArray[np.uint8] | str | Path, reading: Reading
+) -> NDArray[np.uint8]:
     """Return an image, shrunk in proportion if it is read from a file."""
     if isinstance(image, np.ndarray):
         return image
-    from PIL import Image
-
     try:
-        with Image.open(image) as opened:
-            # Lets a JPEG be decoded at a fraction of its size, which is much faster.
-            opened.draft("RGB", (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-            pixels = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise OSError(
-            "Every path must be an image that Pillow can read. "
-            f"Received: path={str(image)!r} ({error}). Remove or replace it."
-        ) from error
+        pixels = read_picture(image, reading, about=THUMBNAIL_PIXELS)
+    except ValueError as error:
+        raise OSError(str(error)) from error
     pixels.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     return np.asarray(pixels)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tlcore import __version__
 from tlcore.data.data_check import DataReport
+from tlcore.data.images import read_picture
 from tlcore.data.inspection import Finding
 from tlcore.files import write_text
 
@@ -90,19 +91,16 @@ def _groups(
 
 def _picture(path: str) -> str:
     """Return an image as a data URL, upright, scaled down and without metadata."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * PICTURE_PIXELS, 2 * PICTURE_PIXELS))
-            upright = ImageOps.exif_transpose(image)
-            pixels = upright.convert("RGBA")
-    except (OSError, SyntaxError, ValueError):
+        picture = read_picture(path, about=2 * PICTURE_PIXELS)
+    except ValueError:
         return ""  # changed since the check
-    pixels.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
+    picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     # Pasting copies pixels only: where a photograph was taken stays behind.
-    plain = Image.new("RGB", pixels.size, "white")
-    plain.paste(pixels, mask=pixels.getchannel("A"))
+    plain = Image.new("RGB", picture.size)
+    plain.paste(picture)
     file = io.BytesIO()
     plain.save(file, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -70,6 +70,8 @@ def linear_probe_accuracy(
         30
     """
     tables = []
+    # Rows are in the sorted order, whatever the folders list.
+    train, validation = train.unshuffled(), validation.unshuffled()
     for folder in (train, validation):
         rows = evaluation_rows(model, folder, options)
         if rows is None or rows.nbytes * folder.num_images > MAX_BYTES:

@@ -17,7 +17,9 @@ from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import load_classifier
-from tlcore.data.images import check_images, read_image
+from tlcore.data.formats import NAMES
+from tlcore.data.images import CheckedImage, check_images, read_checked_image
+from tlcore.data.reading import DEFAULT, Reading
 from tlcore.models import load_model
 from tlcore.runs.run import read_run
 
@@ -32,10 +34,12 @@ class Predictor:
     Attributes:
         model: from RGB images in [0, 255] to probabilities.
         labels: the name of each class, in the order of the outputs.
+        reading: how images are read; as in training, for the model of a run.
     """
 
     model: keras.Model
     labels: tuple[str, ...]
+    reading: Reading = DEFAULT
 
     def predict(
         self, images: Sequence[str | Path], *, top: int = 5
@@ -62,16 +66,21 @@ class Predictor:
         """
         require_whole("top", top, least=1)
         size = self.model.input_shape[1:3]
-        _check_images(images, size)
+        checked = _checked(images, self.reading)
         guesses: dict[str, list[dict[str, Any]]] = {}
-        for start in range(0, len(images), BATCH_IMAGES):
-            paths = images[start : start + BATCH_IMAGES]
-            batch = np.stack([read_image(path, size) for path in paths])
+        for start in range(0, len(checked), BATCH_IMAGES):
+            some = checked[start : start + BATCH_IMAGES]
+            batch = np.stack(
+                [
+                    read_checked_image(image.path, image.digest, size, self.reading)
+                    for image in some
+                ]
+            )
             outputs = self.model.predict_on_batch(batch.astype("float32"))
             rows = _class_probabilities(np.asarray(outputs))
-            for path, row in zip(paths, rows, strict=True):
+            for image, row in zip(some, rows, strict=True):
                 best = np.argsort(-row, kind="stable")[:top]
-                guesses[str(path)] = [
+                guesses[image.path] = [
                     {"label": self.labels[i], "probability": float(row[i])}
                     for i in best
                 ]
@@ -83,6 +92,7 @@ def load_predictor(
     *,
     weights: str | Path = "imagenet",
     labels: str | Path | None = None,
+    reading: Reading = DEFAULT,
 ) -> Predictor:
     """Return a predictor from a backbone with its own classifier.
 
@@ -90,6 +100,7 @@ def load_predictor(
         backbone: a name of the catalogue.
         weights: of the backbone and its classifier: "imagenet" or a file.
         labels: a file with one label per line; by default "class 0", "class 1", ...
+        reading: how images are read.
 
     Raises:
         ValueError: there is no such backbone, its weights do not fit, or the number of
@@ -99,7 +110,7 @@ def load_predictor(
     """
     model = _classifier_with_contract(backbone, weights)
     own = tuple(f"class {i}" for i in range(model.output_shape[-1]))
-    return _labelled(model, own, labels)
+    return _labelled(model, own, labels, reading)
 
 
 def load_run_predictor(
@@ -115,11 +126,15 @@ def load_run_predictor(
         ValueError: there is no such run, it is not done, or the number of labels is
             not the number of classes.
     """
-    return _labelled(*_load_run(Path(run)), labels)
+    model, names, reading = _load_run(Path(run))
+    return _labelled(model, names, labels, reading)
 
 
 def _labelled(
-    model: keras.Model, own: tuple[str, ...], labels: str | Path | None
+    model: keras.Model,
+    own: tuple[str, ...],
+    labels: str | Path | None,
+    reading: Reading = DEFAULT,
 ) -> Predictor:
     names = own if labels is None else _read_labels(Path(labels))
     outputs = max(model.output_shape[-1], 2)  # one sigmoid stands for two classes
@@ -128,10 +143,10 @@ def _labelled(
             f"There must be one label per class, {outputs}. "
             f"Received: {len(names)} labels from {str(labels or 'run.json')!r}."
         )
-    return Predictor(model, names)
+    return Predictor(model, names, reading)
 
 
-def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...], Reading]:
     run = read_run(path)
     file = run.path / "model.keras"
     if not file.is_file():
@@ -140,7 +155,7 @@ def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             f"Received: run={str(path)!r}, with status {run.document['status']!r} and "
             "no model.keras. Run its recipe again."
         )
-    return load_model(file), run.class_names
+    return load_model(file), run.class_names, run.image_reading
 
 
 def _classifier_with_contract(backbone: str, weights: str | Path) -> keras.Model:
@@ -164,14 +179,15 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _check_images(images: Sequence[str | Path], size: tuple[int, int]) -> None:
-    checked = check_images([str(path) for path in images], size)
+def _checked(images: Sequence[str | Path], reading: Reading) -> list[CheckedImage]:
+    checked = check_images([str(path) for path in images], reading)
     bad = [f"{image.path} ({image.reason})" for image in checked if image.reason]
     if bad:
         raise ValueError(
-            "Images must be whole JPEG, PNG, GIF, BMP or WebP files. Received: "
-            f"{', '.join(bad)}."
+            f"Images must be whole {NAMES} files. Received: {', '.join(bad)}. Replace "
+            "them or leave them out."
         )
+    return checked
 
 
 def _class_probabilities(outputs: Any) -> Any:

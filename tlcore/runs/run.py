@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlcore.data.reading import Reading
 from tlcore.files import STAMP_FORMAT, write_text
 from tlcore.processes import is_alive
 from tlcore.runs import documents
@@ -93,6 +94,12 @@ class Run:
             if isinstance(names, list) and all(isinstance(n, str) for n in names):
                 return tuple(names)
             raise TypeError("classes must be names")
+
+    @property
+    def image_reading(self) -> Reading:
+        """Return how it read images; the default for a run that did not record it."""
+        with reading(self):
+            return Reading.recorded(self.document["data"].get("reading", {}))
 
     def update(self, **values: Any) -> None:
         """Change entries of `run.json` and write the file."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcore.data.image_folder import ImageFolder
+from tlcore.data.notes import record
 from tlcore.data.splits import Splits, load_splits
 from tlcore.files import write_text
 from tlcore.runs.run import SPLIT_FILE, Run
@@ -64,6 +65,7 @@ class RunData:
         return {
             "folder": str(data),
             "names": dict(splits.source.names),
+            "reading": self.train.reading.as_dict(),
             "classes": list(self.train.class_names),
             "validated_on": self.validated_on,
             "selected_on": self.selected_on,
@@ -74,7 +76,7 @@ class RunData:
                 for (first, second), count in splits.overlaps.items()
             },
             "findings": list(self.findings),
-            "splits": {name: _describe(x) for name, x in splits.folders.items()},
+            "splits": {name: record(x) for name, x in splits.folders.items()},
             **_describe_split(splits),
         }
 
@@ -105,6 +107,9 @@ def load_data(recipe: "Recipe", data: str | Path, options: "RunOptions") -> RunD
         skip_bad=options.skip_bad,
         split=options.split,
         root=options.root,
+        fit=options.reading.fit,
+        background=options.reading.background,
+        orientation=options.reading.orientation,
         say=options.say,
     )
     if recipe.binary and splits.train.num_classes == 2:
@@ -145,15 +150,6 @@ def _check_selection(
             "bytes). Remove them from one of the two (tlcore check-data lists them), "
             "or leave early stopping out."
         )
-
-
-def _describe(folder: ImageFolder) -> dict[str, Any]:
-    return {
-        "images": folder.num_images,
-        "fingerprint": folder.fingerprint,
-        "converted": dict(folder.converted),
-        "skipped": [list(item) for item in folder.skipped],
-    }
 
 
 def _describe_split(splits: Splits) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
+from tlcore.data.reading import DEFAULT, Reading
 from tlcore.files import replacing
 from tlcore.plotting.image_grid import plot_images
 from tlcore.progress import PassProgress
@@ -44,6 +45,7 @@ class RunOptions:
         split: how images without splits are divided, such as "80/10/10"; None expects
             splits.
         root: the folder that the paths of a table start from.
+        reading: how image files become pixels.
         deterministic: use operations that give the same bits each time.
         early_stopping: epochs without improvement before a phase stops; None trains
             all epochs.
@@ -60,6 +62,7 @@ class RunOptions:
     skip_bad: bool = False
     split: str | None = None
     root: Path | None = None
+    reading: Reading = DEFAULT
     deterministic: bool = False
     early_stopping: int | None = None
     cache: str | Path = "auto"

@@ -1,5 +1,7 @@
 """Work: what makes features inexact is found."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tlcore.caching.entry import BLOCK_ROWS, Key
 from tlcore.caching.feeds import CacheOptions, training_feed
 from tlcore.caching.work import Source, Work
 from tlcore.data.image_folder import image_folder
+from tlcore.data.reading import Reading
 from tlcore.splitting.split import split
 
 from .networks import SHAPE, SIZE, Halving, compiled, tiny
@@ -142,3 +145,29 @@ class TestBatches:
         alone, alone_rows = self.computed(folder, alone=True)
         assert alone == [1] * folder.num_images
         np.testing.assert_array_equal(rows, alone_rows)
+
+
+class TestKey:
+    @pytest.fixture
+    def key(self, train):
+        """Return what gives the key of the features of some images of a model."""
+        model = tiny()
+        divided = split(model)
+        return lambda folder: Source(model, folder, divided).fingerprint
+
+    @pytest.mark.parametrize(
+        "options", [{"fit": "crop"}, {"background": "red"}, {"orientation": "ignore"}]
+    )
+    def test_depends_on_how_files_become_pixels(self, key, train, options):
+        assert key(train) == key(replace(train, reading=Reading()))
+        assert key(train) != key(replace(train, reading=Reading.of(**options)))
+
+    def test_depends_on_the_decoder(self, key, train, monkeypatch):
+        before = key(train)
+        monkeypatch.setattr("tlcore.data.reading.VERSION", 99)
+        other_version = key(train)
+        monkeypatch.setattr("PIL.__version__", "99.0.0")
+        assert len({before, other_version, key(train)}) == 3
+
+    def test_does_not_depend_on_the_order_of_the_images(self, key, train):
+        assert key(train) == key(train.unshuffled()) == key(replace(train, seed=7))

@@ -8,8 +8,13 @@ import subprocess
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from tlcore.data.image_folder import image_folder
+from tlcore.runs import runner
 
 
 class TestRun:
@@ -136,6 +141,59 @@ class TestSavedModels:
         assert code == 2
         assert "must list trainable variables to be unfrozen" in err
         assert not (tmp_path / "runs").exists()
+
+
+class TestImages:
+    def test_how_they_are_read_is_recorded(self, tlcore, data, tmp_path, small):
+        turned = copied(data, tmp_path)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        path = next((turned / "train").rglob("*.png"))
+        Image.open(path).save(path, exif=exif)
+        path.with_suffix(".txt").touch()
+        code, out, err = tlcore(
+            *("run", "model_0", *small, "--fine-tune-epochs=0", "--json"),
+            *("--fit=pad", "--background=#000000", "--data", turned, "--out", tmp_path),
+        )
+        assert code == 0
+        assert "1 image turned upright; left out: 1 .txt" in err
+        recorded = json.loads(out)["data"]
+        assert recorded["reading"]["fit"] == "pad"
+        assert recorded["reading"]["background"] == [0, 0, 0]
+        assert recorded["splits"]["train"]["rotated"] == 1
+        assert recorded["splits"]["train"]["left_out"] == {".txt": 1}
+
+    def test_another_reading_is_refused(self, tlcore, data, tmp_path):
+        code, _, err = tlcore(
+            *("run", "model_0", "--fit=stretch", "--data", data, "--out", tmp_path)
+        )
+        assert code == 2
+        assert "fit must be one of: squash, crop, pad. Received: fit='stretch'" in err
+
+    def test_one_that_vanishes_is_named_without_a_traceback(
+        self, tlcore, data, tmp_path, small, monkeypatch
+    ):
+        mine = copied(data, tmp_path)
+        real = runner.plot_images
+
+        def plot(folder, **options):
+            Path(folder.paths[0]).unlink()
+            return real(image_folder(mine / "test"), **options)
+
+        monkeypatch.setattr(runner, "plot_images", plot)
+        code, _, err = tlcore(
+            *("run", "model_0", *small, "--cache=off", "--fine-tune-epochs=0"),
+            *("--data", mine, "--out", tmp_path / "runs"),
+        )
+        assert code == 2
+        assert "tlcore: error: An image must stay as it was" in err
+        assert "Traceback" not in err.partition("tlcore: error")[2]
+        (document,) = (tmp_path / "runs").rglob("run.json")
+        assert json.loads(document.read_text())["status"] == "failed"
+
+
+def copied(data, tmp_path):
+    return Path(shutil.copytree(data, tmp_path / "mine"))
 
 
 class TestTensorBoard:

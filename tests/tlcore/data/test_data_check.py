@@ -1,14 +1,15 @@
 """The report on a data folder, an archive or a table."""
 
 import shutil
-from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from tlcore.data import data_check
 from tlcore.data.data_check import check_data
-from tlcore.data.layout import Layout, find_classes
+from tlcore.data.splits import load_splits
+
+QUICK = {"image_size": 8, "batch_size": 4, "label_mode": "int"}
 
 
 def paint(path, colour, *, size=8):
@@ -102,27 +103,46 @@ def test_a_lone_class_is_a_finding(data):
     assert str(report.findings[0].text) == "images: one class only, cat"
 
 
-def test_conversions_and_what_is_left_out_are_counted(data, monkeypatch):
-    path = data / "val" / "cat" / "0.png"
-    Image.open(path).convert("L").save(path)
-    layout = find_classes(data / "val")
-    counted = replace(layout, left_out={".txt": 2, "": 1})
-    assert isinstance(counted, Layout)
-    monkeypatch.setattr("tlcore.data.sources.find_classes", lambda _: counted)
-    (split,) = check_data(data / "val").splits
-    assert str(split) == (
-        "images: 6 images in 2 classes: cat 3, dog 3; 1 grey converted to RGB; "
-        "2 .txt and 1 other left out"
+def test_conversions_and_what_is_left_out_are_counted(data):
+    cats = data / "val" / "cat"
+    Image.open(cats / "0.png").convert("L").save(cats / "0.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(cats / "1.png").save(cats / "1.png", exif=exif)
+    clear = Image.open(cats / "2.png").convert("RGBA")
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    clear.save(cats / "2.png")
+    pages = [Image.linear_gradient("L").convert("RGB") for _ in "ab"]
+    pages[0].save(cats / "3.tif", save_all=True, append_images=pages[1:])
+    for name in ("a.txt", "b.txt", "readme"):
+        (cats / name).write_text("no image")
+    report = check_data(data / "val")
+    assert str(report.splits[0]) == (
+        "images: 7 images in 2 classes: cat 4, dog 3; 1 RGBA and 1 grey converted to "
+        "RGB; 1 with transparent parts put on white; 1 with several frames, of which "
+        "the first is read; 1 turned upright; left out: 2 .txt and 1 without a suffix"
     )
+    split = report.as_dict()["splits"]["images"]
+    assert split["treated"] == {"composed": 1, "first frame": 1, "rotated": 1}
+    assert split["left_out"] == {"": 1, ".txt": 2}
+    assert report.findings == ()
+
+
+def test_a_photograph_that_nothing_here_reads_is_a_finding(data):
+    (data / "val" / "cat" / "raw.dng").write_bytes(b"II*\0")
+    (finding,) = check_data(data / "val").findings
+    assert finding.text == "images: 1 .dng is left out"
+    (found,) = load_splits(data, **QUICK).findings()
+    assert found.text == "validation: 1 .dng is left out"
 
 
 def test_every_file_is_opened_once(data, monkeypatch):
     opened = []
     check = data_check.check_images
 
-    def recorded(paths, size):
+    def recorded(paths):
         opened.extend(paths)
-        return check(paths, size)
+        return check(paths)
 
     monkeypatch.setattr(data_check, "check_images", recorded)
     check_data(data)

@@ -1,5 +1,6 @@
 """An opened folder: its images, their order, subsets held out, and bad files."""
 
+import hashlib
 import re
 import shutil
 from dataclasses import replace
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tlcore.data import reading
 from tlcore.data.image_folder import image_folder
 
 SIZE = 4
@@ -30,15 +32,16 @@ def opened(large):
 @pytest.fixture(scope="session")
 def divisible(opened):
     """Return classes of 40 and 17 images, from which a part can be held out."""
-    images = opened.taken(np.flatnonzero(opened.labels < 2))
-    return replace(images, class_names=("a", "b"))
+    whole = opened.unshuffled()
+    images = whole.taken(np.flatnonzero(whole.labels < 2))
+    return replace(images, class_names=("a", "b"), shuffle=True)
 
 
 # What a folder holds
 
 
 def test_classes_are_the_sorted_folder_names_and_labels_their_indices(folder):
-    images = image_folder(folder, **QUICK)
+    images = image_folder(folder, shuffle=False, **QUICK)
     assert images.class_names == ("a", "b", "c")
     assert images.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
     assert images.labels.dtype == np.int64
@@ -61,9 +64,11 @@ def test_images_lie_at_any_depth_and_other_files_are_ignored(folder):
     (folder / ".cache").mkdir()
     for ignored in (".cache/a.png", "a/.a.png", "a/notes.txt", "readme.md"):
         (folder / ignored).write_text("no image")
-    images = image_folder(folder, **QUICK)
+    images = image_folder(folder, shuffle=False, **QUICK)
     assert images.num_images == 8
     assert images.paths[3].endswith("X.PNG")
+    assert images.left_out == {".txt": 1}
+    assert images.notes() == "8 images in 3 classes; left out: 1 .txt"
 
 
 def test_images_that_were_not_rgb_are_counted_by_kind(folder):
@@ -80,6 +85,49 @@ def test_images_that_were_not_rgb_are_counted_by_kind(folder):
     assert str(images) == (
         "8 images in 3 classes; 1 RGBA, 2 grey and 1 palette images converted to RGB"
     )
+
+
+def write_turned(path, orientation=6):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).save(path, exif=exif)
+
+
+def test_what_else_is_done_to_images_is_counted_and_said(folder):
+    write_turned(folder / "a" / "000.png")
+    write_turned(folder / "b" / "001.png", 3)
+    Image.new("RGBA", (SIZE, SIZE)).save(folder / "a" / "001.png")
+    frames = [Image.new("L", (SIZE, SIZE), shade) for shade in (0, 255)]
+    frames[0].save(folder / "c" / "b.tif", save_all=True, append_images=frames[1:])
+    images = image_folder(folder, background="#010203", **QUICK)
+    assert (images.rotated, images.composed, images.first_frames) == (2, 1, 1)
+    assert images.notes() == (
+        "9 images in 3 classes; 1 RGBA and 1 grey images converted to RGB; 2 images "
+        "turned upright; 1 transparent image put on rgb(1, 2, 3); of 1 file with "
+        "several frames the first is read"
+    )
+    old = image_folder(folder, orientation="ignore", **QUICK)
+    assert (old.rotated, old.composed) == (0, 1)
+    assert images.unshuffled().rotated == 2
+
+
+def test_a_part_held_out_counts_its_own_images_and_no_files_left_out(folder):
+    write_turned(folder / "a" / "000.png")
+    shutil.rmtree(folder / "c")
+    (folder / "a" / "notes.txt").touch()
+    rest, part = image_folder(folder, **QUICK).split_off(50)
+    assert rest.rotated + part.rotated == 1
+    assert (rest.left_out, part.left_out) == ({".txt": 1}, {})
+
+
+def test_the_size_is_reached_as_asked_for(folder):
+    Image.new("RGB", (3 * SIZE, SIZE), (200, 0, 0)).save(folder / "a" / "000.png")
+    options = {"fit": "pad", "background": (7, 7, 7), "shuffle": False, **QUICK}
+    images = image_folder(folder, **options)
+    ((first, _), *_) = list(images.dataset())
+    assert np.asarray(first)[0, :, 0, 0].tolist() == [7, 200, 7, 7]
+    with pytest.raises(ValueError, match="fit must be one of: squash, crop, pad"):
+        image_folder(folder, fit="stretch", **QUICK)
 
 
 def test_notes_name_a_subset_and_skipped_images(folder):
@@ -122,6 +170,20 @@ def remove_an_image(folder):
     (folder / "a" / "003.png").unlink()
 
 
+def test_the_fingerprint_does_not_depend_on_the_order(folder):
+    images = image_folder(folder, **QUICK)
+    assert images.unshuffled().fingerprint == images.fingerprint
+    assert replace(images, seed=7).fingerprint == images.fingerprint
+
+
+def test_the_fingerprint_depends_on_how_files_are_read(folder, monkeypatch):
+    options = [{}, {"fit": "crop"}, {"background": "red"}, {"orientation": "ignore"}]
+    found = [image_folder(folder, **option, **QUICK).fingerprint for option in options]
+    monkeypatch.setattr(reading, "VERSION", reading.VERSION + 1)
+    found.append(image_folder(folder, **QUICK).fingerprint)
+    assert len(set(found)) == 5
+
+
 @pytest.mark.parametrize(
     "change", [change_a_byte, rename_an_image, rename_a_class, remove_an_image]
 )
@@ -134,16 +196,93 @@ def test_any_change_of_the_content_changes_the_fingerprint(folder, change):
 # The order of an epoch
 
 
-def test_the_order_of_an_epoch_is_the_same_on_every_machine(folder):
-    assert image_folder(folder, seed=42, **QUICK).order(0).tolist() == [
-        6,
-        0,
-        1,
-        2,
-        7,
-        5,
-        3,
-        4,
+def short(images, indices=None):
+    """Return the names of images without what they share, such as "b2 a0"."""
+    names = [name.removesuffix(".png").replace("/00", "") for name in relative(images)]
+    return " ".join(names if indices is None else [names[i] for i in indices])
+
+
+ORDERS = [
+    # Epochs 0, 1, 2 and 1000, as trained before the folder itself was in this order.
+    (
+        {},
+        "b2 a0 a1 a2 c0 b1 a3 b0",
+        "b0 c0 b2 a1 a2 b1 a0 a3",
+        "a3 b2 a1 b1 a0 c0 a2 b0",
+        "b0 a3 c0 a1 a2 a0 b2 b1",
+    ),
+    (
+        {"seed": 7},
+        "a2 a0 b0 b1 c0 a3 a1 b2",
+        "a3 b0 a1 a2 b2 c0 a0 b1",
+        "b1 a0 b0 a2 b2 a1 a3 c0",
+        "b1 b2 a3 a1 c0 a2 a0 b0",
+    ),
+    (
+        {"percent": 50},
+        "a1 a2 b0 b1 c0",
+        "c0 a2 b0 a1 b1",
+        "b1 a2 a1 b0 c0",
+        "c0 b1 a2 b0 a1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "first", "second", "third", "late"), ORDERS)
+def test_the_order_of_an_epoch_is_the_same_on_every_machine(
+    folder, options, first, second, third, late
+):
+    images = image_folder(folder, **options, **QUICK)
+    orders = {0: first, 1: second, 2: third, 1000: late}
+    for epoch, order in orders.items():
+        assert short(images, images.order(epoch)) == order
+    assert short(images) == first
+
+
+def test_of_a_part_held_out_the_rest_trains_in_the_order_it_always_had(
+    tmp_path, write_folder
+):
+    directory = write_folder(tmp_path / "two", {"a": 6, "b": 4})
+    rest, part = image_folder(directory, **QUICK).split_off(30)
+    assert short(rest, rest.order(0)) == "b3 a0 a1 a2 b1 a3 b0"
+    assert short(rest, rest.order(1)) == "b0 b3 a1 a2 b1 a0 a3"
+    assert short(part) == "a4 a5 b2"
+
+
+@pytest.mark.parametrize("change", [{"seed": 7}, {"shuffle": False}])
+def test_a_changed_folder_is_listed_as_if_it_had_been_opened_so(folder, change):
+    images = replace(image_folder(folder, **QUICK), **change)
+    opened = image_folder(folder, **change, **QUICK)
+    for name in ("paths", "digests", "kinds"):
+        assert getattr(images, name) == getattr(opened, name)
+    assert images.labels.tolist() == opened.labels.tolist()
+    assert images.order(3).tolist() == opened.order(3).tolist()
+
+
+def test_sorted_by_class_and_path_is_how_an_unshuffled_folder_is_listed(folder):
+    images = image_folder(folder, **QUICK).unshuffled()
+    assert short(images) == "a0 a1 a2 a3 b0 b1 b2 c0"
+    assert images.labels.tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
+    assert images.order(5).tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_paths_labels_digests_and_the_dataset_are_in_one_order(
+    folder, visited, shuffle
+):
+    images = image_folder(folder, shuffle=shuffle, **QUICK).relabelled("int")
+    shade_of = {"b": 0, "a": 3, "c": 7}  # red values count up in the order of writing
+    expected = [
+        (shade_of[name[0]] + int(name[2:5]), label)
+        for name, label in zip(relative(images), images.labels.tolist(), strict=True)
+    ]
+    dataset = images.dataset()
+    for _ in range(2):
+        assert [pair for batch in visited(dataset) for pair in batch] == expected
+    for path, digest in zip(images.paths, images.digests, strict=True):
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+    assert [images.class_names[i] for i in images.labels] == [
+        name[0] for name in relative(images)
     ]
 
 
@@ -207,7 +346,7 @@ def test_a_stream_has_no_end_and_says_so(folder):
 
 
 def test_chosen_visits_are_read_in_their_order_without_labels(folder):
-    images = image_folder(folder, **QUICK)
+    images = image_folder(folder, shuffle=False, **QUICK)
     visits = np.array([7, 0, 8, 15])  # images 7 and 0, and the same in epoch 1
     batches = list(images.pictures(visits, batch_size=3))
     assert [batch.shape[0] for batch in batches] == [3, 1]
@@ -227,7 +366,8 @@ def test_all_bad_images_are_listed_at_once(folder):
     assert lines[0].startswith("Every image must be readable. Received: 2")
     assert lines[1] == f"  {folder / 'a' / '001.png'}: empty file"
     assert lines[2] == (
-        f"  {folder / 'b' / '002.jpg'}: not a JPEG, PNG, GIF, BMP or WebP image"
+        f"  {folder / 'b' / '002.jpg'}: not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, "
+        "HEIC or PPM image"
     )
     assert "skip_bad=True" in lines[3]
     assert "--skip-bad" in lines[3]
@@ -246,7 +386,7 @@ def test_of_many_bad_images_twenty_are_named(folder):
 def test_bad_images_can_be_skipped_and_are_remembered(folder, visited):
     bad = folder / "a" / "001.png"
     bad.write_bytes(b"")
-    images = image_folder(folder, skip_bad=True, **QUICK)
+    images = image_folder(folder, skip_bad=True, shuffle=False, **QUICK)
     assert images.skipped == ((str(bad), "empty file"),)
     assert images.num_images == 7
     assert images.labels.tolist() == [0, 0, 0, 1, 1, 1, 2]
@@ -314,7 +454,7 @@ def test_a_stream_starts_at_a_step(folder, first_step):
 def test_a_part_held_out_is_stratified_and_nothing_is_lost(divisible, percent, seed):
     rest, part = divisible.split_off(percent, seed=seed)
     assert sorted(rest.paths + part.paths) == sorted(divisible.paths)
-    assert list(rest.paths) == sorted(rest.paths)
+    assert list(rest.unshuffled().paths) == sorted(rest.paths)
     counts = np.bincount(part.labels, minlength=2).tolist()
     expected = [min(n - 1, max(1, round(n * percent / 100))) for n in (40, 17)]
     assert counts == expected
@@ -353,6 +493,26 @@ def test_copies_of_an_image_are_not_on_both_sides(folder):
         assert np.bincount(part.labels).tolist() == [2, 1]
         # A contradiction decides nothing: it is not held out.
         assert {"a/twin.png", "b/000.png"} <= set(relative(rest))
+
+
+def test_some_images_are_taken_by_their_place_in_the_listing(folder):
+    images = replace(image_folder(folder, **QUICK), seed=7)
+    some = images.taken(np.array([5, 0, 2]))
+    assert set(some.paths) == {images.paths[i] for i in (5, 0, 2)}
+    assert short(some.unshuffled()) == " ".join(sorted(short(some).split()))
+    assert short(some) == short(some, some.order(0))
+    for index, path in enumerate(some.paths):
+        first = images.paths.index(path)
+        assert some.digests[index] == images.digests[first]
+        assert some.labels[index] == images.labels[first]
+        assert some.levels[index].tolist() == images.levels[first].tolist()
+
+
+def test_which_images_are_held_out_depends_neither_on_order_nor_on_listing(divisible):
+    expected = [set(side.paths) for side in divisible.split_off(30)]
+    for images in (divisible.unshuffled(), replace(divisible, seed=7)):
+        found = images.split_off(30, seed=divisible.seed)
+        assert [set(side.paths) for side in found] == expected
 
 
 @pytest.mark.parametrize("percent", [0, 100, float("nan")])

@@ -55,6 +55,30 @@ def test_paths_start_from_the_folder_of_the_table(table, folder):
     assert names(images)[0] == "photos/a/000.png"
 
 
+def test_the_images_of_a_table_are_read_and_listed_as_those_of_a_folder(table, folder):
+    path = table(*ROWS)
+    images = image_table(path, root=folder, fit="pad", background="red", **QUICK)
+    assert (images.reading.fit, images.reading.background) == ("pad", (255, 0, 0))
+    plain = image_table(path, root=folder, seed=3, **QUICK)
+    assert plain.fingerprint != images.fingerprint
+    # With shuffle=True in the order of epoch 0, labels and levels with their paths.
+    expected = dict(row.split(",") for row in ROWS[1:])
+    found = [plain.class_text(index) for index in range(plain.num_images)]
+    assert found == [expected[name] for name in names(plain)]
+    assert plain.unshuffled().fingerprint == plain.fingerprint
+    assert plain.order(0).tolist() == [0, 1, 2, 3]
+    assert names(plain) != names(plain.unshuffled())
+
+
+def test_rows_of_several_classes_stay_with_their_images(table, folder):
+    lines = [f"{name}/000.png,{name}|all" for name in "abc"]
+    path = table("path,label", *lines)
+    images = image_table(path, root=folder, label_mode="multi", seed=3, **QUICK)
+    assert names(images) != names(images.unshuffled())
+    for index, name in enumerate(names(images)):
+        assert images.class_text(index) == "|".join(sorted([name[0], "all"]))
+
+
 def test_the_fingerprint_knows_the_labels(folder):
     # Both list the files in the same order.
     paths = ("a/000.png", "a/001.png", "b/000.png")

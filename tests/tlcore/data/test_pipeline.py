@@ -70,12 +70,15 @@ def test_the_stream_is_the_epochs_of_the_dataset(folder, visited, batch_size, sh
         label_mode="int",
         shuffle=shuffle,
     )
-    dataset = images.dataset()
+    dataset = images.dataset(reshuffle=True)
     assert len(dataset) == len(images)
     epochs = [visited(dataset) for _ in range(3)]
     flat = [[image for batch in epoch for image, _ in batch] for epoch in epochs]
-    rank = images.labels  # shades count up in the order of writing: b, a, c
-    shade = [3, 4, 5, 6, 0, 1, 2, 7]
+    # Shades count up in the order of writing: b, a, c.
+    first = {"a": 3, "b": 0, "c": 7}
+    places = [Path(path) for path in images.paths]
+    shade = [first[path.parent.name] + int(path.stem) for path in places]
+    rank = images.labels
     for epoch, found in enumerate(flat):
         assert found == [shade[i] for i in images.order(epoch)]
     batches = list(itertools.chain(*epochs))
@@ -99,13 +102,14 @@ def test_decoded_images_are_not_held(monkeypatch):
     ahead = 16 + 8 * (os.cpu_count() or 1)
     count, decoded = 2 * ahead, []
 
-    def read(path, image_size):
+    def read(path, digest, image_size, reading):
         decoded.append(path)
         return np.zeros((*image_size, 3), np.uint8)
 
-    monkeypatch.setattr(pipeline, "read_image", read)
+    monkeypatch.setattr(pipeline, "read_checked_image", read)
     images = pipeline.Pipeline(
         paths=[f"{index}.png" for index in range(count)],
+        digests=[""] * count,
         labels=np.zeros(count, np.int64),
         image_size=(SIZE, SIZE),
         batch_size=1,
@@ -122,11 +126,45 @@ def test_decoded_images_are_not_held(monkeypatch):
     assert 1 <= len(decoded) <= ahead
 
 
-def test_an_image_that_is_gone_since_the_check_is_named(folder):
+def remove(path):
+    path.unlink()
+
+
+def change(path):
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [(remove, "cannot be read: No such file"), (change, "its bytes have changed")],
+)
+def test_an_image_that_is_not_as_it_was_when_it_was_checked_is_named(
+    folder, what, problem
+):
     images = image_folder(folder, shuffle=False, **QUICK)
-    Path(images.paths[1]).unlink()
-    with pytest.raises(Exception, match=r"whole JPEG.*001\.png' \(cannot be read"):
+    what(Path(images.paths[1]))
+    message = rf"must stay as it was .*001\.png' \({problem}.*open the folder again"
+    with pytest.raises(Exception, match=message) as raised:
         list(images.dataset())
+    assert not isinstance(raised.value, ValueError)
+    with pytest.raises(ValueError, match=message) as raised:
+        list(pipeline.plainly(images.dataset()))
+    assert str(raised.value).startswith("An image must stay")
+    assert "Traceback" not in str(raised.value)
+
+
+def test_an_error_of_something_else_is_left_as_it_is(folder):
+    images = image_folder(folder, **QUICK)
+    Path(images.paths[0]).unlink()
+    with pytest.raises(ValueError, match="must stay"):
+        list(pipeline.plainly(images.dataset()))
+
+    def broken():
+        yield 1
+        raise RuntimeError("of something else")
+
+    with pytest.raises(RuntimeError, match="^of something else$"):
+        list(pipeline.plainly(broken()))
 
 
 # Processes of their own: op determinism and the end of the interpreter are for good
@@ -140,7 +178,7 @@ from tlcore.data import image_folder, pipeline
 tf.random.set_seed(0)
 tf.config.experimental.enable_op_determinism()
 images = image_folder.image_folder(sys.argv[1], image_size=4, batch_size=2)
-read, lock, running, most = pipeline.read_image, threading.Lock(), 0, 0
+read, lock, running, most = pipeline.read_checked_image, threading.Lock(), 0, 0
 
 def slowly(*args):
     global running, most
@@ -152,7 +190,7 @@ def slowly(*args):
         running -= 1
     return read(*args)
 
-pipeline.read_image = slowly
+pipeline.read_checked_image = slowly
 iterator = iter(images.stream())
 for _ in range(8):
     next(iterator)

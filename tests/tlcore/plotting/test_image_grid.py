@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tlcore.data.image_folder import image_folder
 from tlcore.plotting.image_grid import _labelled, _sample, plot_images
 
 
@@ -111,6 +112,45 @@ def test_an_image_of_any_mode_is_drawn_in_colours(tmp_path, mode):
     (image,) = plot_images(Folder(["a"], [path], [0])).axes[0].get_images()
 
     assert image.get_array().shape == (4, 6, 3)
+
+
+def write_turned(path):
+    """Write an image of 16 x 8 pixels, red above blue, stored on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.new("RGB", (16, 8), "red")
+    upright.paste("blue", (0, 4, 16, 8))
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "corner"),
+    [("apply", (8, 16), [0, 0, 255]), ("ignore", (16, 8), [255, 0, 0])],
+)
+def test_files_are_drawn_as_their_folder_reads_them(
+    tmp_path, orientation, shape, corner
+):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_turned(tmp_path / name / "0.png")
+    opened = image_folder(tmp_path, image_size=8, orientation=orientation)
+    figure = plot_images(opened)
+    pixels = np.asarray(figure.axes[0].images[0].get_array())
+    assert pixels.shape[:2] == shape
+    assert pixels[-1, 0].tolist() == corner
+
+
+def test_the_choice_does_not_depend_on_how_a_folder_is_shuffled(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for shade in range(9):
+            image = Image.new("L", (4, 4), 20 * shade)
+            image.save(tmp_path / name / f"{shade}.png")
+    drawn = [
+        rows(plot_images(image_folder(tmp_path, image_size=8, seed=s, shuffle=shuffle)))
+        for s, shuffle in ((1, True), (2, True), (1, False))
+    ]
+    assert drawn[0] == drawn[1] == drawn[2]
 
 
 def test_of_many_classes_twenty_are_drawn_in_order_and_counted():
@@ -307,9 +347,7 @@ def test_images_that_cannot_be_drawn_are_refused(images, options, message):
 def test_a_file_that_holds_no_image_is_named(folder):
     folder.paths[0].write_bytes(b"no image")
 
-    with pytest.raises(
-        OSError, match=r"Pillow can read. Received: path='.*0-0.png' \("
-    ):
+    with pytest.raises(OSError, match=r"whole JPEG.*Received: path='.*0-0.png' \("):
         plot_images(folder, per_class=6)
 
 

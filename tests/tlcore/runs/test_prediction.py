@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlcore.data.reading import Reading
 from tlcore.runs import prediction
 from tlcore.runs.prediction import Predictor, load_run_predictor
 
@@ -74,3 +75,40 @@ def test_a_run_that_is_not_done_is_refused(start, tmp_path):
     message = r"must be done to predict.*Received: run=.*'running'.*again"
     with pytest.raises(ValueError, match=message):
         load_run_predictor(run.path)
+
+
+def test_a_run_predicts_with_the_reading_that_it_trained_with(
+    start, tmp_path, monkeypatch
+):
+    chosen = Reading.of(fit="pad", background="black", orientation="ignore")
+    data = {"classes": ["a", "b"], "reading": chosen.as_dict()}
+    run = start(tmp_path, data=data)
+    (run.path / "model.keras").touch()
+    monkeypatch.setattr(prediction, "load_model", lambda _: classifier(0.5, 0.5))
+    predictor = load_run_predictor(run.path)
+    assert predictor.reading == chosen
+    run.update(data={"classes": ["a", "b"]})  # as runs were written before
+    assert load_run_predictor(run.path).reading == Reading()
+    run.update(data={"classes": ["a", "b"], "reading": {"fit": "stretch"}})
+    with pytest.raises(ValueError, match="run.json must be whole"):
+        load_run_predictor(run.path)
+
+
+def test_images_are_predicted_upright_and_in_their_proportions(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.new("RGB", (16, 8), "red")
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    seen = []
+
+    class Model:
+        input_shape = (None, 16, 16, 3)
+
+        def predict_on_batch(self, batch):
+            seen.append(batch)
+            return np.array([[0.5, 0.5]])
+
+    reading = Reading.of(fit="pad", background="blue")
+    Predictor(Model(), ("x", "y"), reading).predict([tmp_path / "a.png"], top=1)
+    assert seen[0][0, 0, 8].tolist() == [0, 0, 255]
+    assert seen[0][0, 8, 0].tolist() == [255, 0, 0]

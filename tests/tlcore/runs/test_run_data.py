@@ -5,7 +5,9 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
+from tlcore.data.reading import Reading
 from tlcore.data.sample_images import write_sample_splits
 from tlcore.data.splits import load_splits
 from tlcore.runs.recipes import find_recipe
@@ -159,4 +161,32 @@ def test_skipped_images_are_in_the_notes_and_no_warning(data):
     assert not any(line.startswith("warning") for line in lines)
     assert record(found, data)["splits"]["train"]["skipped"] == [
         [str(bad), "empty file"]
+    ]
+
+
+def test_how_images_are_read_is_recorded_with_what_was_done_to_them(data):
+    first = min((data / "train").rglob("*.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(first).save(first, exif=exif)
+    first.with_name("notes.txt").write_text("no image")
+    chosen = Reading.of(fit="crop", background="black")
+    found, lines = load(data, reading=chosen)
+    assert lines[0].endswith("; 1 image turned upright; left out: 1 .txt")
+    document = record(found, data)
+    assert Reading.recorded(document["reading"]) == chosen
+    train = document["splits"]["train"]
+    assert (train["rotated"], train["left_out"]) == (1, {".txt": 1})
+
+
+def test_what_is_left_out_of_divided_images_is_said_once(data):
+    (data / "train" / "notes.txt").write_text("no class")
+    min((data / "train").rglob("*.png")).with_name("a.txt").write_text("no image")
+    shutil.rmtree(data / "validation")
+    shutil.rmtree(data / "test")
+    _, lines = load(data, split="60/20/20")
+    assert [line.partition("; ")[2] for line in lines if " images in " in line] == [
+        "left out: 1 .txt",
+        "",
+        "",
     ]
