@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from tlcore.data.reading import Reading
 from tlcore.data.splits import load_splits
 
 SIZE = 4
@@ -97,3 +98,13 @@ def test_splits_of_other_classes_are_refused(tmp_path, write_folder, classes, me
 def test_a_data_folder_with_other_names_is_refused(write_splits):
     with pytest.raises(ValueError, match="with 'val'"):
         load_splits(write_splits(train=1, val=1), **LOADED)
+
+
+def test_all_splits_are_read_in_one_way(write_splits):
+    directory = write_splits(train=2, test=2)
+    options = {"fit": "pad", "background": "black", "orientation": "ignore"}
+    splits = load_splits(directory, **options, **LOADED)
+    expected = Reading.of(**options)
+    assert splits.train.reading == splits.test.reading == expected
+    with pytest.raises(ValueError, match="orientation must be one of: apply, ignore"):
+        load_splits(directory, orientation="no", **LOADED)
