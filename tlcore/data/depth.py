@@ -23,6 +23,9 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 258, 262, 284
 _WHITE_IS_ZERO = 0
 _SEPARATE_PLANES = 2
 
+_OVERSHOOT = 2
+"""Below it, floats are meant to be in [0, 1]: resizing and denoising may exceed 1."""
+
 _NAMES = {"LA": "grey with alpha", "RGBa": "RGBA", "RGBX": "RGB"}
 _NATIVE = {"little": "L", "big": "B"}[sys.byteorder]
 _OTHER = {"L": "B", "B": "L"}
@@ -41,8 +44,8 @@ def shallow_grey(image: Image.Image) -> tuple[Image.Image, str]:
     """Return a grey image with samples of 8 bits, and its kind.
 
     Args:
-        image: one of 16 or 32 bits, or of floats; these are in [0, 1], or else in the
-            range of a whole number of bits. Read or not.
+        image: one of 16 or 32 bits, or of floats, which are in [0, 1] or else in the
+            range of a number of bits. Read or not.
 
     Raises:
         ValueError: a sample is below 0, not finite or beyond 32 bits.
@@ -51,7 +54,7 @@ def shallow_grey(image: Image.Image) -> tuple[Image.Image, str]:
         >>> twelve = Image.fromarray(np.array([[0, 2048, 4095]], np.uint16))
         >>> grey, kind = shallow_grey(twelve)
         >>> np.asarray(grey).tolist(), kind
-        ([[0, 128, 255]], '12-bit grey in 16 bits')
+        ([[0, 128, 255]], '12-of-16-bit grey')
     """
     rawmode = _rawmode(image)
     if rawmode and image.mode in {"I", "F"} and _tile(image)[0] == "libtiff":
@@ -66,14 +69,14 @@ def shallow_grey(image: Image.Image) -> tuple[Image.Image, str]:
         raise UnusableError("holds samples below 0, which are no brightness")
     if highest >= 1 << _RANGES[-1]:
         raise UnusableError(f"holds samples beyond {_RANGES[-1]} bits")
-    if floats and highest <= 1:
-        scaled = np.rint(samples * 255).astype(np.uint8)
-        return _grey(image, scaled), "grey of floats"
+    if floats and highest < _OVERSHOOT:
+        scaled = np.rint(samples.clip(max=1) * 255).astype(np.uint8)
+        return _grey(image, scaled), "floating-point grey"
     bits = _range(int(highest))
     scaled = (samples.astype(np.uint32) >> (bits - 8)).astype(np.uint8)
     if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO and not floats:
         scaled = 255 - scaled  # Pillow does so for 8 bits only
-    kind = "grey of floats" if floats else _kind("grey", bits, _stored(image))
+    kind = "floating-point grey" if floats else _kind("grey", bits, _stored(image))
     return _grey(image, scaled), kind
 
 
@@ -163,7 +166,8 @@ def _tag(image: Image.Image, number: int) -> int | None:
 
 
 def _kind(name: str, bits: int, stored: int) -> str:
-    return f"{bits}-bit {name}" + ("" if bits == stored else f" in {stored} bits")
+    depth = f"{bits}-bit" if bits == stored else f"{bits}-of-{stored}-bit"
+    return f"{depth} {name}"
 
 
 def _tile(image: Image.Image) -> Any:

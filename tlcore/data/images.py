@@ -44,7 +44,7 @@ class CheckedImage:
         path: the file.
         digest: sha256 of its bytes, in hex; empty if they cannot be read.
         kind: "RGB", or what it is converted from: "grey", "palette", "RGBA", "CMYK",
-            "12-bit grey in 16 bits" and so on; empty for a bad file.
+            "12-of-16-bit grey" and so on; empty for a bad file.
         reason: why the file cannot be used; None for a good one.
         treatments: what else is done to it: "rotated", "composed", "first frame".
         levels: what `levels_of` says of its pixels, averaged over small squares.

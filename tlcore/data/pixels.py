@@ -54,7 +54,7 @@ class Picture:
     Attributes:
         image: as RGB.
         kind: "RGB", or what it was converted from: "grey", "palette", "RGBA", "CMYK",
-            "16-bit grey", "12-bit RGB in 16 bits" and so on.
+            "16-bit grey", "12-of-16-bit RGB" and so on.
         treatments: what else was done to it: "rotated", "composed", "first frame".
     """
 

@@ -98,7 +98,7 @@ def test_a_png_of_16_bits_has_the_range_that_it_holds(channels, name, bits):
     pixels, kind = decode_image(png(values), SIZE)
     np.testing.assert_array_equal(pixels, expected(values, bits))
     used = RANGES[bits]
-    assert kind == f"{used}-bit {name}" + ("" if used == 16 else " in 16 bits")
+    assert kind == ("16-bit" if used == 16 else f"{used}-of-16-bit") + f" {name}"
     assert pixels.max() >= 252 if bits == used else pixels.max() >= 127
 
 
@@ -112,7 +112,7 @@ def test_a_tiff_of_16_bits_has_the_range_that_it_holds(channels, bits, packed, o
     data = tiff(values, order=order, photometric=photometric, packed=packed)
     pixels, kind = decode_image(data, SIZE)
     np.testing.assert_array_equal(pixels, expected(values, bits))
-    assert kind.startswith(f"{bits}-bit")
+    assert kind.startswith("16-bit" if bits == 16 else "12-of-16-bit")
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -123,15 +123,21 @@ def test_signed_and_floating_samples_are_scaled_alike(dtype, packed, order):
     data = tiff(values.astype(dtype), order=order, photometric=1, packed=packed)
     pixels, kind = decode_image(data, SIZE)
     np.testing.assert_array_equal(pixels, expected(values, 12))
-    stored = {"i2": "12-bit grey in 16 bits", "i4": "12-bit grey in 32 bits"}
-    assert kind == stored.get(dtype, "grey of floats")
+    stored = {"i2": "12-of-16-bit grey", "i4": "12-of-32-bit grey"}
+    assert kind == stored.get(dtype, "floating-point grey")
 
 
 def test_floats_up_to_1_are_scaled_by_255():
     values = np.linspace(0, 1, 216, dtype=np.float32).reshape(*SIZE, 1)
     pixels, kind = decode_image(tiff(values, photometric=1), SIZE)
     np.testing.assert_array_equal(pixels[..., :1], np.rint(values * 255))
-    assert kind == "grey of floats"
+    assert kind == "floating-point grey"
+
+
+def test_floats_a_little_beyond_1_are_white_and_the_others_not_black():
+    values = np.linspace(0, 1.02, 216, dtype=np.float32).reshape(*SIZE, 1)
+    pixels, _ = decode_image(tiff(values, photometric=1), SIZE)
+    np.testing.assert_array_equal(pixels[..., :1], np.rint(values.clip(0, 1) * 255))
 
 
 def test_where_0_is_white_the_image_is_not_a_negative():
@@ -180,4 +186,4 @@ def test_pillow_agrees_where_it_reads_16_bits_too():
     values = samples(1, 12)
     stream = io.BytesIO()
     Image.fromarray(values[..., 0]).save(stream, "PNG")
-    assert decode_image(stream.getvalue(), SIZE)[1] == "12-bit grey in 16 bits"
+    assert decode_image(stream.getvalue(), SIZE)[1] == "12-of-16-bit grey"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tlcore.data import formats
 from tlcore.data.layout import find_splits, lay_out, split_folders
 
 
@@ -217,3 +218,22 @@ def test_a_data_folder_without_its_splits_is_refused(tmp_path, files, message):
 def test_a_data_folder_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="must be a folder that exists"):
         find_splits(tmp_path / "nowhere")
+
+
+# What is left out
+
+
+def test_what_is_left_out_of_all_classes_is_counted(tmp_path):
+    names = ["a/1.png", "a/1.txt", "b/1.png", "b/2.TXT", "b/deep/3.csv", "readme.md"]
+    write_empty(tmp_path, names)
+    assert lay_out(tmp_path).left_out == {".csv": 1, ".txt": 2}
+
+
+def test_a_class_of_images_that_cannot_be_read_here_says_what_to_install(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(formats, "_reads_heif", lambda: False)
+    write_empty(tmp_path, ["a/1.png", "b/1.HEIC", "b/2.heic"])
+    message = r"none in: b; left out: 2 \.heic \(pip install pillow-heif to read"
+    with pytest.raises(ValueError, match=message):
+        lay_out(tmp_path)

@@ -3,9 +3,12 @@
 import io
 
 import numpy as np
+import PIL
 import pytest
-from PIL import Image, features
+from packaging.version import Version
+from PIL import Image
 
+from tlcore.data.formats import missing_decoder
 from tlcore.data.images import check_image, decode_image, read_image, read_picture
 from tlcore.data.reading import Reading
 
@@ -86,8 +89,8 @@ def test_an_image_that_was_stored_turned_is_upright(file_format, options, orient
 def test_a_lossy_image_that_was_stored_turned_is_upright(
     file_format, options, orientation
 ):
-    if file_format == "AVIF" and not features.check("avif"):
-        pytest.skip("needs Pillow with AVIF")
+    if missing_decoder(file_format):
+        pytest.skip("needs Pillow 11.3")
     exif = tagged(orientation)
     data = encoded(stored(orientation), file_format, exif=exif, quality=100, **options)
     pixels, _ = decode_image(data, SIZE)
@@ -144,6 +147,9 @@ def test_an_orientation_that_does_not_exist_is_none(tmp_path, orientation):
     np.testing.assert_array_equal(read_image(path, SIZE), np.asarray(picture()))
 
 
+@pytest.mark.skipif(
+    Version(PIL.__version__) < Version("11"), reason="Pillow reads it from 11 on"
+)
 def test_an_orientation_in_xmp_counts_too():
     packet = b'<x:xmpmeta><rdf tiff:Orientation="6"/></x:xmpmeta>'
     data = encoded(stored(6), "WEBP", lossless=True, xmp=packet)

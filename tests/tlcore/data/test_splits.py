@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tlcore.data.reading import Reading
 from tlcore.data.splits import load_splits
 
 SIZE = 4
@@ -321,3 +322,13 @@ def test_an_archive_is_a_data_folder(write_splits, tmp_path):
     )
     (line,) = lines
     assert line.startswith("all.zip: unpacked in '")
+
+
+def test_all_splits_are_read_in_one_way(write_splits):
+    directory = write_splits(train=2, test=2)
+    options = {"fit": "pad", "background": "black", "orientation": "ignore"}
+    splits = load_splits(directory, **options, **LOADED)
+    expected = Reading.of(**options)
+    assert splits.train.reading == splits.test.reading == expected
+    with pytest.raises(ValueError, match="orientation must be one of: apply, ignore"):
+        load_splits(directory, orientation="no", **LOADED)
