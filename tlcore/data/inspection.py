@@ -264,11 +264,14 @@ def _sets(split: SplitImages) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     classes = np.array(split.classes, dtype=object)
     for class_name, count in sorted(Counter(split.classes).items()):
         if count >= _LEAST_OF_A_CLASS:
-            yield f"{split.title}, class {class_name}", classes == class_name
+            title = f"class {class_name}" if class_name else "without a class"
+            yield f"{split.title}, {title}", classes == class_name
 
 
 def _imbalance(split: SplitImages) -> Iterator[Finding]:
-    counts = Counter(split.classes).most_common()
+    # Of an image with several classes each counts.
+    named = (name for classes in split.classes for name in classes.split("|") if name)
+    counts = Counter(named).most_common()
     if counts and counts[0][1] >= IMBALANCE * counts[-1][1]:
         (large, most), (small, least) = counts[0], counts[-1]
         yield Finding(

@@ -68,7 +68,7 @@ def render(report: DataReport) -> str:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("data_page.html.j2").render(
-        title=Path(report.data).name or "data",
+        title=Path(report.data).name or report.directory.resolve().name,
         report=report,
         findings=[(f, list(_groups(report, f))) for f in report.findings],
         hidden=[max(0, len(f.groups) - MOST_GROUPS) for f in report.findings],

@@ -121,6 +121,13 @@ def test_classes_out_of_balance_are_found():
     ]
 
 
+def test_of_several_classes_each_is_counted():
+    several = [*some(20, "x|y"), *some(1, "x"), *some(1, "y"), *some(1, "")]
+    assert texts(split(images=several)) == []
+    (text,) = texts(split(images=[*several, *some(2, "z")]))
+    assert text.endswith("10.5 times the images of the smallest, z (21 and 2)")
+
+
 def test_photographs_that_are_left_out_are_found_and_notes_are_not():
     left_out = {".HEIC": 3, ".txt": 9, ".dng": 1}
     assert texts(split(left_out=left_out)) == ["train: 3 .HEIC and 1 .dng are left out"]

@@ -332,3 +332,27 @@ def test_all_splits_are_read_in_one_way(write_splits):
     assert splits.train.reading == splits.test.reading == expected
     with pytest.raises(ValueError, match="orientation must be one of: apply, ignore"):
         load_splits(directory, orientation="no", **LOADED)
+
+
+def test_a_table_of_several_classes_is_divided(classes):
+    labels = ["cat", "dog", "cat|dog", ""]
+    paths = sorted(map(str, classes.glob("*/*.png")))
+    table = {path: labels[i % 4] for i, path in enumerate(paths)}
+    options = {**LOADED, "label_mode": "multi", "split": "60/20/20"}
+    splits = load_splits(table, percent=50, **options)
+    counts = {name: len(x.paths) for name, x in splits.folders.items()}
+    assert counts == {"train": 12, "validation": 8, "test": 8}
+    for folder in splits.folders.values():
+        assert folder.labels.shape == (folder.num_images, 2)
+        assert folder.labels.mean() == 0.5
+    assert {row[1] for row in splits.allotment.rows} == {*labels}
+    assert {finding.kind for finding in splits.findings()} == {"flat images"}
+
+
+def test_bad_images_are_left_out_before_a_split(classes):
+    bad = next(classes.glob("a/*.png"))
+    bad.write_bytes(b"")
+    splits = load_splits(classes, split="80/20", skip_bad=True, **LOADED)
+    assert len(splits.allotment.rows) == 39
+    skipped = {name: len(x.skipped) for name, x in splits.folders.items()}
+    assert skipped == {"train": 1, "test": 0}

@@ -31,6 +31,11 @@ def test_a_page_without_findings_says_so(folder):
     assert "<img" not in page
 
 
+def test_the_folder_one_is_in_has_its_name_as_the_title(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert "<h1>photos</h1>" in render(check_data("."))
+
+
 def test_copies_stand_together_and_bad_files_with_their_reason(folder):
     shutil.copy(first(folder), first(folder).with_name("copy.png"))
     first(folder).with_name("bad.jpg").write_text("<script>alert(1)</script>")
