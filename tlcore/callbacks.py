@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import keras
 
 from tlcore.arguments import require_one_of, require_whole
-from tlcore.files import STAMP_FORMAT
+from tlcore.files import STAMP_FORMAT, put_in_place
 
 _MODES = ("auto", "min", "max")
 
@@ -158,7 +158,7 @@ class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
         try:
             super().on_epoch_end(epoch, logs)
             if written.exists():
-                written.replace(template.format(**fields))
+                put_in_place(written, template.format(**fields))
         finally:
             self.filepath = template
             # Half a file would take up the rest of a full disk.

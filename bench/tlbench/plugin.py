@@ -25,6 +25,7 @@ from tlbench.benchmark_fixture import (
     switch,
     timed,
 )
+from tlbench.characters import visible
 from tlbench.invocation import handed_on
 from tlbench.options import Options
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
@@ -119,7 +120,7 @@ class _Hooks:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
-            reporter.write_line(f"tlbench: {sentence}")
+            reporter.write_line(visible(f"tlbench: {sentence}", lines=True))
 
     def _named(self, node: str) -> str:
         return renamed(node, self._config.rootpath, self._session.options.root)
@@ -322,7 +323,7 @@ class _Hooks:
         if self._session.has_verdicts:
             terminalreporter.write_sep("=", "tlbench")
         for line, colour in self._session.lines():
-            terminalreporter.write_line(line, **colour)
+            terminalreporter.write_line(visible(line, lines=True), **colour)
 
 
 _HOOKS = pytest.StashKey[_Hooks]()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import click
 
+from tlbench.characters import visible
+
 
 class _Refusal(click.ClickException):
     exit_code = 2
@@ -20,4 +22,4 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        raise _Refusal(str(error)) from error
+        raise _Refusal(visible(error, lines=True)) from error

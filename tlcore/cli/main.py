@@ -7,6 +7,7 @@ where it runs, so that help and lists are immediate.
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from tlcore.cli.commands import (
 )
 from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
+from tlcore.cli.output import echo
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
 from tlcore.processes import whole_program
@@ -52,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted.", INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)  # with the words that were typed, or that a script passed
+        echo(shown.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"tlcore: {message}", err=True)
+    echo(f"tlcore: {message}", err=True)
     sys.exit(code)
 
 

@@ -35,6 +35,7 @@ from tlcore.data.unpacking import (
     plan,
     unpack,
 )
+from tlcore.files import put_folder_in_place
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,7 @@ def _make_folder(aside: Path) -> None:
 
 def _move(unpacked: Path, target: Path) -> None:
     try:
-        unpacked.replace(target)
+        put_folder_in_place(unpacked, target)
     except OSError as error:
         # A folder with content cannot be replaced: another process was faster.
         if _is_there(target):

@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import Request, urlopen
 
+from tlcore.characters import visible
 from tlcore.progress import Advance, bar
 
 TIMEOUT_SECONDS = 30.0
@@ -153,7 +154,7 @@ def _network(url: str) -> Iterator[None]:
 def say(line: str, *, progress: bool) -> None:
     """Write a line to standard error if progress is shown."""
     if progress:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{visible(line)}\n")
         sys.stderr.flush()
 
 

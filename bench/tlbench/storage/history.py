@@ -150,6 +150,8 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
         try:
             _write(file.fileno(), data)
             os.fsync(file.fileno())
+            if not end:  # a new file: its name must reach the disk, too
+                documents.flush_folder(path.parent)
         except OSError:
             # A full disk: what was written of the lines goes, what was there stays.
             os.ftruncate(file.fileno(), end)
