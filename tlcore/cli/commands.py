@@ -80,7 +80,10 @@ def sample_images(
 @click.argument("archive")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--sha256", help="Refuse the archive unless its checksum is this.")
-def fetch(archive: str, directory: Path, sha256: str | None) -> None:
+@click.option("--max-bytes", type=int, help="The largest download.  [20 GiB]")
+def fetch(
+    archive: str, directory: Path, sha256: str | None, max_bytes: int | None
+) -> None:
     """Download and unpack an ARCHIVE of images into DIRECTORY.
 
     ARCHIVE is a name that the tutorials use, an address or a file. An unknown name
@@ -88,7 +91,7 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
     """
     from tlcore.data import archives
 
-    echo(archives.fetch(archive, directory, sha256=sha256))
+    echo(archives.fetch(archive, directory, sha256=sha256, max_bytes=max_bytes))
 
 
 @click.command()
