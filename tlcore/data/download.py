@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import Request, urlopen
@@ -185,7 +185,7 @@ def _receive(
 class _Answer:
     """What a server sends: from which byte on, and how many there are in all."""
 
-    response: http.client.HTTPResponse | io.BufferedReader
+    response: "http.client.HTTPResponse | io.BufferedReader[Any]"
     start: int
     size: int | None
     resumable: bool
@@ -324,7 +324,10 @@ def _announced_bytes(header: str | None) -> int | None:
 
 
 def _read(
-    response: http.client.HTTPResponse | io.BufferedReader, url: str, *, resumable: bool
+    response: "http.client.HTTPResponse | io.BufferedReader[Any]",
+    url: str,
+    *,
+    resumable: bool,
 ) -> bytes:
     # In a function of its own: around the loop, `_network` would also turn an error of
     # the disk into one of the network. What has come, and not a whole chunk: a server
