@@ -30,7 +30,7 @@ from tlbench import (
 from tlbench.ab import ab
 from tlbench.arguments import RESULTS
 from tlbench.output import echo, echo_json
-from tlbench.refusal import refusing
+from tlbench.refusal import Commands, refusing
 from tlbench.reporting import report, summary
 from tlbench.settings import read_settings
 from tlbench.storage import history, importing, locks
@@ -51,7 +51,7 @@ from tlbench.verdicts.judge import judge
 from tlbench.verdicts.limits import Policy, unmatched_notes
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlbench", prog_name="tlbench")
 def main() -> None:
     """Accept, list and compare the baselines of recorded values."""

@@ -6,6 +6,7 @@ which is raised where the input is checked.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -14,6 +15,30 @@ from tlbench.characters import visible
 
 class _Refusal(click.ClickException):
     exit_code = 2
+
+
+class Commands(click.Group):
+    """A group of commands whose errors show the words that were typed as text."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Parse what was typed before the command."""
+        with _shown():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Parse the rest, and run the command."""
+        with _shown():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        raise click.UsageError(
+            visible(error.format_message(), lines=True), ctx=error.ctx
+        ) from error
 
 
 @contextmanager

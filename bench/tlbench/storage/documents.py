@@ -19,7 +19,10 @@ from tlbench.record import SCHEMA
 
 _Value = TypeVar("_Value")
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(OverflowError, IndexError),
+)
 """What is raised by building a value from a document that has another form.
 
 The builders check what could be wrong silently, and otherwise just index and convert:
@@ -127,6 +130,20 @@ def number(value: object) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
     return float(value)
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return a value that must be an object of JSON; TypeError if it is not."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is not an object")
+    return dict(value)
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return a value that must be a list of strings; TypeError if it is not."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(map(text, value))
 
 
 def encode(document: Mapping[str, Any], *, sort: bool = True) -> str:
