@@ -12,7 +12,7 @@ from zipfile import is_zipfile
 
 import keras
 
-from tlcore.arguments import require_one_of, require_whole
+from tlcore.arguments import require_one_of, require_path, require_whole
 from tlcore.augmentation import create_augmentation
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import ImageShape
@@ -29,6 +29,8 @@ from tlcore.hub.trust import Trust, UntrustedError, consent_of, consenting, curr
 
 HEADS = ("pool", "dense")
 STYLES = ("functional", "sequential")
+MOST_CLASSES = 1_000_000
+"""More than any set has; a head for many more would take all memory."""
 DENSE_UNITS = 256
 """Width of the hidden layer of the "dense" head, as in the VGG16 tutorial."""
 
@@ -146,7 +148,7 @@ def load_model(
         >>> tl.load_model("model.keras").output_shape
         (None, 3)
     """
-    path = Path(path)
+    path = require_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(
             "path must be a saved model, a .keras file. "
@@ -212,7 +214,8 @@ def _unreadable(
 
 
 def _check_options(num_classes: int, head: str, dropout: float, style: str) -> None:
-    require_whole("num_classes", num_classes, least=1, meaning=" (binary)")
+    most = MOST_CLASSES
+    require_whole("num_classes", num_classes, least=1, most=most, meaning=" (binary)")
     require_one_of("head", head, HEADS)
     require_one_of("style", style, STYLES)
     if not (isinstance(dropout, int | float) and 0 <= dropout < 1):

@@ -313,15 +313,16 @@ def _changed_result(name, data, chance):
     found = data.splitlines()[-60:]
     for _ in range(chance.choice([1, 2, 5])):
         at = chance.randrange(len(found))
-        changed = document(lines.decoded(found[at].split(b"\n")[0]), chance)
+        try:
+            changed = document(lines.decoded(found[at]), chance)
+        except ValueError:  # damaged before
+            continue
         if isinstance(changed, dict):
             changed.pop("crc", None)
             with contextlib.suppress(ValueError):  # no JSON: NaN
                 found[at] = lines.encoded(changed).rstrip(b"\n")
         if chance.random() < 0.1:
             found[at] = damaged(found[at], chance).replace(b"\n", b"")
-        if not found[at].startswith(b"{"):
-            break
     return b"\n".join(found) + b"\n"
 
 
@@ -600,7 +601,11 @@ def arguments(folder, chance):
             lambda: archives.Archive(value, more, None, folder="a", title="a"),
             lambda: tl.freeze(value),
             lambda: tl.unfreeze(_network(), last=value, batch_norm=more),
-            lambda: tl.predict(_network(), value),
+            lambda: tl.trainable_summary(value),
+            lambda: tl.frozen_fingerprint(value),
+            lambda: tl.load_splits(value, image_size=8, batch_size=2, label_mode=more),
+            lambda: tl.checkpoint_callback(value, monitor=more),
+            lambda: tl.compare_histories({"a": value, "b": more}, path=folder / "a"),
             lambda: tl.evaluate(_network(), value),
             lambda: tl.fit(_network(), value, epochs=1),
             lambda: tl.fit(_network(), more, epochs=value),

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from urllib.parse import unquote
 from urllib.request import url2pathname
 
-from tlcore.arguments import require_whole
+from tlcore.arguments import require_path, require_whole
 from tlcore.data import workspace
 from tlcore.data.download import (
     MAX_TIMEOUT_SECONDS,
@@ -171,14 +171,15 @@ def fetch(
     """
     archive = _resolve(name_or_url)
     expected = _checked_sum(archive.sha256 if sha256 is None else sha256)
-    if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout <= MAX_TIMEOUT_SECONDS:
         raise ValueError(
             f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS:,.0f} seconds. "
             f"Received: timeout={timeout!r}. Use {TIMEOUT_SECONDS:.0f}, for example."
         )
     if max_bytes is not None:
         require_whole("max_bytes", max_bytes, least=1)
-    directory = Path(directory)
+    directory = require_path("directory", directory)
     if _is_there(directory / archive.folder):
         workspace.sweep(directory)
         return directory / archive.folder
@@ -220,7 +221,9 @@ def fetch(
 def _resolve(name_or_url: str | Path | Archive) -> Archive:
     if isinstance(name_or_url, Archive):
         return name_or_url
-    text = os.fspath(name_or_url)
+    text = os.fspath(require_path("name_or_url", name_or_url))
+    # A Path makes one slash of two: the address as it was given.
+    text = name_or_url if isinstance(name_or_url, str) else text
     if text in ARCHIVES:
         return ARCHIVES[text]
     if "://" in text or text.startswith("file:"):
@@ -259,7 +262,9 @@ def _local_path(url: str) -> Path | None:
 
 
 def _checked_sum(sha256: str | None) -> str | None:
-    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+    if sha256 is not None and not (
+        isinstance(sha256, str) and re.fullmatch(r"[0-9a-fA-F]{64}", sha256)
+    ):
         raise ValueError(
             f"sha256 must be 64 hexadecimal digits. Received: sha256={sha256!r}. "
             "Copy the one that fetch prints at its end."

@@ -52,7 +52,7 @@ def split_address(url: str) -> SplitResult:
         >>> split_address("https://host/photos.zip").path
         '/photos.zip'
     """
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError, AttributeError):  # not text
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port  # a malformed port raises here
         if (parts.scheme in {"http", "https"} and host) or (

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.arguments import counted, listed, require_whole
+from tlcore.arguments import counted, listed, require_path, require_whole
 from tlcore.data.images import RGB, CheckedImage, check_images
 from tlcore.data.layout import Layout, lay_out, ranked_indices, share_of, text_digest
 from tlcore.data.options import check_label_mode, check_percent, folder_options
@@ -379,7 +379,8 @@ def image_folder(
         shuffle=shuffle,
         seed=seed,
     )
-    return open_folders([(lay_out(Path(directory)), options)], skip_bad=skip_bad)[0]
+    layout = lay_out(require_path("directory", directory))
+    return open_folders([(layout, options)], skip_bad=skip_bad)[0]
 
 
 def open_folders(

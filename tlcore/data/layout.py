@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from tlcore.arguments import counted, listed
+from tlcore.arguments import counted, listed, require_path
 from tlcore.data.images import SUFFIXES, find_images, is_image
 
 SPLITS = ("train", "validation", "test")
@@ -148,7 +148,7 @@ def find_splits(directory: str | Path) -> dict[str, Path]:
         >>> list(find_splits("photos"))
         ['train', 'validation', 'test']
     """
-    directory = Path(directory)
+    directory = require_path("directory", directory)
     folders, _ = _entries(directory)
     received = f"Received: directory={str(directory)!r}"
     for name in folders:
