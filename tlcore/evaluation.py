@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import Data, DataSpec, check_data
+from tlcore.data.failures import as_raised
 from tlcore.data.labels import class_indices
 from tlcore.progress import PassProgress
 
@@ -89,6 +90,7 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(value, n, value - half, value + half)
 
 
+@as_raised()
 def evaluate(
     model: keras.Model,
     data: Data,

@@ -36,6 +36,7 @@ from tlcore.checks import (
     check_selection,
     require_backbone,
 )
+from tlcore.data.failures import as_raised
 from tlcore.freezing import freeze, unfreeze
 from tlcore.progress import PassProgress, pass_progress
 
@@ -155,6 +156,7 @@ def fine_tune(
     )
 
 
+@as_raised()
 def fit(
     model: keras.Model,
     train: Data,

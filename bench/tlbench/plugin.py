@@ -101,7 +101,7 @@ class _Hooks:
             else:
                 self._session.load_parcel(self._worker[_PARCEL])
         except (ValueError, OSError) as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(visible(error, lines=True)) from None
 
     @property
     def _worker(self) -> dict[str, str] | None:
@@ -212,8 +212,8 @@ class _Hooks:
             wrong = self._session.differences(recorder.snapshot("passed"))
             if wrong:
                 regression = pytest.fail.Exception(
-                    f"{'; '.join(wrong)}\nin {recorder.case}, compared with its "
-                    "accepted baseline. If the change is intended: "
+                    f"{visible('; '.join(wrong))}\nin {visible(recorder.case)}, "
+                    "compared with its accepted baseline. If the change is intended: "
                     f"{self._session.options.remedy}",
                     pytrace=False,  # which would show this file, not the case
                 )

@@ -138,14 +138,31 @@ def test_a_command_shows_what_others_wrote_as_text(
         assert r"\x1b[31mred" in done.output
 
 
-def test_the_end_of_a_session_shows_them_too(results, pytester, monkeypatch):
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "")
-    pytester.makepyfile("def test_t(record):\n    record.exact('n', 'a\\x1b[31mb')\n")
+def test_a_session_shows_them_too(results, pytester):
+    source = """
+        def test_t(record):
+            record.exact({name!r}, "a" + chr(27) + "[31mb")
+    """
+    pytester.makepyfile(source.format(name=NASTY))
     shutil.copytree(results, pytester.path / "results")
-    done = pytester.runpytest_inprocess("-q", "--tl-results", "results")
-    ours = [line for line in done.outlines if "gone" in line or "tlbench" in line]
-    assert ours
-    assert not any(STEERING.search(line) for line in ours)
+    how = Acceptance(by="a", when=WHEN, reason="a", evidence="")
+    case = "test_a_session_shows_them_too.py::test_t"
+    accepted = Baseline(exact={NASTY: NASTY}, accepted=how)
+    write_accepted(pytester.path / "results", Baselines(cases={case: accepted}))
+    done = pytester.runpytest_inprocess("-q", "--tl-results", "results", "--tb=short")
+    assert r"\x1b[31mred" in done.stdout.str()
+    assert STEERING.search(done.stdout.str()) is None
+
+
+def test_a_session_that_cannot_read_its_baselines_shows_why(pytester):
+    pytester.makepyfile("def test_t(record):\n    record.exact('n', 1)\n")
+    path = pytester.path / f"r{NASTY}" / "any" / "accepted.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    done = pytester.runpytest_inprocess("-q", "--tl-results", f"r{NASTY}")
+    text = done.stdout.str() + done.stderr.str()
+    assert "must be a whole tlbench file" in text
+    assert STEERING.search(text) is None
 
 
 def test_columns_are_as_wide_as_what_is_shown():

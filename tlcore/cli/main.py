@@ -58,13 +58,32 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         error.show(shown)  # with the words that were typed, or that a script passed
         echo(shown.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+    except Exception as error:
+        if not _is_input(error):
+            raise
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         full = getattr(error, "errno", None) == errno.ENOSPC
         remedy = ". Make room on the disk, or choose another folder." if full else ""
-        _fail(f"error: {str(error) or type(error).__name__}{remedy}", 2)
+        _fail(f"error: {_sentence(error)}{remedy}", 2)
     sys.exit(code or 0)
+
+
+def _is_input(error: Exception) -> bool:
+    """Tell whether an error is about what the command was given, or has at hand."""
+    wrong = (ValueError, OSError, FloatingPointError, MemoryError)
+    return isinstance(error, wrong) or _is_of_tensorflow(error)
+
+
+def _is_of_tensorflow(error: Exception) -> bool:
+    # It has errors of its own for a full memory and for files that it cannot read.
+    return type(error).__module__.startswith("tensorflow")
+
+
+def _sentence(error: Exception) -> str:
+    said = str(error).strip() or type(error).__name__
+    # Behind the first line TensorFlow lists the nodes of its graph.
+    return said.splitlines()[0] if _is_of_tensorflow(error) else said
 
 
 def _fail(message: str, code: int) -> NoReturn:
