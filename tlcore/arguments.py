@@ -1,13 +1,16 @@
-"""Arguments: checks of numbers and names that a caller passes, with one wording.
+"""Arguments: checks of numbers, names and paths that a caller passes, with one wording.
 
-Owns the errors for a wrong number and an unknown name, and how counts and lists of
-names are written in a message. What is valid is decided by the calling module.
+Owns the errors for a wrong number, an unknown name and what is no path, and how counts
+and lists of names are written in a message. What is valid is decided by the calling
+module.
 """
 
 import math
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral, Real
+from pathlib import Path
 
 
 def is_whole(
@@ -79,10 +82,35 @@ def require_positive(name: str, value: object) -> None:
         Traceback (most recent call last):
         ValueError: learning_rate must be a positive number. Received: learning_rate=0.
     """
-    if not (isinstance(value, Real) and 0 < float(value) < math.inf):
+    try:
+        positive = isinstance(value, Real) and 0 < float(value) < math.inf
+    except OverflowError:  # a whole number beyond all floats
+        positive = False
+    if not positive:
         raise ValueError(
             f"{name} must be a positive number. Received: {name}={value!r}."
         )
+
+
+def require_path(name: str, value: object) -> Path:
+    """Return a path, which must be text or a `Path`, and name something.
+
+    Raises:
+        ValueError: it is something else, or no file can have that name.
+
+    Example:
+        >>> require_path("directory", "photos").name
+        'photos'
+        >>> require_path("directory", 3)
+        Traceback (most recent call last):
+        ValueError: directory must be a path, text or a Path. Received: directory=3. ...
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+        raise ValueError(
+            f"{name} must be a path, text or a Path. Received: {name}={value!r}. Write "
+            f"{name}='folder/name', for example."
+        )
+    return Path(value)
 
 
 def require_tensorflow(what: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import keras
 
-from tlcore.arguments import require_one_of, require_whole
-from tlcore.files import STAMP_FORMAT
+from tlcore.arguments import require_one_of, require_path, require_whole
+from tlcore.files import STAMP_FORMAT, put_in_place
 
 _MODES = ("auto", "min", "max")
 
@@ -44,14 +44,15 @@ def tensorboard_callback(
         >>> tl.tensorboard_callback("runs", "model_1", now=lambda: noon).log_dir
         'runs/model_1/20260102-120000'
     """
-    parts = Path(experiment_name).parts
-    if not parts or ".." in parts or Path(experiment_name).is_absolute():
+    folder = require_path("dir_name", dir_name)
+    inside = require_path("experiment_name", experiment_name)
+    if not inside.parts or ".." in inside.parts or inside.is_absolute():
         raise ValueError(
             "experiment_name must name a folder within dir_name. "
             f"Received: experiment_name={experiment_name!r}. Write a name without "
             "'..', and the folder above it as dir_name."
         )
-    log_dir = Path(dir_name) / experiment_name / now().strftime(STAMP_FORMAT)
+    log_dir = folder / inside / now().strftime(STAMP_FORMAT)
     return keras.callbacks.TensorBoard(
         log_dir=str(log_dir), histogram_freq=1 if histograms else 0
     )
@@ -81,7 +82,7 @@ def checkpoint_callback(
         >>> model.load_weights("best.weights.h5")
     """
     require_one_of("mode", mode, _MODES)
-    name = Path(path).name
+    name = require_path("path", path).name
     if not name.endswith(".weights.h5"):
         stem = name.split(".")[0] or "checkpoint"
         raise ValueError(
@@ -158,7 +159,7 @@ class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
         try:
             super().on_epoch_end(epoch, logs)
             if written.exists():
-                written.replace(template.format(**fields))
+                put_in_place(written, template.format(**fields))
         finally:
             self.filepath = template
             # Half a file would take up the rest of a full disk.

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import Data, DataSpec, check_data
+from tlcore.data.failures import as_raised
 from tlcore.data.labels import class_indices
-from tlcore.data.pipeline import plainly
 from tlcore.progress import PassProgress
 
 _Z_95 = NormalDist().inv_cdf(0.975)
@@ -92,6 +92,7 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(value, n, value - half, value + half)
 
 
+@as_raised()
 def evaluate(
     model: keras.Model,
     data: Data,
@@ -134,7 +135,7 @@ def evaluate(
     scorer = Scorer(model, feed.part)
     losses: list[float] = []
     correct = 0
-    for inputs, labels, *_ in plainly(feed.data):  # *_ are sample weights
+    for inputs, labels, *_ in feed.data:  # *_ are sample weights
         probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
         truth = keras.ops.convert_to_numpy(labels)
         losses += batch_losses.tolist()

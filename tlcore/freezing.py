@@ -6,6 +6,7 @@ contradict each other are refused in `checks`. Nothing is compiled or trained he
 """
 
 import math
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -223,6 +224,7 @@ def trainable_summary(model: keras.Layer) -> TrainableSummary:
         >>> counts.trainable_params, counts.total_params
         (387, 110515)
     """
+    _require_layer(model)
     trainable, frozen = model.trainable_weights, model.non_trainable_weights
     return TrainableSummary(
         total_params=_num_params(trainable) + _num_params(frozen),
@@ -248,11 +250,17 @@ def frozen_fingerprint(model: keras.Layer) -> str:
         >>> tl.frozen_fingerprint(model) == before
         True
     """
+    _require_layer(model)
     return fingerprint(model.non_trainable_weights)
 
 
 def child_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """Return the layers directly inside a layer."""
+    """Return the layers directly inside a layer.
+
+    Raises:
+        ValueError: it is no layer.
+    """
+    _require_layer(layer)
     return list(layer._layers)  # noqa: SLF001 - Keras has no public name for them
 
 
@@ -267,6 +275,14 @@ def layer_tree(layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
             seen.add(id(layer))
             yield layer
             stack += child_layers(layer)[::-1]
+
+
+def _require_layer(model: object) -> None:
+    if not isinstance(model, keras.Layer):
+        raise ValueError(
+            "model must be a keras.Model or a layer. "
+            f"Received: model={reprlib.repr(model)}. Pass what create_model returns."
+        )
 
 
 def _num_params(variables: Iterable[Any]) -> int:

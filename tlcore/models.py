@@ -5,13 +5,14 @@ backbone is frozen and runs in inference mode. Which layers train is decided in
 `freezing`; what is optimized, in `training`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import keras
 
-from tlcore.arguments import require_one_of, require_whole
+from tlcore.arguments import require_one_of, require_path, require_whole
 from tlcore.augmentation import create_augmentation
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import ImageShape
@@ -22,10 +23,14 @@ from tlcore.backbones.sources import (
     input_scheme,
     resolve_backbone,
 )
+from tlcore.hub import model_files
 from tlcore.hub.layer import HubLayer
+from tlcore.hub.trust import Trust, UntrustedError, consent_of, consenting, current
 
 HEADS = ("pool", "dense")
 STYLES = ("functional", "sequential")
+MOST_CLASSES = 1_000_000
+"""More than any set has; a head for many more would take all memory."""
 DENSE_UNITS = 256
 """Width of the hidden layer of the "dense" head, as in the VGG16 tutorial."""
 
@@ -105,19 +110,37 @@ def create_model(
     return keras.Model(inputs, outputs, name="transfer_model")
 
 
-def load_model(path: str | Path) -> keras.Model:
+def load_model(
+    path: str | Path,
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    trust: Trust = False,
+) -> keras.Model:
     """Return a model saved as a `.keras` file, compiled as it was.
 
     `keras.saving.load_model` finds the layers of this package only after they have
-    been imported; this function imports them.
+    been imported; this function imports them. The optimizer keeps its state, also
+    where a model that was saved under mixed precision is loaded under another policy.
+
+    A file from a stranger runs nothing of his: Python code in it (a `Lambda` layer) is
+    refused by Keras's `safe_mode`, which stays on, and a SavedModel that it names is
+    neither downloaded nor opened without `trust`. A SavedModel whose graph is another
+    than when the model was saved is refused before anything of it runs.
 
     Args:
         path: a file written by `model.save(path)` or by a run.
+        custom_objects: layers, losses and functions of your own, by name, that are not
+            registered with `keras.saving.register_keras_serializable`.
+        trust: which SavedModels (`HubLayer`) in it may be downloaded and run: True for
+            all, or a handle or folder, or a list of those.
 
     Raises:
-        ValueError: the file is not a `.keras` file, or it is damaged.
+        ValueError: the file is not a `.keras` file, or it is damaged; it needs a class
+            that is not known, holds Python code, or names a SavedModel that is not
+            trusted or has changed.
         FileNotFoundError: the file does not exist, or the SavedModel that its backbone
             refers to was moved.
+        ConnectionError: a SavedModel that is trusted could not be downloaded.
 
     Example:
         >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
@@ -125,7 +148,7 @@ def load_model(path: str | Path) -> keras.Model:
         >>> tl.load_model("model.keras").output_shape
         (None, 3)
     """
-    path = Path(path)
+    path = require_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(
             "path must be a saved model, a .keras file. "
@@ -137,21 +160,62 @@ def load_model(path: str | Path) -> keras.Model:
             f"Received: path={str(path)!r}, which is damaged or of another format. "
             "Save the model again with model.save('model.keras')."
         )
+    consent = (trust is False and current()) or consent_of(trust)
+    config = model_files.read_config(path)
+    known = model_files.by_registered_name(config, custom_objects or {})
     try:
-        return keras.saving.load_model(path)
-    except FileNotFoundError:
-        raise  # HubLayer's own error, which names the SavedModel and the remedy
-    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
-        # Keras reports a damaged file with any of these, depending on what is missing.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            "path must be a whole .keras file of this version of Keras. "
-            f"Received: path={str(path)!r}, which cannot be read: {reason}"
-        ) from error
+        with consenting(consent), model_files.precision_of(path, config):
+            return keras.saving.load_model(path, custom_objects=known)
+    except (UntrustedError, FileNotFoundError, ConnectionError):
+        raise  # HubLayer's own errors, which name the SavedModel and the remedy
+    except Exception as error:
+        # Keras builds what the file says, and raises whatever comes of it.
+        raise _unreadable(path, config, known, error) from error
+
+
+def _unreadable(
+    path: Path, config: Any, known: Mapping[str, Any], error: Exception
+) -> ValueError:
+    unknown = model_files.unknown_names(config, known)
+    if unknown:
+        names = ", ".join(
+            f"{name} (of {module!r})" if module else name for name, module in unknown
+        )
+        given = ", ".join(f"{name!r}: {name}" for name, _ in unknown)
+        return ValueError(
+            "Every class and function that a model was saved with must be known to "
+            f"load it. Received: path={str(path)!r}, with {names}. Import the module "
+            "that registers it, or write "
+            f"tl.load_model({str(path)!r}, custom_objects={{{given}}})."
+        )
+    code = model_files.layers_of_code(config)
+    if code:
+        return ValueError(
+            "A model must not bring Python code along: Keras's safe_mode refuses to "
+            "run what the writer of a file put into it. "
+            f"Received: path={str(path)!r}, with code in {', '.join(map(repr, code))}. "
+            "Make it a layer with a class of its own and save the model again; if you "
+            "wrote the file yourself, write "
+            f"keras.saving.load_model({str(path)!r}, safe_mode=False)."
+        )
+    if model_files.holds_class(config, "TFSMLayer"):
+        return ValueError(
+            "A model must not open a SavedModel that its file names: Keras's safe_mode "
+            f"refuses its TFSMLayer. Received: path={str(path)!r}. Take tl.HubLayer "
+            "instead; if you trust the SavedModel, write "
+            f"keras.saving.load_model({str(path)!r}, safe_mode=False)."
+        )
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ValueError(
+        "path must be a whole .keras file of this version of Keras. "
+        f"Received: path={str(path)!r}, which cannot be read: {reason}. Save the model "
+        "again with model.save('model.keras'), or copy the file again."
+    )
 
 
 def _check_options(num_classes: int, head: str, dropout: float, style: str) -> None:
-    require_whole("num_classes", num_classes, least=1, meaning=" (binary)")
+    most = MOST_CLASSES
+    require_whole("num_classes", num_classes, least=1, most=most, meaning=" (binary)")
     require_one_of("head", head, HEADS)
     require_one_of("style", style, STYLES)
     if not (isinstance(dropout, int | float) and 0 <= dropout < 1):

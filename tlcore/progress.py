@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tlcore.characters import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -79,7 +81,7 @@ def bar(
         yield lambda _count: None
         return
     bars = new_bars(console, in_bytes=in_bytes)
-    task = bars.add_task(title, total=total)
+    task = bars.add_task(visible(title), total=total)
     started = clock()
 
     def advance(count: int) -> None:
@@ -111,7 +113,7 @@ class PassBar:
         """Show that `done` of `total` images are done; the last removes the bar."""
         if self._task is None:
             self._task = self._bars.add_task("", total=total)
-        title = f"features of {name}"
+        title = visible(f"features of {name}")
         self._bars.update(self._task, description=title, completed=done, total=total)
         if done == total:
             self._bars.remove_task(self._task)

@@ -36,7 +36,7 @@ from tlcore.checks import (
     check_selection,
     require_backbone,
 )
-from tlcore.data.pipeline import plain_errors
+from tlcore.data.failures import as_raised
 from tlcore.freezing import freeze, unfreeze
 from tlcore.progress import PassProgress, pass_progress
 
@@ -156,6 +156,7 @@ def fine_tune(
     )
 
 
+@as_raised()
 def fit(
     model: keras.Model,
     train: Data,
@@ -257,8 +258,7 @@ def fit(
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
-    parts = {"train": train_feed.part, "test": validation_feed.part}
-    with plain_errors(), redirected(model, **parts):
+    with redirected(model, train=train_feed.part, test=validation_feed.part):
         return model.fit(
             train_feed.data,
             validation_data=validation_feed.data,

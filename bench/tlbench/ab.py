@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import click
 
+from tlbench.output import echo, echo_json
 from tlbench.pairing.running import run
 from tlbench.pairing.sides import Request
 from tlbench.refusal import refusing
@@ -115,11 +116,11 @@ def ab(
             write_text(report / SUMMARY, reporting.markdown(done))
             write_text(report / DOCUMENT, reporting.document(done) + "\n")
     if as_json:
-        click.echo(reporting.document(done))
+        echo_json(reporting.document(done))
     else:
         for text, style in reporting.lines(done):
             colour = next((x for x in ("red", "yellow", "green") if style.get(x)), None)
-            click.echo(click.style(text, fg=colour, bold=style.get("bold", False)))
+            echo(text, fg=colour, bold=style.get("bold", False))
     if report is not None:
         _say(f"the page: {report / PAGE}")
     if done.interrupted:
@@ -138,7 +139,7 @@ def _checked_budget(budget: float) -> float:
 
 
 def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    echo(sentence, err=True)
 
 
 @contextmanager

@@ -29,7 +29,8 @@ from tlbench import (
 )
 from tlbench.ab import ab
 from tlbench.arguments import RESULTS
-from tlbench.refusal import refusing
+from tlbench.output import echo, echo_json
+from tlbench.refusal import Commands, refusing
 from tlbench.reporting import report, summary
 from tlbench.settings import read_settings
 from tlbench.storage import history, importing, locks
@@ -50,7 +51,7 @@ from tlbench.verdicts.judge import judge
 from tlbench.verdicts.limits import Policy, unmatched_notes
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tlbench", prog_name="tlbench")
 def main() -> None:
     """Accept, list and compare the baselines of recorded values."""
@@ -126,8 +127,8 @@ def accept(
             write_figures(results, run.machine, figures.figures)
     for word in ("new", "changed", "dropped"):
         for case in getattr(done, word):
-            click.echo(f"{word:<8} {case}")
-    click.echo(
+            echo(f"{word:<8} {case}")
+    echo(
         f"{len(done.new)} new, {len(done.changed)} changed, "
         f"{len(done.unchanged)} unchanged, {len(done.dropped)} dropped"
     )
@@ -173,12 +174,12 @@ def status(results: Path, *, as_json: bool) -> None:
         for case, entry in sorted(baselines.cases.items()):
             accepted = entry.accepted
             how = f"{accepted.when[:10]}  {accepted.by}: {accepted.reason}"
-            click.echo(f"{case:<{width}}  {how}")
-        click.echo(f"{len(baselines.cases)} accepted cases in {results}")
+            echo(f"{case:<{width}}  {how}")
+        echo(f"{len(baselines.cases)} accepted cases in {results}")
         if ignored:
-            click.echo(f"timings ignored: {', '.join(ignored)}")
+            echo(f"timings ignored: {', '.join(ignored)}")
         for sentence in (*notes, *found):
-            click.echo(sentence)
+            echo(sentence)
     if found:
         sys.exit(1)
 
@@ -196,15 +197,15 @@ def show_machine(results: Path, *, as_json: bool) -> None:
     if as_json:
         _print_json({"name": here.name, "identity": here.identity, "context": context})
         return
-    click.echo(f"{here.name}{'' if here.name in known else ' (no runs saved yet)'}")
+    echo(f"{here.name}{'' if here.name in known else ' (no runs saved yet)'}")
     for title, facts in (("identity", here.identity), ("context", context)):
-        click.echo(f"{title}:")
+        echo(f"{title}:")
         for key, value in facts.items():
-            click.echo(f"  {key}: {value}")
+            echo(f"  {key}: {value}")
     for name, other in known.items():
         if name != here.name:
             found = "; ".join(machine.differences(here.identity, other))
-            click.echo(f"{name} differs: {found}")
+            echo(f"{name} differs: {found}")
 
 
 @main.command()
@@ -235,9 +236,9 @@ def compare(results: Path, *, as_json: bool) -> None:
         _print_json({case.case: verdict.to_json(case) for case in cases})
     else:
         for text, _ in (*summary.table(cases), *summary.findings(cases)):
-            click.echo(text)
+            echo(text)
         for text in (summary.count(cases), *notes):
-            click.echo(text)
+            echo(text)
     if any(finding.fails for case in cases for finding in case.findings):
         sys.exit(1)
 
@@ -260,9 +261,9 @@ def prune_histories(results: Path, keep_days: int) -> None:
     with refusing(), _alone(results):
         gone = prune.prune(results, days=keep_days, now=datetime.now(UTC))
     for name, lines in gone.items():
-        click.echo(f"{lines} lines fewer in the history of {name}")
+        echo(f"{lines} lines fewer in the history of {name}")
     if not gone:
-        click.echo("there is nothing to fold: no run is so old, or all of them stay")
+        echo("there is nothing to fold: no run is so old, or all of them stay")
 
 
 @main.command("report")
@@ -279,7 +280,7 @@ def write_report(results: Path, out: Path) -> None:
     """Write the page and the summary of the last run, from files alone."""
     with refusing():
         page = report.write(results, out, _policy())
-    click.echo(page)
+    echo(page)
 
 
 @main.command("selftest")
@@ -297,8 +298,8 @@ def run_selftest() -> None:
     for planted in (*selftest.run(policy), *pitfalls.run()):
         missed += not planted.found
         word = "found " if planted.found else "MISSED"
-        click.echo(f"{word}  {planted.name}: {planted.seen}")
-    click.echo("every defect was found" if not missed else f"{missed} missed")
+        echo(f"{word}  {planted.name}: {planted.seen}")
+    echo("every defect was found" if not missed else f"{missed} missed")
     if missed:
         sys.exit(1)
 
@@ -327,7 +328,7 @@ def import_file(file: Path, results: Path, *, as_machine: bool) -> None:
         write_machine(results, name, identity)
         history.append(history_path(results, name), imported.entries)
     word = "case" if len(imported.entries) == 1 else "cases"
-    click.echo(f"{len(imported.entries)} {word} -> {name}")
+    echo(f"{len(imported.entries)} {word} -> {name}")
 
 
 def _this_machine(
@@ -389,21 +390,19 @@ def _count(numbers: Sequence[int], word: str) -> str:
 
 def _show_portable(cases: int, machines: Sequence[int]) -> None:
     count = _count(machines, "machine")
-    click.echo(f"portable figures of {cases} cases, from {count} each")
+    echo(f"portable figures of {cases} cases, from {count} each")
     if machines[0] < noise.FEWEST_RUNS:
-        click.echo(
-            f"they are judged elsewhere once there are {noise.FEWEST_RUNS} machines"
-        )
+        echo(f"they are judged elsewhere once there are {noise.FEWEST_RUNS} machines")
 
 
 def _show_figures(figures: acceptance.AcceptedFigures, where: str) -> None:
     runs = sorted(set(figures.runs.values()))
     count = _count(runs, "run")
-    click.echo(f"figures of {len(figures.runs)} cases, {count} each, on {where}")
+    echo(f"figures of {len(figures.runs)} cases, {count} each, on {where}")
     if runs[0] < noise.FEWEST_RUNS:
-        click.echo(f"they are judged once there are {noise.FEWEST_RUNS} saved runs")
+        echo(f"they are judged once there are {noise.FEWEST_RUNS} saved runs")
     for case in figures.anchored:
-        click.echo(f"drift is now measured from these runs: {case}")
+        echo(f"drift is now measured from these runs: {case}")
 
 
 def _show_branches(
@@ -418,10 +417,10 @@ def _show_branches(
         entries = kept.renamed(aliases).entries
         found = acceptance.other_branches(figures.figures, entries, figures.runs, here)
     if here and run.branch not in {"", here}:
-        click.echo(f"the last run is of the branch {run.branch}, not of {here}")
+        echo(f"the last run is of the branch {run.branch}, not of {here}")
     for name, count in found.items():
         word = "run is" if count == 1 else "runs are"
-        click.echo(f"{count} accepted {word} of the branch {name}, not of {here}")
+        echo(f"{count} accepted {word} of the branch {name}, not of {here}")
 
 
 def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
@@ -435,7 +434,7 @@ def _rename(results: Path, alias: tuple[str, str], reason: str) -> None:
     for name, cases in figures.items():
         if cases != machines[name]:
             write_figures(results, name, cases)
-    click.echo(f"{old} is now {new}")
+    echo(f"{old} is now {new}")
 
 
 def _policy() -> Policy:
@@ -462,7 +461,7 @@ def _stale(results: Path, baselines: Baselines, now: datetime) -> Iterator[str]:
 
 
 def _print_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=2, default=list))
+    echo_json(json.dumps(document, indent=2, default=list))
 
 
 def _who() -> str:

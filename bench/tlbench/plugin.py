@@ -25,6 +25,7 @@ from tlbench.benchmark_fixture import (
     switch,
     timed,
 )
+from tlbench.characters import visible
 from tlbench.invocation import handed_on
 from tlbench.options import Options
 from tlbench.record import CaseRecord, Outcome, record_from_json, record_to_json
@@ -100,7 +101,7 @@ class _Hooks:
             else:
                 self._session.load_parcel(self._worker[_PARCEL])
         except (ValueError, OSError) as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(visible(error, lines=True)) from None
 
     @property
     def _worker(self) -> dict[str, str] | None:
@@ -119,7 +120,7 @@ class _Hooks:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.ensure_newline()
-            reporter.write_line(f"tlbench: {sentence}")
+            reporter.write_line(visible(f"tlbench: {sentence}", lines=True))
 
     def _named(self, node: str) -> str:
         return renamed(node, self._config.rootpath, self._session.options.root)
@@ -211,8 +212,8 @@ class _Hooks:
             wrong = self._session.differences(recorder.snapshot("passed"))
             if wrong:
                 regression = pytest.fail.Exception(
-                    f"{'; '.join(wrong)}\nin {recorder.case}, compared with its "
-                    "accepted baseline. If the change is intended: "
+                    f"{visible('; '.join(wrong))}\nin {visible(recorder.case)}, "
+                    "compared with its accepted baseline. If the change is intended: "
                     f"{self._session.options.remedy}",
                     pytrace=False,  # which would show this file, not the case
                 )
@@ -322,7 +323,7 @@ class _Hooks:
         if self._session.has_verdicts:
             terminalreporter.write_sep("=", "tlbench")
         for line, colour in self._session.lines():
-            terminalreporter.write_line(line, **colour)
+            terminalreporter.write_line(visible(line, lines=True), **colour)
 
 
 _HOOKS = pytest.StashKey[_Hooks]()

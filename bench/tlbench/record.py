@@ -218,7 +218,13 @@ def one_of(name: str, value: object, known: Sequence[_Choice]) -> _Choice:
 
 
 def metrics_from_json(name: str, data: Any) -> tuple[Metric, ...]:
-    """Return the entries of one metric; before schema 2 there was only one."""
+    """Return the entries of one metric; before schema 2 there was only one.
+
+    Raises:
+        ValueError: a value is not valid, or there are no entries.
+    """
+    if data == []:
+        raise ValueError(f"{name}: a metric without a value")
     return tuple(
         checked_metric(
             name,

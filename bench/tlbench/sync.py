@@ -11,6 +11,7 @@ from typing import get_args
 import click
 
 from tlbench.arguments import RESULTS
+from tlbench.output import echo
 from tlbench.prune import pruned
 from tlbench.refusal import refusing
 from tlbench.storage.retention import check_days
@@ -75,18 +76,18 @@ def sync(
             fold=partial(pruned, results, days=keep_days, now=now)
             if keep_days is not None
             else None,
-            say=lambda sentence: click.echo(sentence, err=True),
+            say=lambda sentence: echo(sentence, err=True),
         )
     for word, paths in (("received", done.received), ("sent", done.sent)):
         for path in paths:
-            click.echo(f"{word:<8} {path}")
+            echo(f"{word:<8} {path}")
     if done.left:
-        click.echo(
+        echo(
             f"left to the checked-out branch, which tracks them: {', '.join(done.left)}"
         )
     if done.pushed:
-        click.echo(f"pushed {done.commit[:12]} to {place}")
+        echo(f"pushed {done.commit[:12]} to {place}")
     elif done.commit:
-        click.echo(f"nothing was pushed to {place}, which is at {done.commit[:12]}")
+        echo(f"nothing was pushed to {place}, which is at {done.commit[:12]}")
     else:
-        click.echo(f"there is no {place} yet, and nothing was pushed")
+        echo(f"there is no {place} yet, and nothing was pushed")

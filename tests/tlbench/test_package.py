@@ -18,11 +18,11 @@ MOST_LINES = 500
 # A room is a folder, or a module next to them. A room may import from the rows above
 # its own, and a module of a folder from its own folder too.
 ROWS = (
-    ("kinds",),
+    ("characters", "kinds"),
     (
         *("arguments", "clocks", "devices", "git", "interface", "inventory"),
         "invocation",
-        *("machine", "refusal", "suite_root", "units", "unrecorded"),
+        *("machine", "output", "refusal", "suite_root", "units", "unrecorded"),
     ),
     ("meter", "record"),
     ("benchmark_fixture", "recorder", "verdicts"),

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+import tlcore as tl
 from tlcore.arguments import (
     counted,
     did_you_mean,
     is_whole,
     listed,
     require_one_of,
+    require_path,
+    require_positive,
     require_whole,
 )
 
@@ -91,3 +94,48 @@ def test_a_noun_follows_its_number():
 )
 def test_names_are_listed_as_in_a_sentence(names, text):
     assert listed(names) == text
+
+
+@pytest.mark.parametrize("value", [None, 3, True, 0.5, "", [], {}, ["a"], "a\0b", b"a"])
+def test_what_is_no_path_is_refused(value):
+    with pytest.raises(
+        ValueError, match=r"^a must be a path, text.*Received: a=.*Writ"
+    ):
+        require_path("a", value)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 0, float("inf"), "1", None])
+def test_what_is_no_positive_number_is_refused(value):
+    with pytest.raises(ValueError, match=r"must be a positive number\. Received: a="):
+        require_positive("a", value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        tl.load_model,
+        tl.load_backbone,
+        lambda x: tl.create_model(x, 3),
+        tl.image_folder,
+        lambda x: tl.load_splits(x, image_size=8, batch_size=1, label_mode="int"),
+        lambda x: tl.fetch(x, "."),
+        lambda x: tl.fetch("a", x),
+        lambda x: tl.fetch("http://127.0.0.1/a.zip", ".", sha256=x),
+        lambda x: tl.fetch("http://127.0.0.1/a.zip", ".", timeout=x),
+        lambda x: tl.fetch("http://127.0.0.1/a.zip", ".", max_bytes=x),
+        lambda x: tl.tensorboard_callback("logs", x),
+        tl.checkpoint_callback,
+        tl.freeze,
+        tl.unfreeze,
+        tl.trainable_summary,
+        tl.frozen_fingerprint,
+        lambda x: tl.plot_images(x, path="a.png"),
+        tl.HubLayer,
+        lambda x: tl.RECIPES["model_3"].changed(backbone=x),
+        lambda x: tl.RECIPES["model_3"].changed(percent=x),
+    ],
+)
+@pytest.mark.parametrize("value", [["a"], {}, True])
+def test_a_value_of_another_type_is_refused_with_a_sentence(call, value):
+    with pytest.raises(ValueError, match="Received: "):
+        call(value)

@@ -2,10 +2,18 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from tlcore.files import readable, replacing, write_bytes, write_text
+from tlcore.files import (
+    flush_folder,
+    put_folder_in_place,
+    readable,
+    replacing,
+    write_bytes,
+    write_text,
+)
 
 
 def names(folder):
@@ -55,6 +63,74 @@ def test_a_file_can_be_read_by_whom_the_umask_lets(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "a", "x")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Return what was flushed and renamed, by name and in order."""
+    done = []
+    fsync, rename, sync = os.fsync, os.replace, os.sync
+
+    def flushed(file):
+        done.append(("flush", os.path.realpath(f"/proc/self/fd/{file}")))
+        fsync(file)
+
+    def renamed(one, other):
+        done.append(("rename", str(other)))
+        rename(one, other)
+
+    def all_flushed():
+        done.append(("flush", "everything"))
+        sync()
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    monkeypatch.setattr(os, "sync", all_flushed)
+    return done
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it names open files")
+class TestPowerCut:
+    def test_content_is_on_the_disk_before_its_name_and_the_name_after(
+        self, tmp_path, calls
+    ):
+        path = tmp_path / "run.json"
+        for write, data in ((write_text, "a"), (write_bytes, b"b")):
+            calls.clear()
+            write(path, data)
+            (first, aside), rename, folder = calls
+            assert (first, Path(aside).parent) == ("flush", tmp_path)
+            assert aside != str(path)
+            assert rename == ("rename", str(path))
+            assert folder == ("flush", str(tmp_path))
+
+    def test_a_folder_of_files_is_flushed_at_once_before_its_name(
+        self, tmp_path, calls
+    ):
+        (tmp_path / "aside").mkdir()
+        put_folder_in_place(tmp_path / "aside", tmp_path / "photos")
+        assert calls == [
+            ("flush", "everything"),
+            ("rename", str(tmp_path / "photos")),
+            ("flush", str(tmp_path)),
+        ]
+
+    def test_a_file_that_fails_is_not_renamed(self, tmp_path, calls, monkeypatch):
+        def full(_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_text(tmp_path / "a", "x")
+        assert calls == []
+        assert names(tmp_path) == []
+
+    def test_a_folder_that_cannot_be_flushed_is_no_error(self, tmp_path, monkeypatch):
+        def refuse(_):
+            raise OSError(22, "Invalid argument")
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        flush_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def find_entry(name: str) -> CatalogueEntry:
         >>> find_entry("resnet50").contract
         InputContract(scheme='caffe', size=224, min_size=32)
     """
-    if name in CATALOGUE:
+    if isinstance(name, str) and name in CATALOGUE:
         return CATALOGUE[name]
     raise ValueError(
         f"A backbone must be one of the catalogue: {', '.join(CATALOGUE)}. "

@@ -16,7 +16,13 @@ import keras
 from tlcore.backbones.catalogue import CatalogueEntry, find_entry
 from tlcore.backbones.input_contract import IMAGENET_STDDEV_RGB
 from tlcore.backbones.sample_net import SAMPLE_NET_WEIGHTS
-from tlcore.backbones.weights import existing_file, load_weights
+from tlcore.backbones.weights import (
+    HDF5_DAMAGE,
+    damaged_weights,
+    existing_file,
+    load_weights,
+    weights_kept_by_keras,
+)
 
 ImageShape = tuple[int, int, int]
 """(height, width, channels) of one image."""
@@ -44,7 +50,8 @@ def load_backbone(
 
     Raises:
         ValueError: the name is unknown, the network cannot take images of this shape,
-            or the file does not hold the weights of this network.
+            or the file, given or kept by Keras, does not hold the weights of this
+            network.
         FileNotFoundError: there is no such weights file.
         ConnectionError: the ImageNet weights could not be downloaded.
 
@@ -145,6 +152,10 @@ def _build_pretrained(
         return network
     try:
         return _build(entry, input_shape, weights="imagenet", **options)
+    except HDF5_DAMAGE as error:
+        # Keras names no file where one that it keeps is damaged, and never downloads it
+        # again.
+        raise _unreadable(entry, error) from error
     except Exception as error:
         # keras.utils.get_file raises a plain Exception where a download fails.
         if "URL fetch failure" not in str(error):
@@ -154,6 +165,19 @@ def _build_pretrained(
             f'weights="imagenet", and the download failed: {error}. Connect to a '
             "network, or pass the path of a weights file."
         ) from error
+
+
+def _unreadable(entry: CatalogueEntry, error: Exception) -> ValueError:
+    folder = weights_kept_by_keras()
+    damaged = [repr(str(file)) for file in damaged_weights(folder)]
+    where = ", ".join(damaged) or f"the files of {entry.name} in {str(folder)!r}"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ValueError(
+        f"The ImageNet weights of {entry.name} must be whole files. Received: "
+        f'weights="imagenet", and Keras cannot read what it keeps in {where}: '
+        f"{reason}. Delete {'it' if len(damaged) == 1 else 'them'}; the weights are "
+        "downloaded again."
+    )
 
 
 def _wants_second_rescaling(network: keras.Model) -> bool:

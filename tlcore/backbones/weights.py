@@ -6,6 +6,7 @@ the fingerprint of variables. Which file a name stands for is decided in `loadin
 
 import hashlib
 import math
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,9 @@ import keras
 
 IMAGENET_CLASSES = 1000
 """Outputs of a network with its top."""
+
+HDF5_DAMAGE = (OSError, RuntimeError, ValueError, LookupError, TypeError, MemoryError)
+"""What h5py raises on a damaged file, depending on which part of it is damaged."""
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
@@ -45,8 +49,9 @@ def load_weights(network: keras.Model, path: Path) -> None:
             # Keras only warns where it leaves some layers without weights of the file.
             warnings.simplefilter("error", UserWarning)
             network.load_weights(path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        # HDF5 reports a damaged part, and Keras a foreign one, with any of many.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"The weights must be those of {network.name}. "
             f"Received: weights={str(path)!r}, which does not fit: {reason} {remedy}"
@@ -62,7 +67,7 @@ def _count_numbers(path: Path) -> int:
         # random layers.
         not_weights = {"optimizer", "optimizer_weights", "seed_generator"}
         if isinstance(item, h5py.Dataset) and not_weights.isdisjoint(name.split("/")):
-            total += math.prod(item.shape)
+            total += math.prod(item.shape or (0,) * (item.shape is None))
 
     if not path.name.endswith(".h5"):
         raise ValueError(
@@ -73,13 +78,45 @@ def _count_numbers(path: Path) -> int:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(add)
-    except OSError as error:
+    except HDF5_DAMAGE as error:
         raise ValueError(
             "A weights file must be a whole HDF5 file. "
             f"Received: weights={str(path)!r}, which cannot be read: {error}. "
             "Copy or download it again."
         ) from error
     return total
+
+
+def weights_kept_by_keras() -> Path:
+    """Return the folder in which Keras keeps the weights that it downloads."""
+    # By Keras's own rule, for which it has no public name.
+    home = os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()
+    return Path(home) / "models"
+
+
+def damaged_weights(folder: Path) -> tuple[Path, ...]:
+    """Return the HDF5 files in a folder that cannot be read to their end.
+
+    Example:
+        >>> Path("kept").mkdir()
+        >>> _ = Path("kept/cut.h5").write_bytes(b"HDF")
+        >>> [path.name for path in damaged_weights(Path("kept"))]
+        ['cut.h5']
+    """
+    return tuple(path for path in sorted(folder.glob("*.h5")) if not _is_whole(path))
+
+
+def _is_whole(path: Path) -> bool:
+    def read(_: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(read)
+    except HDF5_DAMAGE:
+        return False
+    return True
 
 
 def existing_file(weights: str | Path) -> Path:

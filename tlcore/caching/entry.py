@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +26,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from tlcore.caching.header import Header, dtype_of, parse_json
+from tlcore.data import fields
+from tlcore.data.fields import whole
 from tlcore.splitting.tensors import Tensor
 
 SCHEMA = 1
@@ -96,8 +100,10 @@ class EntryLayout:
     @cached_property
     def offsets(self) -> tuple[int, ...]:
         """Return where each tensor starts, and where the last one ends."""
-        ends = np.cumsum([0, *(t.nbytes * self.rows for t in self.tensors)])
-        return tuple(int(end) for end in ends)
+        # In whole numbers of any size: a foreign document may state any.
+        return tuple(
+            accumulate((t.nbytes * self.rows for t in self.tensors), initial=0)
+        )
 
     @property
     def blocks(self) -> int:
@@ -162,7 +168,7 @@ class Features:
             # An estimate from above: every row may fault its own surroundings in.
             self._resident += len(part) * (tensor.nbytes + _FAULT_BYTES)
             shape = (len(part), *(n or 1 for n in tensor.shape))
-            taken.append(part.view(_dtype(tensor.dtype)).reshape(shape))
+            taken.append(part.view(dtype_of(tensor.dtype)).reshape(shape))
         if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             # Without it the resident memory of training grows to the size of the
             # entry, and a container's limit kills the process. The pages remain in
@@ -231,7 +237,7 @@ class Builder:
         self.checksums[block] = checksums
 
     def finish(self, key: Key, about: dict[str, Any]) -> None:
-        """Write the images, the document and the tail behind the rows.
+        """Write the images, document and tail behind the rows; flush all to the disk.
 
         Raises:
             ValueError: a block was not written.
@@ -247,6 +253,8 @@ class Builder:
         os.ftruncate(self._file, layout.offsets[-1])
         end = memoryview(entry_ending(layout, key, checksums, about))
         _write_all(self._file, end, layout.offsets[-1])
+        # Once for all blocks, those of other processes too: they are of one file.
+        os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file."""
@@ -265,19 +273,19 @@ def read_features(path: Path, key: Key | None = None) -> Features:
         OSError: the file does not exist or cannot be read.
     """
     with path.open("rb", buffering=0) as file:
-        document, layout = read_document(file)
-        for block, checksums in enumerate(document["checksums"]):
+        header, layout = read_header(file)
+        for block, checksums in enumerate(header.checksums):
             spans = layout.spans(block)
             for (offset, length), checksum in zip(spans, checksums, strict=True):
                 data = _read_at(file, offset, length)
                 if xxhash.xxh3_128_hexdigest(data) != checksum:
                     raise _damaged(path, f"the checksum of block {block} is wrong")
         images = _read_at(file, layout.offsets[-1], layout.rows * _DIGEST_BYTES)
-        if xxhash.xxh3_128_hexdigest(images) != document["images"]:
+        if xxhash.xxh3_128_hexdigest(images) != header.images:
             raise _damaged(path, "the checksum of its list of images is wrong")
         names, digits = images.hex(), 2 * _DIGEST_BYTES
         found = Key(
-            document["prefix"],
+            header.prefix,
             tuple(names[at : at + digits] for at in range(0, len(names), digits)),
         )
         if key is not None and key != found:
@@ -307,8 +315,8 @@ def entry_ending(
     return images + document + tail
 
 
-def read_document(file: BinaryIO) -> tuple[dict[str, Any], EntryLayout]:
-    """Return the document of an entry and its layout, both checked.
+def read_header(file: BinaryIO) -> tuple[Header, EntryLayout]:
+    """Return what the document of an entry says, and its layout, both checked.
 
     Raises:
         DamagedEntryError: the file has no whole document, or one of another schema.
@@ -324,20 +332,28 @@ def read_document(file: BinaryIO) -> tuple[dict[str, Any], EntryLayout]:
     text = _read_at(file, start, length)
     if xxhash.xxh3_128_digest(text) != checksum:
         raise _damaged(file.name, "the checksum of its document is wrong")
-    document = json.loads(text)
+    try:
+        document = parse_json(bytes(text))
+        fields.record({"schema": whole(1)}, required=["schema"])(document, "")
+    except ValueError as error:
+        raise _damaged(file.name, f"in its document {error}") from error
     if document["schema"] != SCHEMA:
         raise DamagedEntryError(
             f"The schema of an entry must be {SCHEMA}. Received: "
             f"schema={document['schema']!r} in {file.name}. Use the tlcore that wrote "
             "it, or remove the file."
         )
-    tensors = tuple(
-        Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in document["tensors"]
-    )
-    layout = EntryLayout(tensors, document["rows"])
+    try:
+        header = Header.from_document(document)
+    except ValueError as error:
+        raise _damaged(file.name, f"in its document {error}") from error
+    layout = EntryLayout(header.tensors, header.rows)
     if layout.offsets[-1] + layout.rows * _DIGEST_BYTES != start:
         raise _damaged(file.name, "it has not the length that its document states")
-    return document, layout
+    counts = {len(header.tensors)}.issuperset(map(len, header.checksums))
+    if len(header.checksums) != layout.blocks or not counts:
+        raise _damaged(file.name, "it has not one checksum for each block and tensor")
+    return header, layout
 
 
 def _damaged(path: str | Path, finding: str) -> DamagedEntryError:
@@ -363,9 +379,3 @@ def _write_all(file: int, data: memoryview, offset: int) -> None:
     done = 0
     while done < len(data):
         done += os.pwrite(file, data[done:], offset + done)
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    import ml_dtypes  # noqa: F401 - importing it registers bfloat16 with NumPy
-
-    return np.dtype(name)

@@ -24,10 +24,10 @@ from tlcore.caching.entry import (
     Features,
     Key,
     entry_ending,
-    read_document,
     read_features,
+    read_header,
 )
-from tlcore.files import readable
+from tlcore.files import flush_folder, readable
 from tlcore.splitting.tensors import Tensor
 
 LIMIT_BYTES = 20_000_000_000
@@ -155,6 +155,7 @@ class FeatureCache:
             yield builder
             builder.finish(key, about)
             aside.replace(self._path(key))
+            flush_folder(self.folder)
         finally:
             if builder is not None:
                 builder.close()
@@ -172,7 +173,7 @@ class FeatureCache:
                 status = path.stat()
                 try:
                     with path.open("rb", buffering=0) as file:
-                        about = read_document(file)[0]["about"]
+                        about = dict(read_header(file)[0].about)
                 except (DamagedEntryError, OSError):
                     about = None
                 found.append(Entry(path, status.st_size, status.st_mtime, about))

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tlcore.caching.entry import BLOCK_ROWS, Builder, Features, Key
 from tlcore.caching.store import FeatureCache
+from tlcore.data.failures import as_raised
 from tlcore.data.image_folder import ImageFolder
-from tlcore.data.pipeline import plainly
 from tlcore.determinism import arithmetic
 from tlcore.splitting.part import Part, Prefix
 from tlcore.splitting.split import Split
@@ -214,19 +214,20 @@ class _Computed:
         pictures = source.folder.pictures(
             self._visits, batch_size=size, bank=source.bank
         )
-        for images in plainly(pictures):
-            count = len(images)
-            # The last batch may hold one image. It is doubled, because a batch of one
-            # rounds differently, and the second row is dropped below.
-            single = count == 1 and not source.alone
-            cut = self._prefix(keras.ops.repeat(images, 2, 0) if single else images)
-            # Once per pass: whether it holds depends on the prefix, not on the images.
-            if not done and not source.alone:
-                _check_batch_independence(self._prefix, images, cut)
-            done += count
-            if self._progress is not None:
-                self._progress(done, total)
-            yield [array[:count] for array in cut]
+        with as_raised():
+            for images in pictures:
+                count = len(images)
+                # The last batch may hold one image. It is doubled, because a batch of
+                # one rounds differently, and the second row is dropped below.
+                single = count == 1 and not source.alone
+                cut = self._prefix(keras.ops.repeat(images, 2, 0) if single else images)
+                # Once per pass: whether it holds depends on the prefix alone.
+                if not done and not source.alone:
+                    _check_batch_independence(self._prefix, images, cut)
+                done += count
+                if self._progress is not None:
+                    self._progress(done, total)
+                yield [array[:count] for array in cut]
 
 
 def _check_batch_independence(

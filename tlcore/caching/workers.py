@@ -31,6 +31,7 @@ from tlcore.caching.entry import Builder
 from tlcore.caching.store import FeatureCache
 from tlcore.caching.work import InexactError, PassOptions, Source, Work
 from tlcore.determinism import is_deterministic, make_deterministic
+from tlcore.hub.trust import Consent, consenting
 from tlcore.models import load_model
 from tlcore.processes import whole_program
 from tlcore.splitting.graph import unroll
@@ -178,7 +179,9 @@ def main(arguments: list[str]) -> int:
 def _compute(job: dict[str, Any], blocks: range) -> dict[int, list[str]]:
     if job["deterministic"]:
         make_deterministic()
-    model = load_model(job["model"])
+    # The parent has opened what its model names.
+    with consenting(Consent(handles=None)):
+        model = load_model(job["model"])
     folder, cut, bank = job["folder"], job["cut"], None
     if job["views"] is not None:
         augmentation, _ = split_augmentation(model)

@@ -4,10 +4,11 @@ Owns its options, its exit codes and where the report goes. What is checked is i
 `data.data_check`, the page in `publishing.data_page`.
 """
 
-import json
 from pathlib import Path
 
 import click
+
+from tlcore.cli.output import echo, echo_json
 
 NOTHING_WRONG, FINDINGS = 0, 1
 
@@ -47,7 +48,10 @@ def check_data(
         from tlcore.publishing.data_page import write_data_page
 
         write_data_page(page, report)
-    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
-    if page is not None and not as_json:
-        click.echo(f"page: {page}")
+    if as_json:
+        echo_json(report.as_dict())
+    else:
+        echo(report)
+        if page is not None:
+            echo(f"page: {page}")
     return FINDINGS if report.findings else NOTHING_WRONG

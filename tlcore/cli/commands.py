@@ -3,12 +3,12 @@
 Owns their arguments and what they print. They are registered in `main`.
 """
 
-import json
 from pathlib import Path
 
 import click
 
 from tlcore.cli import tables
+from tlcore.cli.output import echo, echo_json
 
 
 @click.command()
@@ -40,7 +40,7 @@ def recipes(as_json: bool) -> None:
     from tlcore.runs.recipes import RECIPES
 
     if as_json:
-        click.echo(json.dumps([r.as_dict() for r in RECIPES.values()], indent=2))
+        echo_json([r.as_dict() for r in RECIPES.values()])
         return
     tables.print_rows(
         [
@@ -73,14 +73,17 @@ def sample_images(
     write_sample_splits(
         directory, classes=classes, per_class=per_class, size=size, seed=seed
     )
-    click.echo(f"{directory}: {classes} classes, {per_class} training images each")
+    echo(f"{directory}: {classes} classes, {per_class} training images each")
 
 
 @click.command()
 @click.argument("archive")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--sha256", help="Refuse the archive unless its checksum is this.")
-def fetch(archive: str, directory: Path, sha256: str | None) -> None:
+@click.option("--max-bytes", type=int, help="The largest download.  [20 GiB]")
+def fetch(
+    archive: str, directory: Path, sha256: str | None, max_bytes: int | None
+) -> None:
     """Download and unpack an ARCHIVE of images into DIRECTORY.
 
     ARCHIVE is a name that the tutorials use, an address or a file. An unknown name
@@ -88,7 +91,7 @@ def fetch(archive: str, directory: Path, sha256: str | None) -> None:
     """
     from tlcore.data import archives
 
-    click.echo(archives.fetch(archive, directory, sha256=sha256))
+    echo(archives.fetch(archive, directory, sha256=sha256, max_bytes=max_bytes))
 
 
 @click.command()
@@ -117,6 +120,9 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="File with one label per line, in the order of the outputs.",
 )
+@click.option(
+    "--trust", is_flag=True, help="Open the SavedModel that the run's model names."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(
     images: tuple[Path, ...],
@@ -125,6 +131,7 @@ def predict(
     run_path: Path | None,
     top: int,
     labels: Path | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Classify IMAGES, with a backbone as it is or with the model of a run."""
@@ -142,15 +149,15 @@ def predict(
             "--weights. Leave these out."
         )
     else:
-        predictor = load_run_predictor(run_path, labels=labels)
+        predictor = load_run_predictor(run_path, labels=labels, trust=trust)
     guesses = predictor.predict(images, top=top)
     if as_json:
-        click.echo(json.dumps(guesses, indent=2))
+        echo_json(guesses)
         return
     for path, ranked in guesses.items():
-        click.echo(path)
+        echo(path)
         for guess in ranked:
-            click.echo(f"  {guess['probability']:.4f}  {guess['label']}")
+            echo(f"  {guess['probability']:.4f}  {guess['label']}")
 
 
 @click.group()
@@ -186,13 +193,13 @@ def cache_show(folder: Path | None, as_json: bool) -> None:
         for entry in entries
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
     if rows:
         tables.print_rows(rows)
     total = readable(sum(entry.nbytes for entry in entries))
     limit = readable(store.limit_bytes)
-    click.echo(f"{store.folder}: {len(rows)} entries, {total} of at most {limit}")
+    echo(f"{store.folder}: {len(rows)} entries, {total} of at most {limit}")
 
 
 @cache.command("clear")
@@ -203,4 +210,4 @@ def cache_clear(folder: Path | None) -> None:
     from tlcore.files import readable
 
     store = default_cache(folder)
-    click.echo(f"{store.folder}: {readable(store.clear())} set free")
+    echo(f"{store.folder}: {readable(store.clear())} set free")

@@ -3,13 +3,14 @@
 Owns how findings are printed. What is asked, and how, is in the wing `doctor`.
 """
 
-import json
 import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 import click
+
+from tlcore.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
     from tlcore.doctor.examination import Finding
@@ -44,13 +45,13 @@ def doctor(questions: tuple[str, ...], as_json: bool) -> None:
         stack = installed_stack()
     if as_json:
         found = [finding.as_dict() for finding in findings]
-        click.echo(json.dumps({**stack.as_dict(), "findings": found}, indent=2))
+        echo_json({**stack.as_dict(), "findings": found})
         return
     versions = [f"{name} {v or 'not installed'}" for name, v in stack.versions.items()]
-    click.echo("\n".join(_folded(", ".join(versions), indent=0)))
-    click.echo(f"backend: {stack.backend}; devices: {', '.join(stack.devices)}")
+    echo("\n".join(_folded(", ".join(versions), indent=0)))
+    echo(f"backend: {stack.backend}; devices: {', '.join(stack.devices)}")
     for finding in findings:
-        click.echo()
+        echo()
         _show_finding(finding)
 
 
@@ -58,11 +59,12 @@ def _show_finding(finding: "Finding") -> None:
     """Print the answer; where affected, what is done here and what to write."""
     colours = {"affected": "yellow", "not affected": "green", "cannot tell": "magenta"}
     probe = finding.probe
-    word = click.style(finding.status, colours[finding.status])
     source = f"; {probe.source}" if probe.source else ""
     text = f"{finding.status}: {probe.fact} ({finding.evidence}{source})"
     lines = _folded(text, indent=5)
-    click.echo(f"{probe.id:<5}{word}{lines[0].removeprefix(finding.status)}")
+    echo(f"{probe.id:<5}", nl=False)
+    echo(finding.status, nl=False, fg=colours[finding.status])
+    echo(lines[0].removeprefix(finding.status))
     details = lines[1:]
     if finding.status == "affected":
         for name, folded in (
@@ -71,7 +73,7 @@ def _show_finding(finding: "Finding") -> None:
         ):
             details += [f"{name}{folded[0]}", *(f"{'':7}{x}" for x in folded[1:])]
     for line in details:
-        click.echo(f"{'':5}{line}".rstrip())
+        echo(f"{'':5}{line}".rstrip())
 
 
 def _folded(text: str, *, indent: int) -> list[str]:

@@ -4,7 +4,6 @@ Owns their arguments and what they print. What they do is in the wings `runs` an
 `publishing`.
 """
 
-import json
 import shlex
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import click
 
 from tlcore.cli import tables
+from tlcore.cli.output import echo, echo_json
 from tlcore.runs.formatting import estimate_cell
 
 _OUT = click.option(
@@ -44,14 +44,14 @@ def list_(out: Path, as_json: bool) -> None:
 
     rows = list_runs(out)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
     elif not rows:
-        click.echo(_empty(out))
+        echo(_empty(out))
     else:
         tables.print_rows([_listed(row) for row in rows])
         for row in rows:
             if row["reason"]:
-                click.echo(f"{row['id']}: {row['reason']}")
+                echo(f"{row['id']}: {row['reason']}")
 
 
 @experiments.command()
@@ -70,15 +70,15 @@ def show(run: str, out: Path, as_json: bool) -> None:
     files, published = file_sizes(found.path), publications(found.path)
     if as_json:
         more = {"status": found.status, "files": files, "publications": published}
-        click.echo(json.dumps({**found.document, **more}, indent=2))
+        echo_json({**found.document, **more})
         return
     for section in sections:
-        click.echo(section.title)
+        echo(section.title)
         tables.print_rows(section.rows)
     if published:
-        click.echo("Published")
+        echo("Published")
         tables.print_rows(published)
-    click.echo("Files")
+    echo("Files")
     tables.print_rows([{"file": name, "bytes": n} for name, n in files.items()])
 
 
@@ -95,7 +95,7 @@ def compare(runs: tuple[str, ...], out: Path, as_json: bool) -> None:
     if rows or as_json:
         tables.show_comparison(rows, as_json=as_json)
     else:
-        click.echo(_empty(out))
+        echo(_empty(out))
 
 
 @experiments.command()
@@ -110,7 +110,7 @@ def delete(runs: tuple[str, ...], out: Path, yes: bool) -> None:
     paths = {path.absolute(): path for path in (find_run(name, out) for name in runs)}
     removals = [check_removal(path) for path in paths.values()]
     for one in removals:
-        click.echo(f"{one.path}: {one.files} files, {readable(one.nbytes)}")
+        echo(f"{one.path}: {one.files} files, {readable(one.nbytes)}")
     if not yes:
         if not sys.stdin.isatty():
             raise ValueError(
@@ -119,11 +119,11 @@ def delete(runs: tuple[str, ...], out: Path, yes: bool) -> None:
             )
         many = f"these {len(removals)} runs" if len(removals) > 1 else "this run"
         if not click.confirm(f"Delete {many}?"):
-            click.echo("nothing was deleted")
+            echo("nothing was deleted")
             return
     for one in removals:
         remove_run(one)
-        click.echo(f"deleted: {one.path}")
+        echo(f"deleted: {one.path}")
 
 
 @experiments.command()
@@ -170,17 +170,15 @@ def publish(
         one_shot=one_shot,
         now=now,
         sleep=time.sleep,
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: echo(line, err=True),
     )
     log_dir = chosen.folder / publication.LOG_DIR
     if as_json:
         about = {"id": chosen.id, "name": chosen.name, "page": str(page)}
-        click.echo(json.dumps({**about, "log_dir": str(log_dir)}, indent=2))
+        echo_json({**about, "log_dir": str(log_dir)})
         return
-    click.echo(f"page: {page}")
-    click.echo(
-        f"to compare in TensorBoard: tensorboard --logdir {shlex.quote(f'{log_dir}')}"
-    )
+    echo(f"page: {page}")
+    echo(f"to compare in TensorBoard: tensorboard --logdir {shlex.quote(f'{log_dir}')}")
 
 
 def _chosen(names: tuple[str, ...], out: Path) -> list[Path]:
@@ -196,7 +194,7 @@ def _chosen(names: tuple[str, ...], out: Path) -> list[Path]:
         try:
             check_run(read_run(path))
         except (ValueError, OSError) as error:
-            click.echo(f"left out: {error}", err=True)
+            echo(f"left out: {error}", err=True)
         else:
             whole.append(path)
     return whole

@@ -7,6 +7,7 @@ command needs is loaded where it runs, so that help and lists are immediate.
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from tlcore.cli.commands import (
 from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
 from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
+from tlcore.cli.output import echo
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
 from tlcore.processes import whole_program
@@ -56,19 +58,40 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted.", INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)  # with the words that were typed, or that a script passed
+        echo(shown.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+    except Exception as error:
+        if not _is_input(error):
+            raise
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         full = getattr(error, "errno", None) == errno.ENOSPC
         remedy = ". Make room on the disk, or choose another folder." if full else ""
-        _fail(f"error: {str(error) or type(error).__name__}{remedy}", 2)
+        _fail(f"error: {_sentence(error)}{remedy}", 2)
     sys.exit(code or 0)
 
 
+def _is_input(error: Exception) -> bool:
+    """Tell whether an error is about what the command was given, or has at hand."""
+    wrong = (ValueError, OSError, FloatingPointError, MemoryError)
+    return isinstance(error, wrong) or _is_of_tensorflow(error)
+
+
+def _is_of_tensorflow(error: Exception) -> bool:
+    # It has errors of its own for a full memory and for files that it cannot read.
+    return type(error).__module__.startswith("tensorflow")
+
+
+def _sentence(error: Exception) -> str:
+    said = str(error).strip() or type(error).__name__
+    # Behind the first line TensorFlow lists the nodes of its graph.
+    return said.splitlines()[0] if _is_of_tensorflow(error) else said
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"tlcore: {message}", err=True)
+    echo(f"tlcore: {message}", err=True)
     sys.exit(code)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
+from tlcore.characters import visible
 from tlcore.progress import PassBar, new_bars
 
 
@@ -46,7 +47,8 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line."""
-        self._console.print(line, soft_wrap=True, markup=False)
+        shown = visible(line, lines=True)
+        self._console.print(shown, soft_wrap=True, markup=False, emoji=False)
 
     def callbacks(self) -> list[Any]:
         """Return the Keras callback that shows one phase of training."""

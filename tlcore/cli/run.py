@@ -4,7 +4,6 @@ Owns its options, the progress it shows and the TensorBoard next to it. Training
 `runs.runner`.
 """
 
-import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from tlcore.cli import tables
+from tlcore.cli.output import echo, echo_json
 from tlcore.cli.signals import Signals
 
 
@@ -151,12 +151,12 @@ def run(
         with _board(out, progress.say) if tensorboard else nullcontext():
             finished = run_recipe(chosen, data, options)
     if as_json:
-        click.echo(json.dumps(finished.document, indent=2))
+        echo_json(finished.document)
         return
     from tlcore.runs.collection import compare_runs
 
     tables.show_comparison(compare_runs([finished.path]))
-    click.echo(f"run folder: {finished.path}")
+    echo(f"run folder: {finished.path}")
 
 
 def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:

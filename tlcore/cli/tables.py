@@ -4,14 +4,13 @@ Owns how rows of named cells are printed (a table where it fits, else row by row
 JSON) and which columns a comparison of runs shows. It knows no command.
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import click
-
-from tlcore.runs.formatting import Rows, cell, estimate_cell, numbers
+from tlcore.characters import visible
+from tlcore.cli.output import echo, echo_json
+from tlcore.runs.formatting import Rows, cell, columns, estimate_cell, numbers
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +22,7 @@ _UNLIMITED = 10_000
 def show(rows: Rows, *, as_json: bool) -> None:
     """Print rows as a table or as JSON."""
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
     else:
         print_rows(rows)
 
@@ -34,9 +33,9 @@ def show_comparison(rows: Rows, *, as_json: bool = False) -> None:
 
 
 def print_rows(rows: Rows) -> None:
-    """Print rows with the same names: a table, or row by row where it is too wide.
+    """Print rows as a table, or row by row where it is too wide.
 
-    A column with nothing in it is left out.
+    A column with nothing in it is left out; a row without a name has nothing there.
     """
     from rich.console import Console
 
@@ -51,14 +50,15 @@ def print_rows(rows: Rows) -> None:
         return
     for row in rows:
         print_pairs(row)
-        click.echo()
+        echo()
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:
     """Print one row, a line for each name and its value."""
-    longest = max(map(len, pairs))
-    for name, value in pairs.items():
-        click.echo(f"{name:<{longest}}  {cell(value)}".rstrip())
+    named = [(visible(name), cell(value)) for name, value in pairs.items()]
+    longest = max(len(name) for name, _ in named)
+    for name, value in named:
+        echo(f"{name:<{longest}}  {value}".rstrip())
 
 
 def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,13 +85,13 @@ def _table(rows: Rows) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in rows[0] if any(row[name] != "" for row in rows)]
+    names = [n for n in columns(rows) if any(row.get(n, "") != "" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD)
     right = numbers(rows)
     for name in names:
         justify: Literal["left", "right"] = "right" if name in right else "left"
-        table.add_column(name, justify=justify, overflow="fold")
+        table.add_column(Text(visible(name)), justify=justify, overflow="fold")
     for row in rows:
         # As Text, or rich would read a name in brackets as markup.
-        table.add_row(*(Text(cell(row[name])) for name in names))
+        table.add_row(*(Text(cell(row.get(name))) for name in names))
     return table

@@ -3,7 +3,7 @@
 Owns the names of the tutorials' archives and the one action on an archive: fetch it,
 check it, unpack it. A folder appears whole or not at all, and a fetch that fails leaves
 the disk as it was. `download` brings the file, `unpacking` decides what an archive may
-hold; neither knows what the images show.
+hold, `workspace` is where both work; none of them knows what the images show.
 
 Not `pooch.retrieve` with `Unzip` or `Untar`: it keeps the archive next to the folder,
 leaves a folder half unpacked when it is interrupted, and does not bound the size.
@@ -12,19 +12,19 @@ leaves a folder half unpacked when it is interrupted, and does not bound the siz
 import hashlib
 import os
 import re
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from urllib.parse import unquote
 from urllib.request import url2pathname
 
+from tlcore.arguments import require_path, require_whole
+from tlcore.data import workspace
 from tlcore.data.download import (
     MAX_TIMEOUT_SECONDS,
     TIMEOUT_SECONDS,
+    Limits,
     download,
     say,
     split_address,
@@ -35,6 +35,7 @@ from tlcore.data.unpacking import (
     plan,
     unpack,
 )
+from tlcore.files import put_folder_in_place
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def fetch(
     sha256: str | None = None,
     progress: bool = True,
     timeout: float = TIMEOUT_SECONDS,
+    max_bytes: int | None = None,
 ) -> Path:
     """Download an archive, check it, unpack it into `directory`, and return the folder.
 
@@ -133,6 +135,10 @@ def fetch(
     Several processes may fetch the same archive at once: each downloads it, the first
     to finish puts its folder in place, and the others return that folder.
 
+    A connection that is cut is made again, from where it was cut where the server can
+    do that. What a killed process had downloaded is taken over by the next fetch of the
+    same address into the same directory; anything else that it left is removed.
+
     Args:
         name_or_url: a name of `ARCHIVES`, an http, https or file URL, the path of an
             archive file, or an `Archive`.
@@ -140,16 +146,19 @@ def fetch(
         sha256: the hexadecimal SHA-256 that the archive file must have.
         progress: print a line at the start and at the end, and show bars if stderr is a
             terminal.
-        timeout: seconds to wait for an answer from the server, each time.
+        timeout: seconds to wait for an answer from the server, each time; a server that
+            sends less than 1 KiB a second all this time is given up, too.
+        max_bytes: the largest archive to download; by default 20 GiB, and what the disk
+            has room for.
 
     Raises:
-        ValueError: the name, URL scheme, checksum, timeout or directory is wrong; the
-            file is not a zip, tar or tar.gz archive, is damaged or encrypted, has
-            another SHA-256, or unpacks to more than `MAX_UNPACKED_BYTES` or the free
-            space on disk; or a member is neither file nor folder, or leads out of the
-            folder.
-        ConnectionError: the server cannot be reached, answers with an error, or ends
-            the download early.
+        ValueError: the name, URL scheme, checksum, timeout, max_bytes or directory is
+            wrong; the file is larger than max_bytes, is not a zip, tar or tar.gz
+            archive, is damaged or encrypted, has another SHA-256, or unpacks to more
+            than `MAX_UNPACKED_BYTES` or the free space on disk; or a member is neither
+            file nor folder, or leads out of the folder.
+        ConnectionError: the server cannot be reached, answers with an error, sends too
+            slowly, or ends the download early.
         FileNotFoundError: a file URL names no file.
         OSError: the disk fails or is full.
 
@@ -162,25 +171,30 @@ def fetch(
     """
     archive = _resolve(name_or_url)
     expected = _checked_sum(archive.sha256 if sha256 is None else sha256)
-    if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout <= MAX_TIMEOUT_SECONDS:
         raise ValueError(
             f"timeout must be above 0 and at most {MAX_TIMEOUT_SECONDS:,.0f} seconds. "
             f"Received: timeout={timeout!r}. Use {TIMEOUT_SECONDS:.0f}, for example."
         )
-    directory = Path(directory)
+    if max_bytes is not None:
+        require_whole("max_bytes", max_bytes, least=1)
+    directory = require_path("directory", directory)
     if _is_there(directory / archive.folder):
+        workspace.sweep(directory)
         return directory / archive.folder
     path = _local_path(archive.url)
     label = archive.url if path is None else str(path)
-    with _workspace(directory) as aside:
+    with workspace.new(directory) as aside:
+        workspace.sweep(directory, heir=aside, source=archive.url)
         if path is None:
-            path = aside / "download"
+            path = aside / workspace.DOWNLOAD
             download(
                 archive.url,
                 path,
                 title=archive.name,
                 progress=progress,
-                timeout=timeout,
+                limits=Limits(timeout, max_bytes),
             )
         else:
             size = path.stat().st_size
@@ -207,7 +221,9 @@ def fetch(
 def _resolve(name_or_url: str | Path | Archive) -> Archive:
     if isinstance(name_or_url, Archive):
         return name_or_url
-    text = os.fspath(name_or_url)
+    text = os.fspath(require_path("name_or_url", name_or_url))
+    # A Path makes one slash of two: the address as it was given.
+    text = name_or_url if isinstance(name_or_url, str) else text
     if text in ARCHIVES:
         return ARCHIVES[text]
     if "://" in text or text.startswith("file:"):
@@ -246,7 +262,9 @@ def _local_path(url: str) -> Path | None:
 
 
 def _checked_sum(sha256: str | None) -> str | None:
-    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+    if sha256 is not None and not (
+        isinstance(sha256, str) and re.fullmatch(r"[0-9a-fA-F]{64}", sha256)
+    ):
         raise ValueError(
             f"sha256 must be 64 hexadecimal digits. Received: sha256={sha256!r}. "
             "Copy the one that fetch prints at its end."
@@ -267,47 +285,9 @@ def _is_there(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-@contextmanager
-def _workspace(directory: Path) -> Iterator[Path]:
-    """Yield a temporary folder inside `directory`, and remove it afterwards.
-
-    `directory` and its parents go too if they were created here and stayed empty.
-    """
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    # Not tempfile.TemporaryDirectory: it chooses the name while it creates the folder,
-    # so an interrupt in between would leave a folder that nobody removes.
-    aside = directory / f".fetch-{secrets.token_hex(8)}"
-    try:
-        try:
-            _make_folder(aside)
-        except OSError as error:
-            raise ValueError(
-                "directory must be a folder that can be written to, or a new one. "
-                f"Received: directory={str(directory)!r}: {error.strerror}. "
-                "Choose another directory."
-            ) from error
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        for folder in missing:
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def _make_folder(aside: Path) -> None:
-    for _ in range(3):
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        # Another process that failed may remove `directory`, which it had created,
-        # between these two lines.
-        with suppress(FileNotFoundError):
-            aside.mkdir(mode=0o700)
-            return
-    aside.mkdir(mode=0o700)
-
-
 def _move(unpacked: Path, target: Path) -> None:
     try:
-        unpacked.replace(target)
+        put_folder_in_place(unpacked, target)
     except OSError as error:
         # A folder with content cannot be replaced: another process was faster.
         if _is_there(target):

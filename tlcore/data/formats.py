@@ -11,6 +11,7 @@ from functools import cache
 from PIL import Image
 
 from tlcore.arguments import listed
+from tlcore.characters import visible
 
 SUFFIXES = (
     ".avif",
@@ -130,7 +131,9 @@ def left_out_note(left_out: Mapping[str, int]) -> str:
     if not left_out:
         return ""
     most = sorted(left_out, key=lambda suffix: (-left_out[suffix], suffix))
-    counts = [f"{left_out[s]} {_shown(s)}" for s in most[:_LISTED_SUFFIXES]]
+    counts = [
+        f"{left_out[s]} {visible(s) or _NO_SUFFIX}" for s in most[:_LISTED_SUFFIXES]
+    ]
     if rest := sum(left_out[suffix] for suffix in most[_LISTED_SUFFIXES:]):
         counts.append(f"{rest} others")
     installs = [
@@ -142,13 +145,7 @@ def left_out_note(left_out: Mapping[str, int]) -> str:
     return f"{note} ({', '.join(installs)})" if installs else note
 
 
-def _shown(suffix: str) -> str:
-    # A name is someone else's text: control characters would reach the terminal.
-    if not suffix:
-        return "without a suffix"
-    return suffix if suffix.isprintable() else ascii(suffix)[1:-1]
-
-
+_NO_SUFFIX = "without a suffix"
 _LISTED_SUFFIXES = 6
 """The most kinds of files that a note names."""
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.arguments import require_whole
+from tlcore.arguments import require_path, require_whole
 from tlcore.data.allotment import allot
 from tlcore.data.layout import Listing, lay_out, ranked_indices, text_digest
 from tlcore.data.notes import notes
@@ -474,7 +474,8 @@ def image_folder(
         seed=seed,
         reading=Reading.of(fit=fit, background=background, orientation=orientation),
     )
-    return open_folders([(lay_out(Path(directory)), options)], skip_bad=skip_bad)[0]
+    layout = lay_out(require_path("directory", directory))
+    return open_folders([(layout, options)], skip_bad=skip_bad)[0]
 
 
 def open_folders(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from tlcore.arguments import counted, few, listed
+from tlcore.arguments import counted, few, listed, require_path
 from tlcore.data.finding import Found, find_images, is_image
 from tlcore.data.formats import SUFFIXES, left_out_note
 from tlcore.data.split_names import one_name_each, splits_among
@@ -304,7 +304,7 @@ def find_splits(directory: str | Path) -> dict[str, Path]:
         >>> list(find_splits("photos"))
         ['train', 'validation', 'test']
     """
-    directory = Path(directory)
+    directory = require_path("directory", directory)
     names = split_folders(directory).names
     if "train" not in names or len(names) < 2:
         raise ValueError(

@@ -10,11 +10,10 @@ TensorFlow is imported only where a dataset is built.
 import atexit
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +24,10 @@ from tlcore.data.reading import DEFAULT, Reading
 if TYPE_CHECKING:
     import tensorflow as tf
 
-T = TypeVar("T")
-
 _PREFETCHED_BATCHES = 4
 """Decoded batches that wait for training. With tf.data.AUTOTUNE it may be hundreds."""
 _END_POLLS, _END_POLL_SECONDS = 50, 0.1
 """How often, and how far apart, to look whether tf.data is done at the end."""
-
-_KEPT_FAILURES = 16
-"""Reads that fail together, in as many threads, before the first of them is noticed."""
 
 
 class Column(Protocol):
@@ -104,65 +98,6 @@ class _Calls:
 
 _calls = _Calls()
 atexit.register(_calls.end)
-
-
-class _Failures:
-    """The last images that could not be read, by threads of tf.data.
-
-    TensorFlow wraps what they raise in an error of its own, which ends with a traceback
-    as text, and whose type says nothing.
-    """
-
-    def __init__(self) -> None:
-        self._last: deque[ValueError] = deque(maxlen=_KEPT_FAILURES)
-
-    @contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Keep what reading an image raises."""
-        try:
-            yield
-        except ValueError as error:
-            self._last.append(error)
-            raise
-
-    def within(self, error: Exception) -> ValueError | None:
-        """Return what TensorFlow wrapped, None if the error is of something else."""
-        text = str(error)
-        found = (failure for failure in self._last if str(failure) in text)
-        return next(found, None)
-
-
-_failures = _Failures()
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Raise what is wrong with an image instead of TensorFlow's error around it.
-
-    Raises:
-        ValueError: an image that the code inside reads through a pipeline has changed
-            or cannot be read any more.
-    """
-    try:
-        yield
-    except ValueError:
-        raise
-    except Exception as error:
-        failure = _failures.within(error)
-        if failure is None:
-            raise
-        raise ValueError(str(failure)) from error
-
-
-def plainly(batches: Iterable[T]) -> Iterator[T]:
-    """Yield batches; an image that cannot be read is a ValueError, not TensorFlow's.
-
-    Example:
-        >>> len(list(plainly(tl.image_folder("photos/train", image_size=32).dataset())))
-        1
-    """
-    with plain_errors():
-        yield from batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,13 +215,12 @@ class Pipeline:
                 if _calls.ending:
                     return np.zeros(shape, np.uint8)
                 image = visit % len(self.paths)
-                with _failures.recorded():
-                    return read_checked_image(
-                        self.paths[image],
-                        self.digests[image],
-                        self.image_size,
-                        self.reading,
-                    )
+                return read_checked_image(
+                    self.paths[image],
+                    self.digests[image],
+                    self.image_size,
+                    self.reading,
+                )
 
         def load(visit: Any) -> tuple[Any, Any]:
             # With enable_op_determinism, tf.data runs a map whose function is stateful

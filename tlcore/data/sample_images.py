@@ -19,6 +19,7 @@ from tlcore.data.drawing import (
 )
 from tlcore.data.png import encode_png
 from tlcore.data.split_names import SPLITS
+from tlcore.files import put_folder_in_place
 
 
 def write_sample_images(
@@ -161,7 +162,7 @@ def _replacing_folder(directory: Path) -> Iterator[Path]:
         yield aside
         if target.exists():
             target.rmdir()  # Windows does not rename to the name of an empty folder.
-        aside.rename(target)
+        put_folder_in_place(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

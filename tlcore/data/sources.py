@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcore.arguments import require_path
+from tlcore.characters import visible
 from tlcore.data.archive_cache import is_archive, unpacked
 from tlcore.data.image_table import lay_out_table
 from tlcore.data.layout import (
@@ -63,7 +65,7 @@ class Source:
 
 def say_to_stderr(line: str) -> None:
     """Print a line to standard error, where nobody has another place for it."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{visible(line)}\n")
 
 
 def find_source(
@@ -94,7 +96,7 @@ def find_source(
         ['']
     """
     if isinstance(data, str | Path):
-        path = Path(data)
+        path = require_path("data", data)
         if path.is_file() and is_archive(path):
             path = unpacked(path, say)
         table = path.name.lower().endswith(TABLE_SUFFIXES)

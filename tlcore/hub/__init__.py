@@ -1,1 +1,1 @@
-"""Hub: SavedModels as TF Hub serves them, as layers of Keras 3. TensorFlow only."""
+"""Hub: models from elsewhere, and who trusts them. SavedModels are TensorFlow only."""

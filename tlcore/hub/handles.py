@@ -112,7 +112,7 @@ def absolute(handle: str | Path) -> str:
     return str(path.resolve())
 
 
-def resolve(handle: str | Path) -> Path:
+def resolve(handle: str | Path, *, download: bool = True) -> Path:
     """Return the folder of the SavedModel that a handle names; download it only once.
 
     Args:
@@ -120,10 +120,11 @@ def resolve(handle: str | Path) -> Path:
             https://, http:// or gs:// address of an archive (TF Hub's
             `?tf-hub-format=compressed` is added); or a Kaggle handle, as
             `owner/model/tensorFlow2/variation/version`.
+        download: whether it may be downloaded if it has not been yet.
 
     Raises:
         ValueError: there is something else than a SavedModel of TensorFlow 2, or it is
-            damaged.
+            damaged, or it would have to be downloaded and may not.
         FileNotFoundError: the handle is a path and there is nothing.
         ConnectionError: it must be downloaded, and the download failed.
         OSError: the cache cannot be written to.
@@ -137,13 +138,13 @@ def resolve(handle: str | Path) -> Path:
     text = absolute(handle)
     path = Path(text)
     if _ADDRESS.match(text):
-        folder = _downloaded(text)
+        folder = _downloaded(text, allowed=download)
     elif path.is_dir():
         folder = path
     elif path.is_file():
         folder = _unpacked(path)
     elif is_kaggle_handle(text):
-        folder = _downloaded(KAGGLE + text)
+        folder = _downloaded(KAGGLE + text, allowed=download)
     else:
         raise FileNotFoundError(
             f"A handle must be {FORMS}. Received: handle={str(handle)!r}, and there is "
@@ -203,12 +204,18 @@ def _unpacked(path: Path) -> Path:
     return archives.fetch(path, folder, progress=False)
 
 
-def _downloaded(url: str) -> Path:
+def _downloaded(url: str, *, allowed: bool) -> Path:
     cache = _cache_folder()
     # The name that TF Hub gives it.
     folder = cache / hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
     if folder.is_dir() and any(folder.iterdir()):
         return folder
+    if not allowed:
+        raise ValueError(
+            "A SavedModel must be on this machine to be opened without a download. "
+            f"Received: url={url!r}, which is not in {str(cache)!r}. Open it once with "
+            f"tl.HubLayer({url!r}), which downloads it."
+        )
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # TF Hub's lock is a file, which others remove if its owner seems dead. This

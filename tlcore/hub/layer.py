@@ -19,7 +19,9 @@ import keras
 import numpy as np
 
 from tlcore.hub import handles, saved_models
+from tlcore.hub.operations import touching_operations
 from tlcore.hub.saved_models import Form
+from tlcore.hub.trust import UntrustedError, consent_to, listed, note_opened
 
 
 @keras.saving.register_keras_serializable(package="tlcore")
@@ -44,12 +46,18 @@ class HubLayer(keras.layers.Layer):
             A signature only does inference: it cannot be trained.
         output_key: which of several named outputs to return; None returns a single
             output as it is, and several as a mapping.
+        trust: whether the SavedModel may do more than compute: read and write files,
+            run Python code. Without it, one whose graph can is refused before anything
+            of it runs, and the message lists what it holds.
         name: the layer's name.
+
+    Attributes:
+        operations: what in its graph does more than compute, one line each.
 
     Raises:
         ValueError: the signature or the output does not exist, the SavedModel cannot be
-            called or has nothing to train, it is not one of TensorFlow 2, or the Keras
-            backend is not TensorFlow.
+            called or has nothing to train, it does more than compute, it is not one of
+            TensorFlow 2, or the Keras backend is not TensorFlow.
         FileNotFoundError: the handle is a path and there is nothing.
         ConnectionError: it must be downloaded, and the download failed.
 
@@ -71,6 +79,7 @@ class HubLayer(keras.layers.Layer):
         trainable: bool = False,
         signature: str | None = None,
         output_key: str | None = None,
+        trust: bool = False,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -89,7 +98,17 @@ class HubLayer(keras.layers.Layer):
         self.output_key = output_key
         folder = handles.resolve(self.handle)
         self.fingerprint = handles.fingerprint(folder)
+        # Before it is loaded: TensorFlow runs the initializers of a SavedModel then.
+        self.operations = touching_operations(folder)
+        if self.operations and not trust:
+            raise UntrustedError(
+                "A SavedModel must do nothing but compute, unless you trust it. "
+                f"Received: handle={self.handle!r}, whose graph holds "
+                f"{listed(self.operations)}. If you trust where it comes from, write "
+                f"tl.HubLayer({self.handle!r}, trust=True)."
+            )
         self._saved_model = saved_models.load(folder, self.handle)
+        note_opened(self.handle, self.fingerprint, operations=trust)
         self._entry = saved_models.find_entry(self._saved_model, signature, self.handle)
         self._entry.check_output(output_key)
         if trainable and not self.can_train:
@@ -178,19 +197,27 @@ class HubLayer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "HubLayer":
         """Return the layer that `get_config` describes.
 
+        A configuration names its SavedModel, and may come from a stranger's file: that
+        SavedModel is opened only if this process did so before, or whoever loads the
+        file consented (`tl.load_model(path, trust=...)`).
+
         Raises:
-            ValueError: the handle leads to another SavedModel than when it was saved.
+            ValueError: nobody consented, or the handle leads to another SavedModel than
+                when the layer was saved; nothing of it has run.
         """
         config = dict(config)
-        expected = config.pop("fingerprint")
-        layer = cls(**config)
-        if layer.fingerprint != expected:
-            raise ValueError(
-                "The SavedModel must be the one that the layer was saved with. "
-                f"Received: handle={layer.handle!r}, whose graph has changed. Put the "
-                "former folder back."
-            )
-        return layer
+        expected = config.pop("fingerprint", None)
+        handle = handles.absolute(config.get("handle", ""))
+        consent = consent_to(handle, str(expected))
+        try:
+            folder = handles.resolve(handle, download=consent.download)
+            _require_same(handles.fingerprint(folder), expected, handle)
+            return cls(**{**config, "trust": consent.operations})
+        except (ConnectionError, FileNotFoundError, UntrustedError):
+            raise
+        except (ValueError, OSError) as error:
+            # Of a class of its own, so that a reader of files hands it on as it is.
+            raise UntrustedError(str(error)) from error
 
     def _listed(self, name: str) -> list[Any]:
         return list(getattr(self._saved_model, name, ()))
@@ -213,6 +240,15 @@ class HubLayer(keras.layers.Layer):
         if keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
             return keras.ops.cast(tensor, self.compute_dtype)
         return tensor
+
+
+def _require_same(fingerprint: str, expected: str | None, handle: str) -> None:
+    if fingerprint != expected:
+        raise UntrustedError(
+            "The SavedModel must be the one that the layer was saved with. "
+            f"Received: handle={handle!r}, whose graph has changed. Put the former "
+            "folder back."
+        )
 
 
 class _WrappedVariable(keras.Variable):

@@ -187,6 +187,30 @@ def load(folder: Path, handle: str) -> Any:
         ) from error
 
 
+def read_graphs(folder: Path) -> list[Any]:
+    """Return the graphs of a SavedModel as documents; nothing of them runs.
+
+    Args:
+        folder: as `tlcore.hub.handles.resolve` returns it.
+
+    Raises:
+        ValueError: they cannot be read, or the Keras backend is not TensorFlow.
+    """
+    require_tensorflow("A SavedModel needs")
+    from google.protobuf.message import DecodeError
+    from tensorflow.python.saved_model.loader_impl import parse_saved_model
+
+    # The loader's own reader: what is looked at is what would be loaded.
+    try:
+        return list(parse_saved_model(str(folder)).meta_graphs)
+    except (OSError, UnicodeDecodeError, DecodeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            "A SavedModel must be whole. Received: one whose graph cannot be read from "
+            f"{str(folder)!r}: {reason} Copy or download it again."
+        ) from error
+
+
 def find_entry(model: Any, signature: str | None, handle: str) -> Entry:
     """Return the function of a loaded SavedModel that is called.
 

@@ -221,6 +221,11 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
             "images must end. Received: an infinite dataset. "
             "Leave out repeat(), or pass take(n) of it."
         )
+    if not isinstance(images, Iterable):
+        raise ValueError(
+            "images must be an image folder, paths, or batches (images, labels). "
+            f"Received: images={reprlib.repr(images)}. Pass tl.image_folder(directory)."
+        )
     highest = 0.0
     for batch in images:
         pixels, labels = _unpacked(batch)

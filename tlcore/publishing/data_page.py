@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcore import __version__
+from tlcore.characters import visible
 from tlcore.data.data_check import DataReport
 from tlcore.data.images import read_picture
 from tlcore.data.inspection import Finding
@@ -66,6 +67,7 @@ def render(report: DataReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
     )
     return environment.get_template("data_page.html.j2").render(
         title=Path(report.data).name or report.directory.resolve().name,

@@ -18,7 +18,7 @@ from typing import Any
 
 from tlcore import __version__
 from tlcore.publishing import charts
-from tlcore.runs.formatting import cell, numbers
+from tlcore.runs.formatting import cell, columns, numbers
 from tlcore.runs.overview import Section, hyperparameters, overview
 from tlcore.runs.run import NO_SCALARS, Run, reading, summary
 
@@ -94,7 +94,7 @@ def render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,  # a misspelt name is an error, not a gap
     )
-    environment.filters |= {"cell": _cell, "numbers": numbers}
+    environment.filters |= {"cell": _cell, "columns": columns, "numbers": numbers}
     names = sorted({n for one in views for n in one.row["final"]}, key=_metric_order)
     same, differing = _split_hyperparameters(views)
     return environment.get_template("page.html.j2").render(

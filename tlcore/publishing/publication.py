@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tlcore.data import fields
 from tlcore.files import write_bytes, write_text
 from tlcore.publishing import page
 from tlcore.runs import event_files
@@ -168,7 +169,9 @@ def _read(folder: Path) -> Publication | None:
 
     def parse(document: Any) -> Publication:
         names = ("id", "name", "description", "created")
-        return Publication(folder=folder, **{n: str(document[n]) for n in names})
+        known = dict.fromkeys(names, fields.text)
+        fields.record(known, required=names)(document, "")
+        return Publication(folder=folder, **{n: document[n] for n in names})
 
     remedy = "Remove the publication, or choose another folder with --to."
     return read_document(file, parse, newest=SCHEMA, remedy=remedy)

@@ -9,7 +9,9 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+from tlcore.data import fields
 
 MALFORMED = (
     *(ValueError, LookupError, TypeError, AttributeError, OverflowError),
@@ -21,6 +23,11 @@ RecursionError is among them: `json` raises it for deeply nested brackets.
 """
 
 Parsed = TypeVar("Parsed")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # Python reads NaN and Infinity, which JSON does not have.
+    raise ValueError(f"{name} is no JSON")
 
 
 def damaged(file: Path, error: Exception, remedy: str) -> ValueError:
@@ -76,11 +83,15 @@ def read_document(
         'blue'
     """
     with reading(file, remedy):
-        document = json.loads(file.read_text(encoding="utf-8"))
-        schema = int(document["schema"])
-        parsed = parse(document)
+        document = json.loads(
+            file.read_text(encoding="utf-8"), parse_constant=_refuse_constant
+        )
+        schema = document["schema"]
+        fields.whole(1)(schema, "schema")
+        # A newer document may hold anything.
+        parsed = parse(document) if schema <= newest else None
     # Not in the block above, which would report this ValueError as damage.
-    if schema > newest:
+    if parsed is None:
         raise ValueError(
             f"This version reads {file.name} up to schema {newest}. "
             f"Received: schema={schema} in {str(file)!r}. Install a newer tlcore."

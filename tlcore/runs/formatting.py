@@ -7,6 +7,8 @@ nothing and lays out nothing: tables are in `cli.tables` and in `publishing.page
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tlcore.characters import visible
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -40,13 +42,23 @@ def numbers(rows: Rows) -> set[str]:
     """
     return {
         name
-        for name in rows[0]
-        if all(isinstance(x, int | float | None) for x in (row[name] for row in rows))
+        for name in columns(rows)
+        if all(isinstance(row.get(name), int | float | None) for row in rows)
     }
 
 
+def columns(rows: Rows) -> list[str]:
+    """Return the names in any of the rows, in the order of their first row.
+
+    Example:
+        >>> columns([{"phase": 1}, {"phase": 2, "skipped": 3}])
+        ['phase', 'skipped']
+    """
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def cell(value: Any) -> str:
-    """Return a value as text; None is empty.
+    """Return a value as text, its control characters shown; None is empty.
 
     Example:
         >>> cell(4_049_571), cell(0.123456789), cell(True), cell(None)
@@ -58,4 +70,4 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.5g}" if isinstance(value, float) else visible(value)

@@ -5,6 +5,7 @@ the catalogue with its own classifier, or the model that a run trained. It train
 nothing and prints nothing.
 """
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,16 @@ import keras
 import numpy as np
 
 from tlcore.arguments import require_whole
-from tlcore.backbones.catalogue import find_entry
+from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import load_classifier
 from tlcore.data.formats import NAMES
 from tlcore.data.images import CheckedImage, check_images, read_checked_image
 from tlcore.data.reading import DEFAULT, Reading
+from tlcore.hub.handles import absolute
+from tlcore.hub.trust import Consent, Trust, consenting
 from tlcore.models import load_model
-from tlcore.runs.run import read_run
+from tlcore.runs.run import Run, read_run
 
 BATCH_IMAGES = 32
 """Images in memory at a time."""
@@ -114,19 +117,24 @@ def load_predictor(
 
 
 def load_run_predictor(
-    run: str | Path, *, labels: str | Path | None = None
+    run: str | Path, *, labels: str | Path | None = None, trust: Trust = False
 ) -> Predictor:
     """Return a predictor from the model that a run trained.
+
+    The SavedModel that a run of this machine was trained on is opened as it was then,
+    if it is still here and only computes; it is not downloaded again.
 
     Args:
         run: the run's folder.
         labels: a file with one label per line; by default the run's class names.
+        trust: which SavedModels its model may open, as in `load_model`; needed for a
+            run of another machine.
 
     Raises:
-        ValueError: there is no such run, it is not done, or the number of labels is
-            not the number of classes.
+        ValueError: there is no such run, it is not done, the number of labels is not
+            the number of classes, or its model names a SavedModel that is not trusted.
     """
-    model, names, reading = _load_run(Path(run))
+    model, names, reading = _load_run(Path(run), trust)
     return _labelled(model, names, labels, reading)
 
 
@@ -146,7 +154,7 @@ def _labelled(
     return Predictor(model, names, reading)
 
 
-def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...], Reading]:
+def _load_run(path: Path, trust: Trust) -> tuple[keras.Model, tuple[str, ...], Reading]:
     run = read_run(path)
     file = run.path / "model.keras"
     if not file.is_file():
@@ -155,7 +163,22 @@ def _load_run(path: Path) -> tuple[keras.Model, tuple[str, ...], Reading]:
             f"Received: run={str(path)!r}, with status {run.document['status']!r} and "
             "no model.keras. Run its recipe again."
         )
-    return load_model(file), run.class_names, run.image_reading
+    if trust is not False:
+        model = load_model(file, trust=trust)
+    else:
+        with consenting(_consent_of_run(run)):
+            model = load_model(file)
+    return model, run.class_names, run.image_reading
+
+
+def _consent_of_run(run: Run) -> Consent:
+    """Return what whoever trained a run here has consented to by doing so."""
+    document = run.document
+    backbone = document.get("recipe", {}).get("backbone", "")
+    host = document.get("process", {}).get("host")
+    here = host == socket.gethostname() and is_hub_handle(backbone)
+    trusted = frozenset({absolute(backbone)}) if here else frozenset()
+    return Consent(trusted, download=False, operations=False)
 
 
 def _classifier_with_contract(backbone: str, weights: str | Path) -> keras.Model:

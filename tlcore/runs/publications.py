@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tlcore.data import fields
 from tlcore.files import write_text
 from tlcore.runs.documents import MALFORMED, read_document
 
@@ -22,6 +23,16 @@ PUBLICATION_FILE = "published.json"
 SCHEMA = 1
 # History of the format of publications.json:
 # 1  the first.
+
+_NAMES = ("id", "name", "description", "folder", "updated")
+_NOTE = fields.record(
+    {
+        "publications": fields.items(
+            fields.record(dict.fromkeys(_NAMES, fields.text), required=_NAMES)
+        )
+    },
+    required=("publications",),
+)
 
 
 def note_publication(path: str | Path, publication: Mapping[str, str]) -> None:
@@ -76,11 +87,11 @@ def _entries(path: Path) -> list[dict[str, str]]:
     file = path / NOTE_FILE
     if not file.is_file():
         return []
-    names = ("id", "name", "description", "folder", "updated")
 
     def parse(document: Any) -> list[dict[str, str]]:
+        _NOTE(document, "")
         entries = document["publications"]
-        return [{name: str(entry[name]) for name in names} for entry in entries]
+        return [{name: entry[name] for name in _NAMES} for entry in entries]
 
     remedy = "Remove it and publish again."
     return read_document(file, parse, newest=SCHEMA, remedy=remedy)

@@ -90,6 +90,8 @@ class Recipe:
         """
         given = {name: value for name, value in changes.items() if value is not None}
         recipe = replace(self, **given)  # type: ignore[arg-type]
+        text, rule = isinstance(recipe.backbone, str), "backbone must be text"
+        _require(text, rule, "backbone", recipe.backbone)
         # "imagenet" of a SavedModel, or "own" of VGG16, would mean nothing.
         if recipe.from_hub != self.from_hub and "weights" not in given:
             recipe = replace(recipe, weights=OWN if recipe.from_hub else IMAGENET)
@@ -139,7 +141,7 @@ def _check(recipe: Recipe) -> None:
             meaning=f", the layers of {entry.name}",
         )
     _require(
-        0 < recipe.percent <= 100,
+        _is_number(recipe.percent) and 0 < recipe.percent <= 100,
         "percent must be above 0 and at most 100",
         "percent",
         recipe.percent,
@@ -148,6 +150,10 @@ def _check(recipe: Recipe) -> None:
     require_whole("epochs", recipe.epochs, least=1)
     require_whole("fine_tune_epochs", recipe.fine_tune_epochs, least=0)
     require_positive("learning_rate", recipe.learning_rate)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require(holds: bool, rule: str, name: str, value: object) -> None:  # noqa: FBT001

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.data.reading import Reading
-from tlcore.files import STAMP_FORMAT, write_text
+from tlcore.files import STAMP_FORMAT, flush_folder, write_text
 from tlcore.processes import is_alive
 from tlcore.runs import documents
 from tlcore.runs.publications import NOTE_FILE
+from tlcore.runs.structure import check_structure
 
 RUN_SCHEMA = 1
 # History of the format of run.json:
@@ -176,6 +177,7 @@ def start_run(
         except FileExistsError:
             count += 1
             path = folder / f"{stamp}-{count}"
+    flush_folder(folder)
     run = Run(path, {})
     run.update(
         schema=RUN_SCHEMA,
@@ -214,6 +216,7 @@ def read_run(path: str | Path) -> Run:
         )
 
     def parse(document: Any) -> Run:
+        check_structure(document)
         return Run(file.parent, document)
 
     return documents.read_document(file, parse, newest=RUN_SCHEMA, remedy=_REMEDY)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from tlbench import units
+from tlbench.characters import visible
 from tlbench.record import Metric
 from tlbench.verdicts.figures import NO_BASELINE, mean, series_of
 from tlbench.verdicts.verdict import (
@@ -41,7 +42,11 @@ Line = tuple[str, dict[str, bool]]
 
 def table(cases: Sequence[Case]) -> Iterator[Line]:
     """Yield the lines of the table."""
-    cells = [_cells(case) for case in cases]
+    # Before the columns get their widths.
+    cells = [
+        [[visible(text) for text in column] for column in _cells(case)]
+        for case in cases
+    ]
     widths = [
         max(len(line) for line in (heading, *(one for row in cells for one in row[i])))
         for i, heading in enumerate(HEADINGS)

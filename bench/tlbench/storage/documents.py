@@ -8,8 +8,10 @@ up to the modules that own the files.
 import hashlib
 import json
 import math
+import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,10 @@ from tlbench.record import SCHEMA
 
 _Value = TypeVar("_Value")
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+    *(OverflowError, IndexError),
+)
 """What is raised by building a value from a document that has another form.
 
 The builders check what could be wrong silently, and otherwise just index and convert:
@@ -127,6 +132,20 @@ def number(value: object) -> float:
     return float(value)
 
 
+def mapping(value: object) -> dict[str, Any]:
+    """Return a value that must be an object of JSON; TypeError if it is not."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is not an object")
+    return dict(value)
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Return a value that must be a list of strings; TypeError if it is not."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(map(text, value))
+
+
 def encode(document: Mapping[str, Any], *, sort: bool = True) -> str:
     """Return a document as the text of a file, by default with sorted keys."""
     return json.dumps(document, indent=2, sort_keys=sort, allow_nan=False) + "\n"
@@ -142,7 +161,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     By hand: renaming a finished file over the old one is all there is to it, and the
     library for it (atomicwrites) is no longer maintained. Readers see the old file or
-    the new one, also when the process is killed or the disk is full in between.
+    the new one, also when the process is killed, the disk is full or the power is cut
+    in between.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, as a rename is atomic only within one file system; under a
@@ -153,9 +173,24 @@ def write_bytes(path: Path, data: bytes) -> None:
         # would make it readable by its owner only.
         with aside.open("xb") as file:
             file.write(data)
+            file.flush()
+            # A rename may reach the disk before the content does.
+            os.fsync(file.fileno())
         aside.replace(path)
+        flush_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system knows how."""
+    if os.name == "posix":  # Windows opens no folder
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems flush no folder
+                os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def with_digests(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -150,6 +150,8 @@ def append(path: Path, entries: Iterable[Entry]) -> None:
         try:
             _write(file.fileno(), data)
             os.fsync(file.fileno())
+            if not end:  # a new file: its name must reach the disk, too
+                documents.flush_folder(path.parent)
         except OSError:
             # A full disk: what was written of the lines goes, what was there stays.
             os.ftruncate(file.fileno(), end)
@@ -266,19 +268,20 @@ def parse(data: bytes, path: Path) -> Entry | Summary:
 
 
 def _entry(document: Mapping[str, Any]) -> Entry:
+    text = documents.text
     return Entry(
-        run=document["run"],
-        when=document["when"],
+        run=text(document["run"]),
+        when=text(document["when"]),
         record=record_from_json(
-            document["case"],
+            text(document["case"]),
             # A line has no exact values, and leaves out what is empty.
             {"exact": {}, "metrics": {}, "timings": {}, **document},
         ),
-        verdict=document["verdict"],
-        structure=document.get("structure", ""),
-        commit=document.get("commit", ""),
-        branch=document.get("branch", ""),
-        context=document.get("context", {}),
+        verdict=text(document["verdict"]),
+        structure=text(document.get("structure", "")),
+        commit=text(document.get("commit", "")),
+        branch=text(document.get("branch", "")),
+        context=documents.mapping(document.get("context", {})),
     )
 
 

@@ -107,6 +107,7 @@ def _run(document: Mapping[str, Any]) -> LastRun:
         run=text(document.get("run", "")),
         machine=text(document.get("machine", "")),
         frameworks=text(document.get("frameworks", "")),
-        verdicts=dict(document.get("verdicts", {})),
+        # Of which the report checks the rest, as it is all that reads them.
+        verdicts=documents.mapping(document.get("verdicts", {})),
         branch=text(document.get("branch", "")),
     )

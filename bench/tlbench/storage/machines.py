@@ -3,7 +3,7 @@
 Owns `results/<machine>/machine.json`. What an identity holds is in `machine`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,27 @@ def parse_machine(data: bytes, path: Path) -> Identity:
     Raises:
         ValueError: the content is damaged or of a newer schema.
     """
+    return documents.parse(data, path, _identity)
 
-    def identity(document: Mapping[str, Any]) -> Identity:
-        return dict(document["identity"])
 
-    return documents.parse(data, path, identity)
+_KINDS: Mapping[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("system", "cpu", "python"), documents.text),
+    **dict.fromkeys(("cpus", "memory_gib"), documents.number),
+    **dict.fromkeys(("gpus", "driver"), documents.texts),
+    **dict.fromkeys(("frameworks", "settings", "cuda"), documents.mapping),
+}
+"""By field, what checks it; a suite may have added others, of any kind."""
+
+
+def _identity(document: Mapping[str, Any]) -> Identity:
+    identity = documents.mapping(document["identity"])
+    for name, check in _KINDS.items():
+        if name in identity:
+            try:
+                check(identity[name])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: {error}") from error
+    return identity
 
 
 def write_machine(results: Path, machine: str, identity: Identity) -> None:

@@ -4,6 +4,7 @@ Owns the seven words, their order of gravity, and the JSON form of a verdict. Ho
 reached is in `judge` and the modules it calls.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -161,15 +162,22 @@ def from_json(case: str, data: Mapping[str, Any], record: CaseRecord | None) -> 
     return Case(
         case=case,
         findings=tuple(
-            Finding(_verdict(word), why, acquitted=more == ["acquitted"])
+            Finding(_verdict(word), _text(why), acquitted=more == ["acquitted"])
             for word, why, *more in data["findings"]
         ),
         judgements=tuple(
-            Judgement(case=case, **{**x, "verdict": _verdict(x["verdict"])})
+            Judgement(
+                case=case,
+                name=_text(x["name"]),
+                verdict=_verdict(x["verdict"]),
+                why=_text(x["why"]),
+                change=_number(x.get("change")),
+                detectable=_number(x.get("detectable")),
+            )
             for x in data["judgements"]
         ),
         comparison=comparison
-        and Comparison(**{k: tuple(v) for k, v in comparison.items()}),
+        and Comparison(**{k: tuple(map(_text, v)) for k, v in comparison.items()}),
         record=record,
         ignored=data.get("ignored") is True,
     )
@@ -181,3 +189,19 @@ _LEFT_OUT = {"case", "suspect", "drifted", "blind"}
 def _verdict(word: Any) -> Verdict:
     verdict: Verdict = one_of("verdict", word, VERDICTS)
     return verdict
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{value!r} is not finite")
+    return float(value)

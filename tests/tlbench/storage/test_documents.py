@@ -1,11 +1,12 @@
 """Documents: damaged, newer and hand-edited ones are refused; writes are whole."""
 
 import json
+import os
 
 import pytest
 
 from tlbench.record import SCHEMA
-from tlbench.storage import baselines
+from tlbench.storage import baselines, documents
 from tlbench.storage.baselines import (
     Baseline,
     Baselines,
@@ -135,3 +136,21 @@ def test_baselines_that_were_changed_by_hand_are_refused(
         read_accepted(tmp_path)
     path.write_text(text, encoding="utf-8")
     assert read_accepted(tmp_path).cases == {"a.py::t": baseline}
+
+
+def test_a_file_is_flushed_before_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, os.replace
+
+    def flushed(file):
+        done.append("folder" if os.path.isdir(file) else "file")  # noqa: PTH112 - open
+        fsync(file)
+
+    def renamed(one, other):
+        done.append("renamed")
+        rename(one, other)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    documents.write_text(tmp_path / "any" / "a.json", "{}")
+    assert done == ["file", "renamed", "folder"]

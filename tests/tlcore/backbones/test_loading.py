@@ -76,6 +76,45 @@ class TestImagenetWeights:
         ):
             load_backbone("vgg16")
 
+    @pytest.mark.parametrize("cut", [0, 100, 20_000, -1])
+    def test_a_damaged_file_that_keras_keeps_is_named_with_the_way_out(
+        self, tmp_path, monkeypatch, cut
+    ):
+        (tmp_path / "models").mkdir()
+        kept = tmp_path / "models" / "vgg16_weights_notop.h5"
+        network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(100)])
+        network.save_weights(tmp_path / "whole.weights.h5")
+        data = (tmp_path / "whole.weights.h5").read_bytes()
+        kept.write_bytes(data)
+        other = tmp_path / "models" / "other.h5"
+        other.write_bytes(data)
+        kept.write_bytes(data[:cut])
+
+        def fail(**_):
+            h5py.File(kept, "r")
+
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.setattr(keras.applications, "VGG16", fail)
+        sentence = (
+            r"weights of vgg16 must be whole files\. Received: weights=\"imagenet\", "
+            rf"and Keras cannot read what it keeps in '{kept}': .* Delete it; the weigh"
+        )
+        for load in (load_backbone, load_classifier):
+            with pytest.raises(ValueError, match=sentence):
+                load("vgg16")
+
+    def test_a_hash_that_does_not_match_names_where_to_look(
+        self, tmp_path, monkeypatch
+    ):
+        def fail(**_):
+            raise ValueError("Incomplete or corrupted file detected. The auto hash")
+
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.setattr(keras.applications, "VGG16", fail)
+        where = f"the files of vgg16 in '{tmp_path / 'models'}': Incomplete"
+        with pytest.raises(ValueError, match=f"{where}.*Delete them"):
+            load_backbone("vgg16")
+
     def test_other_failures_of_keras_are_not_called_a_download(self, monkeypatch):
         def fail(**_):
             raise ZeroDivisionError("something else")

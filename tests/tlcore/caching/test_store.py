@@ -495,3 +495,25 @@ class TestDefaultCache:
         received = re.escape(f"Received: {LIMIT_VARIABLE}={text!r}")
         with pytest.raises(ValueError, match=f"must be a number.*{received}.*20GB"):
             default_cache()
+
+
+def test_an_entry_is_flushed_once_before_its_name_and_its_folder_after(
+    cache, monkeypatch
+):
+    done = []
+    fsync, rename = os.fsync, os.replace
+
+    def flushed(file):
+        done.append(os.path.realpath(f"/proc/self/fd/{file}"))
+        fsync(file)
+
+    def renamed(one, other):
+        done.append("renamed")
+        rename(one, other)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    build(cache, key_of(100), TWO, random_rows(TWO, 100))
+    entry, renaming, folder = done
+    assert Path(entry).name.startswith(f".{key_of(100).name}-")
+    assert (renaming, folder) == ("renamed", str(cache.folder.resolve()))

@@ -72,11 +72,13 @@ class Server:
     def __init__(self):
         self.answers = {}
         self.asked = []
+        self.ranges = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 outer.asked.append(self.path)
+                outer.ranges.append(self.headers.get("Range"))
                 outer.answers.get(self.path, not_found)(self)
 
             def log_message(self, *args):

@@ -224,7 +224,7 @@ class TestRoundTrips:
         images = images_for(small)
         model.fit(images, np.zeros((6, model.output_shape[-1])), verbose=0)
         model.save(tmp_path / "model.keras")
-        again = tl.load_model(tmp_path / "model.keras")
+        again = tl.load_model(tmp_path / "model.keras", trust=True)
         np.testing.assert_array_equal(again(images), model(images))
         assert len(again.trainable_weights) == 10
 
@@ -252,7 +252,7 @@ class TestRoundTrips:
         model = headed(small)
         model.save(tmp_path / "model.keras")
         monkeypatch.chdir(tmp_path)
-        tl.load_model("model.keras")
+        tl.load_model("model.keras", trust=small.handle)
 
     def test_a_model_whose_saved_model_is_gone_says_where_it_was(
         self, small_saved_model, tmp_path

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import shutil
 
@@ -56,6 +57,14 @@ def test_it_loads_and_runs_nothing_and_does_not_say_where_it_was_made(folder):
     assert "<script" not in page
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
     assert str(folder.parent) not in page
+
+
+def test_control_characters_in_names_are_shown(folder, tmp_path):
+    nasty = os.fsdecode(b"a\x1b[31m\xe2\x80\xae\xff.png")
+    shutil.copy(first(folder), first(folder).with_name(nasty))
+    write_data_page(tmp_path / "page.html", check_data(folder))
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert r"a\x1b[31m\u202e\udcff.png" in page
 
 
 def test_pictures_are_upright_small_and_without_metadata(folder):

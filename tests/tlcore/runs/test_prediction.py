@@ -1,13 +1,20 @@
 """Prediction: labels with probabilities, from a model that is scripted."""
 
+import shutil
+from datetime import datetime
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from tlcore.cli.main import main
 from tlcore.data.reading import Reading
+from tlcore.hub import handles, trust
+from tlcore.hub.layer import HubLayer
 from tlcore.runs import prediction
 from tlcore.runs.prediction import Predictor, load_run_predictor
+from tlcore.runs.run import Run, start_run
 
 
 def classifier(*probabilities):
@@ -112,3 +119,64 @@ def test_images_are_predicted_upright_and_in_their_proportions(tmp_path):
     Predictor(Model(), ("x", "y"), reading).predict([tmp_path / "a.png"], top=1)
     assert seen[0][0, 0, 8].tolist() == [0, 0, 255]
     assert seen[0][0, 8, 0].tolist() == [255, 0, 0]
+
+
+class TestTrust:
+    """A run of this machine opens what it was trained on, and nothing else."""
+
+    @pytest.fixture
+    def run(self, small_saved_model, tmp_path, monkeypatch):
+        """Return a finished run whose model names a copy of a SavedModel."""
+        folder = shutil.copytree(small_saved_model, tmp_path / "vector")
+        run = start_run(
+            tmp_path / "runs",
+            "hub",
+            {
+                "recipe": {"name": "hub", "backbone": str(folder)},
+                "data": {"classes": ["a", "b"]},
+            },
+            now=datetime(2026, 1, 2),
+        )
+        network = keras.Sequential(
+            [keras.Input((32, 32, 3)), HubLayer(folder), keras.layers.Dense(2)]
+        )
+        network.save(run.path / "model.keras")
+        run.finish("done")
+        monkeypatch.setattr(trust, "_OPENED", {})
+        return run
+
+    def test_a_run_of_this_machine_needs_no_more_consent(self, run):
+        assert load_run_predictor(run.path).labels == ("a", "b")
+
+    def test_one_of_another_machine_does(self, run):
+        run.update(process={"pid": 1, "host": "elsewhere"})
+        with pytest.raises(ValueError, match=r"unless you trust it.*tlcore predict"):
+            load_run_predictor(run.path)
+        assert load_run_predictor(run.path, trust=True).labels == ("a", "b")
+        folder = run.document["recipe"]["backbone"]
+        assert load_run_predictor(run.path, trust=folder).labels == ("a", "b")
+
+    def test_a_model_that_names_another_saved_model_does(self, run, tmp_path):
+        run.update(recipe={"name": "hub", "backbone": str(tmp_path)})
+        with pytest.raises(ValueError, match="unless you trust it"):
+            load_run_predictor(run.path)
+
+    def test_nothing_is_downloaded_silently(self, run, monkeypatch, tmp_path):
+        url = "https://host/model.tar.gz"
+        monkeypatch.setenv(handles.CACHE_VARIABLE, str(tmp_path / "cache"))
+        consent = prediction._consent_of_run(
+            Run(run.path, {**run.document, "recipe": {"backbone": url}})
+        )
+        assert consent.covers(url)
+        assert (consent.download, consent.operations) == (False, False)
+
+    def test_the_command_takes_consent(self, run, images, capsys):
+        run.update(process={"pid": 1, "host": "elsewhere"})
+        words = ["predict", str(images[0]), "--run", str(run.path)]
+        codes = []
+        for more in ([], ["--trust"]):
+            with pytest.raises(SystemExit) as ended:
+                main([*words, *more])
+            codes.append(ended.value.code)
+        assert codes == [2, 0]
+        assert "unless you trust it" in capsys.readouterr().err
