@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, listed, require_whole
+from tlcore.data.decoded import DecodedImages
 from tlcore.data.images import RGB, CheckedImage, check_images
 from tlcore.data.layout import Layout, lay_out, ranked_indices, share_of, text_digest
 from tlcore.data.options import check_label_mode, check_percent, folder_options
@@ -54,6 +55,7 @@ class ImageFolder:
         shuffle: whether each epoch has its own order.
         seed: of the subset and of the order.
         skipped: the bad files that are left out, each with the reason.
+        decoded: the pixels of images that were read, where they are few enough.
 
     Example:
         >>> train = tl.image_folder("photos/train", image_size=32, batch_size=5)
@@ -77,6 +79,7 @@ class ImageFolder:
     shuffle: bool
     seed: int
     skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    decoded: DecodedImages = field(default_factory=DecodedImages, repr=False)
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -314,11 +317,13 @@ class ImageFolder:
     def _pipeline(self) -> Pipeline:
         return Pipeline(
             paths=self.paths,
+            digests=self.digests,
             labels=self.labels,
             image_size=self.image_size,
             batch_size=self.batch_size,
             label_mode=self.label_mode,
             num_classes=self.num_classes,
+            decoded=self.decoded,
         )
 
     def _take(self, indices: NDArray[np.intp]) -> "ImageFolder":

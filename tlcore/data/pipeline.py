@@ -8,6 +8,7 @@ TensorFlow is imported only where a dataset is built.
 """
 
 import atexit
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.data.decoded import DecodedImages
 from tlcore.data.images import read_image
 
 if TYPE_CHECKING:
@@ -105,19 +107,23 @@ class Pipeline:
 
     Attributes:
         paths: the image files.
+        digests: sha256 of the bytes of each file, in hex.
         labels: the class index of each file.
         image_size: (height, width) that images are resized to, in pixels.
         batch_size: images per batch.
         label_mode: "categorical", "int" or "binary".
         num_classes: the number of classes.
+        decoded: the images that were read before.
     """
 
     paths: Sequence[str] = field(repr=False)
+    digests: Sequence[str] = field(repr=False)
     labels: NDArray[np.int64] = field(repr=False)
     image_size: tuple[int, int]
     batch_size: int
     label_mode: str
     num_classes: int
+    decoded: DecodedImages = field(default_factory=DecodedImages, repr=False)
 
     def visited(
         self, visits: Callable[..., NDArray[np.int64]], *epoch: Any
@@ -204,13 +210,19 @@ class Pipeline:
         import tensorflow as tf
 
         shape = (*self.image_size, 3)
+        keeps = self.decoded.fits(len(self.paths), math.prod(shape))
 
         def read(visit: int) -> NDArray[np.uint8]:
             with _calls:
                 if _calls.ending:
                     return np.zeros(shape, np.uint8)
-                path = self.paths[visit % len(self.paths)]
-                return read_image(path, self.image_size)
+                image = visit % len(self.paths)
+                path = self.paths[image]
+                if not keeps:
+                    return read_image(path, self.image_size)
+                # All that the pixels depend on.
+                key = self.digests[image], self.image_size
+                return self.decoded.get(key, lambda: read_image(path, self.image_size))
 
         def load(visit: Any) -> tuple[Any, Any]:
             # With enable_op_determinism, tf.data runs a map whose function is stateful
