@@ -269,3 +269,19 @@ class TestCallbacks:
             tiny(), train, test, epochs=1, callbacks=[every], **QUIET
         )
         assert "val_accuracy" in history.history
+
+
+def test_a_step_is_traced_once(tiny, train, held_out, monkeypatch):
+    # A function that creates variables is traced once more by TensorFlow.
+    traced, compute_loss = [], keras.Model.compute_loss
+
+    def counted(self, *arguments, **options):
+        traced.append(self)
+        return compute_loss(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "compute_loss", counted)
+    model, quick = tiny(), {"epochs": 1, "verbose": 0, "cache": "off"}
+    history = feature_extract(model, train, held_out, **quick)
+    assert len(traced) == 2  # a training step and a test step
+    fine_tune(model, train, held_out, history=history, last=2, **quick)
+    assert len(traced) == 4
