@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlcore.arguments import require_one_of, require_positive, require_whole
 from tlcore.caching.feeds import (
@@ -310,6 +311,24 @@ def _compile(
         # training promises the same bits.
         jit_compile=False,
     )
+    _create_variables(model, train)
+
+
+def _create_variables(model: keras.Model, train: DataSpec) -> None:
+    """Create the variables of the optimizer and of the metrics.
+
+    Keras creates them in the first step, and TensorFlow traces a function that has
+    created variables once more: a second each time, several with a large backbone.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    labels = np.zeros((1, *(n or 1 for n in train.label_shape)), "float32")
+    outputs = np.zeros((1, *model.output_shape[1:]), "float32")
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
+        if type(model).compute_metrics is keras.Model.compute_metrics:
+            model.compute_metrics(None, labels, outputs)
+            model.reset_metrics()
 
 
 def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> None:

@@ -14,16 +14,13 @@ from types import MappingProxyType
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tlcore.arguments import require_one_of
 
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 """What is beyond the edges of an image, as in Keras; "constant" is black."""
-
-Matrix = tuple[Any, Any, Any, Any, Any, Any]
-"""x and y in the input for x, y in the output: (a, b, c, d, e, f) is
-(a x + b y + c, d x + e y + f). Each is a number, or a tensor with one per image."""
 
 _FLIPS = {
     "horizontal": (True, False),
@@ -89,17 +86,13 @@ class RandomWarp(keras.layers.Layer):
         if not training or not self.steps:
             return images
         count, height, width, _ = ops.shape(images)
+        drawn = sum(len(factors) for _, *factors in self.steps)
         draws = keras.random.uniform(
-            (count, sum(len(factors) for _, *factors in self.steps)),
-            dtype="float32",
-            seed=self.generator,
+            (count, drawn), -1, 1, dtype="float32", seed=self.generator
         )
-        columns = ops.unstack(draws, axis=1)
-        zero = ops.zeros_like(columns[0])
-        matrix = matrix_of(self.steps, columns, (height, width))
         return ops.image.affine_transform(
             images,
-            ops.stack([*(entry + zero for entry in matrix), zero, zero], axis=1),
+            transforms(self.steps, draws, (height, width)),
             fill_mode=self.fill_mode,
             data_format="channels_last",
         )
@@ -118,98 +111,109 @@ class RandomWarp(keras.layers.Layer):
         }
 
 
-def matrix_of(
-    steps: Sequence[Sequence[Any]], draws: Sequence[Any], size: tuple[Any, Any]
-) -> Matrix:
-    """Return the matrix of steps applied one after the other.
+def transforms(
+    steps: Sequence[Sequence[Any]], draws: Any, size: tuple[Any, Any]
+) -> Any:
+    """Return what `keras.ops.image.affine_transform` takes, (n, 8), for steps in order.
 
     Args:
-        steps: those of a `RandomWarp`.
-        draws: for each factor of each step, a tensor of one number in [0, 1) per image.
+        steps: those of a `RandomWarp`, at least one.
+        draws: (n, factors of all steps), from -1 to 1.
         size: (height, width) of the images, in pixels.
 
     Example:
         >>> import numpy as np
-        >>> draws = [np.array([0.0, 1.0]), np.array([0.5, 0.5])]
-        >>> *_, shift = matrix_of([("translation", 0.2, 0.1)], draws, (10, 10))
-        >>> shift
-        array([ 2., -2.])
+        >>> draws = np.array([[1.0, 0.5], [-1.0, 0.5]], "float32")
+        >>> transforms([("translation", 0.2, 0.1)], draws, (10, 20))[:, :6].numpy()
+        array([[ 1.,  0., -1.,  0.,  1., -2.],
+               [ 1.,  0., -1.,  0.,  1.,  2.]], dtype=float32)
     """
     # A size that is not static is a tensor, of whole numbers.
     height, width = (x if isinstance(x, int) else ops.cast(x, "float32") for x in size)
-    left = iter(draws)
-    matrix: Matrix = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    for kind, *factors in steps:
-        mine = list(itertools.islice(left, len(factors)))
-        # The first step is the outermost: a pixel of the result is looked up in what
-        # the last step was given, and that place in what the step before was given.
-        matrix = _product(matrix, _STEPS[kind](factors, mine, height, width))
-    return matrix
+    factors: list[float] = [
+        1.0 if kind == "flip" else f for kind, *fs in steps for f in fs
+    ]
+    left = iter(ops.unstack(draws * np.array(factors, "float32"), axis=1))
+    # All matrices at once, each the identity plus multiples of constant ones, in
+    # coordinates whose origin is the center: few operations, which TensorFlow traces
+    # again for every function that a model is in.
+    multiples, constants = [], []
+    for at, (kind, *fs) in enumerate(steps):
+        mine = list(itertools.islice(left, len(fs)))
+        for multiple, entries in _STEPS[kind](fs, mine, height, width):
+            constant = np.zeros((len(steps), 3, 3), "float32")
+            for row, column, value in entries:
+                constant[at, row, column] = value
+            multiples.append(multiple)
+            constants.append(constant)
+    weights = ops.expand_dims(ops.stack(multiples, axis=1), (2, 3, 4))
+    matrices = ops.sum(weights * np.stack(constants), axis=1) + np.eye(3, dtype="f4")
+    product, *others = ops.unstack(matrices, len(steps), axis=1)
+    # The first step is the outermost: a pixel of the result is looked up in what the
+    # last step was given, and that place in what the step before it was given.
+    for other in others:
+        # Not `ops.matmul`: on a GPU, TF32 would round each factor to 10 bits, which
+        # moves pixels of a large image by a fraction of one.
+        product = ops.sum(product[:, :, :, None] * other[:, None], axis=2)
+    return _from_corner(product, height, width)
 
 
-def _product(outer: Matrix, inner: Matrix) -> Matrix:
-    # Not `ops.matmul`: on a GPU, TF32 would round each factor to 10 bits, which moves
-    # pixels of a large image by a fraction of one.
-    a, b, c, d, e, f = outer
-    g, h, i, j, k, m = inner
-    return (
-        a * g + b * j,
-        a * h + b * k,
-        a * i + b * m + c,
-        d * g + e * j,
-        d * h + e * k,
-        d * i + e * m + f,
-    )
-
-
-def _flip(mode: Sequence[str], draws: Sequence[Any], height: Any, width: Any) -> Matrix:
-    # One number for both axes, as in Keras: "horizontal_and_vertical" is a half turn.
-    sign = ops.where(draws[0] <= 0.5, -1.0, 1.0)
-    x, y = (sign if turned else 1.0 for turned in _FLIPS[mode[0]])
-    return _scaled(x, y, height, width)
-
-
-def _rotation(
-    factors: Sequence[float], draws: Sequence[Any], height: Any, width: Any
-) -> Matrix:
-    angle = 2 * math.pi * _drawn(factors[0], draws[0])
-    cos, sin = ops.cos(angle), ops.sin(angle)
+def _from_corner(matrices: Any, height: Any, width: Any) -> Any:
+    """Return matrices in pixels from the upper left corner, without the last entry."""
+    rows = ops.reshape(matrices, (-1, 9))
+    a, b, c, d, e, f, zero, _, _ = ops.unstack(rows, 9, axis=1)
     x, y = (width - 1) / 2, (height - 1) / 2
-    return cos, -sin, x - x * cos + y * sin, sin, cos, y - x * sin - y * cos
+    c += x - a * x - b * y
+    f += y - d * x - e * y
+    return ops.stack([a, b, c, d, e, f, zero, zero], axis=1)
 
 
-def _translation(
-    factors: Sequence[float], draws: Sequence[Any], height: Any, width: Any
-) -> Matrix:
-    down, right = (_drawn(f, draw) for f, draw in zip(factors, draws, strict=True))
-    return 1.0, 0.0, -right * width, 0.0, 1.0, -down * height
+Entries = list[tuple[int, int, float]]
+"""Row, column and value of those entries of a 3 x 3 matrix that are not 0."""
+Terms = list[tuple[Any, Entries]]
+"""A matrix less the identity: constant matrices, each times one number per image.
+
+It gives x and y in the input for x and y in the output, from the center of the image.
+"""
 
 
-def _shear(
-    factors: Sequence[float], draws: Sequence[Any], _height: Any, _width: Any
-) -> Matrix:
-    # About the upper left corner, as in Keras.
-    x, y = (_drawn(f, draw) for f, draw in zip(factors, draws, strict=True))
-    return 1.0, x, 0.0, y, 1.0, 0.0
+def _flip(
+    mode: Sequence[str], draws: Sequence[Any], _height: Any, _width: Any
+) -> Terms:
+    # One number for both axes, as in Keras: "horizontal_and_vertical" is a half turn.
+    turned = ops.where(draws[0] <= 0, -2.0, 0.0)
+    return [(turned, [(i, i, 1) for i, turns in enumerate(_FLIPS[mode[0]]) if turns])]
 
 
-def _zoom(
-    factors: Sequence[float], draws: Sequence[Any], height: Any, width: Any
-) -> Matrix:
-    scales = [1 + _drawn(f, draw) for f, draw in zip(factors, draws, strict=True)]
-    return _scaled(scales[-1], scales[0], height, width)
+def _rotation(_: Any, draws: Sequence[Any], _height: Any, _width: Any) -> Terms:
+    angle = 2 * math.pi * draws[0]
+    diagonal, sine = [(0, 0, 1.0), (1, 1, 1.0)], [(0, 1, -1.0), (1, 0, 1.0)]
+    return [(ops.cos(angle) - 1, diagonal), (ops.sin(angle), sine)]
 
 
-def _scaled(x: Any, y: Any, height: Any, width: Any) -> Matrix:
-    """Return the matrix that scales both axes about the center; -1 turns one round."""
-    return x, 0.0, (1 - x) * (width - 1) / 2, 0.0, y, (1 - y) * (height - 1) / 2
+def _translation(_: Any, draws: Sequence[Any], height: Any, width: Any) -> Terms:
+    down, right = draws
+    return [(right * width, [(0, 2, -1.0)]), (down * height, [(1, 2, -1.0)])]
 
 
-def _drawn(factor: float, draw: Any) -> Any:
-    return factor * (2 * draw - 1)
+def _shear(_: Any, draws: Sequence[Any], height: Any, width: Any) -> Terms:
+    # About the upper left corner, as in Keras: from the center that also shifts.
+    x, y = draws
+    return [
+        (x, [(0, 1, 1.0)]),
+        (y, [(1, 0, 1.0)]),
+        (x * ((height - 1) / 2), [(0, 2, 1.0)]),
+        (y * ((width - 1) / 2), [(1, 2, 1.0)]),
+    ]
 
 
-_STEPS: Mapping[str, Callable[..., Matrix]] = MappingProxyType(
+def _zoom(factors: Sequence[float], draws: Sequence[Any], *_: Any) -> Terms:
+    if len(factors) == 1:
+        return [(draws[0], [(0, 0, 1.0), (1, 1, 1.0)])]
+    return [(draws[1], [(0, 0, 1.0)]), (draws[0], [(1, 1, 1.0)])]
+
+
+_STEPS: Mapping[str, Callable[..., Terms]] = MappingProxyType(
     {
         "flip": _flip,
         "rotation": _rotation,
@@ -218,7 +222,7 @@ _STEPS: Mapping[str, Callable[..., Matrix]] = MappingProxyType(
         "zoom": _zoom,
     }
 )
-"""The function that returns the matrix of each kind of step."""
+"""The function that returns the matrix of each kind of step, as terms."""
 _FORMS = {
     "rotation": ('("rotation", 0.2)', {1}),
     "translation": ('("translation", 0.2, 0.2)', {2}),

@@ -70,7 +70,7 @@ def test_a_wing_opens_with_a_docstring_and_nothing_else(path):
 
 def test_the_root_is_a_small_core_and_ten_wings():
     assert len(WINGS) == 10
-    assert len(list(PACKAGE.glob("*.py"))) <= 16
+    assert len(list(PACKAGE.glob("*.py"))) <= 17
 
 
 def test_no_module_is_longer_than_500_lines():

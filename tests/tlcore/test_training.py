@@ -1,5 +1,6 @@
 """Training: phases whose epochs are contiguous, and what `fit` does with its data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tlcore.callbacks import checkpoint_callback, early_stopping_callback
+from tlcore.data.decoded import DecodedImages
 from tlcore.data.image_folder import image_folder
 from tlcore.data.images import read_image
 from tlcore.data.sample_images import write_sample_images
@@ -313,6 +315,7 @@ class TestImagesThatChange:
         gone = keras.callbacks.LambdaCallback(
             on_epoch_end=lambda *_: Path(folder.paths[2]).unlink(missing_ok=True)
         )
+        folder = replace(folder, decoded=DecodedImages(0))  # as of many images
         options = {"epochs": 200, "cache": "off", "callbacks": [gone], **QUIET}
         message = rf"path='{folder.paths[2]}' \(cannot be read: No such file"
         with pytest.raises(ValueError, match=message):
@@ -336,3 +339,19 @@ def test_predictions_of_keras_are_in_the_order_of_paths_and_labels(tiny, images)
     accuracy = float((found.argmax(axis=1) == opened.labels).mean())
     assert accuracy == pytest.approx(evaluate(model, opened)["accuracy"].value)
     assert opened.labels.tolist() != sorted(opened.labels)
+
+
+def test_a_step_is_traced_once(tiny, train, held_out, monkeypatch):
+    # A function that creates variables is traced once more by TensorFlow.
+    traced, compute_loss = [], keras.Model.compute_loss
+
+    def counted(self, *arguments, **options):
+        traced.append(self)
+        return compute_loss(self, *arguments, **options)
+
+    monkeypatch.setattr(keras.Model, "compute_loss", counted)
+    model, quick = tiny(), {"epochs": 1, "verbose": 0, "cache": "off"}
+    history = feature_extract(model, train, held_out, **quick)
+    assert len(traced) == 2  # a training step and a test step
+    fine_tune(model, train, held_out, history=history, last=2, **quick)
+    assert len(traced) == 4

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tlcore.arguments import require_path, require_whole
 from tlcore.data.allotment import allot
+from tlcore.data.decoded import DecodedImages
 from tlcore.data.layout import Listing, lay_out, ranked_indices, text_digest
 from tlcore.data.notes import notes
 from tlcore.data.opening import check_folders
@@ -74,6 +75,7 @@ class ImageFolder:
             that were opened together; "" otherwise.
         levels: how far the values of each image are apart, and the largest of them, as
             in `levels_of`, (n, 2) uint8.
+        decoded: the pixels of images that were read, where they are few enough.
 
     Example:
         >>> train = tl.image_folder("photos/train", image_size=32, batch_size=5)
@@ -105,6 +107,7 @@ class ImageFolder:
     levels: NDArray[np.uint8] = field(
         default_factory=lambda: np.zeros((0, 2), np.uint8), repr=False
     )
+    decoded: DecodedImages = field(default_factory=DecodedImages, repr=False)
 
     def __post_init__(self) -> None:
         """List the images in the order of epoch 0."""
@@ -411,6 +414,7 @@ class ImageFolder:
             batch_size=self.batch_size,
             label_mode=self.label_mode,
             num_classes=self.num_classes,
+            decoded=self.decoded,
         )
 
     def _visits(self, epoch: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ TensorFlow is imported only where a dataset is built.
 """
 
 import atexit
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.data.decoded import DecodedImages
 from tlcore.data.images import read_checked_image
 from tlcore.data.reading import DEFAULT, Reading
 
@@ -113,6 +115,7 @@ class Pipeline:
         label_mode: "categorical", "int" or "binary".
         num_classes: the number of classes.
         reading: how files become pixels.
+        decoded: the images that were read before.
     """
 
     paths: Sequence[str] = field(repr=False)
@@ -123,6 +126,7 @@ class Pipeline:
     label_mode: str
     num_classes: int
     reading: Reading = DEFAULT
+    decoded: DecodedImages = field(default_factory=DecodedImages, repr=False)
 
     def visited(
         self, visits: Callable[..., NDArray[np.int64]], *epoch: Any
@@ -209,18 +213,22 @@ class Pipeline:
         import tensorflow as tf
 
         shape = (*self.image_size, 3)
+        keeps = self.decoded.fits(len(self.paths), math.prod(shape))
+
+        def decode(image: int) -> NDArray[np.uint8]:
+            file = self.paths[image], self.digests[image]
+            return read_checked_image(*file, self.image_size, self.reading)
 
         def read(visit: int) -> NDArray[np.uint8]:
             with _calls:
                 if _calls.ending:
                     return np.zeros(shape, np.uint8)
                 image = visit % len(self.paths)
-                return read_checked_image(
-                    self.paths[image],
-                    self.digests[image],
-                    self.image_size,
-                    self.reading,
-                )
+                if not keeps:
+                    return decode(image)
+                # All that the pixels depend on.
+                key = self.digests[image], self.image_size, self.reading
+                return self.decoded.get(key, lambda: decode(image))
 
         def load(visit: Any) -> tuple[Any, Any]:
             # With enable_op_determinism, tf.data runs a map whose function is stateful

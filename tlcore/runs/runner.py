@@ -20,10 +20,10 @@ from tlcore.backbones.catalogue import find_entry
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.files import replacing
-from tlcore.plotting.image_grid import plot_images
 from tlcore.progress import PassProgress
 from tlcore.runs.event_files import write_events
 from tlcore.runs.recipes import TENTH, Recipe
+from tlcore.runs.recording import first_pictures, recorders
 from tlcore.runs.run import Run, check_writable, start_run
 from tlcore.runs.run_data import RunData, load_data
 
@@ -175,7 +175,6 @@ def _train(
     from tlcore import training
     from tlcore.callbacks import BestCheckpoint
 
-    plot_images(folders.train, seed=options.seed, path=run.path / "images.png")
     checkpoints = run.path / "checkpoints"
     checkpoints.mkdir()
     columns: dict[str, list[Any]] = {}
@@ -190,10 +189,14 @@ def _train(
             caching.append(line)
             options.say(line)
 
-        recorder = _recorder(run, phase, rate, columns, caching)
         return {
             "learning_rate": rate,
-            "callbacks": _callbacks(run, phase, options, recorder, best),
+            "callbacks": [
+                *recorders(run, phase, rate, columns, caching),
+                *_selection(options, best),
+                *options.callbacks(),
+                first_pictures(run, folders.train, options.seed),
+            ],
             "say": say,
             **_fit_options(recipe, options),
         }
@@ -251,64 +254,14 @@ def _probe(
         run.update(ceiling=accuracy.as_dict())  # the probe's name in the format
 
 
-def _callbacks(
-    run: Run, phase: str, options: RunOptions, recorder: Any, best: Any | None
-) -> list[Any]:
-    import keras
+def _selection(options: RunOptions, best: Any | None) -> list[Any]:
+    """Return the callbacks that keep the best epoch and stop after it."""
+    from tlcore.callbacks import early_stopping_callback
 
-    from tlcore import callbacks
-
-    made = [
-        callbacks.EpochClock(),  # first: it adds "seconds" to the logs of the others
-        callbacks.checkpoint_callback(run.path / f"checkpoints/{phase}.weights.h5"),
-        keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
-        recorder,
-    ]
     patience = options.early_stopping
-    if best is not None and patience is not None:
-        made += [best, callbacks.early_stopping_callback(patience=patience)]
-    return made + options.callbacks()
-
-
-def _recorder(
-    run: Run, phase: str, rate: float, columns: dict[str, Any], caching: list[str]
-) -> Any:
-    """Return a callback that writes the history and checks the frozen weights."""
-    import keras
-
-    from tlcore.freezing import frozen_fingerprint, trainable_summary
-
-    entry: dict[str, Any] = {"name": phase, "learning_rate": rate}
-    phases = [*run.document["phases"], entry]
-
-    # When training begins: only then is the phase compiled, its layers frozen and the
-    # line on caching known.
-    def on_train_begin(_: Any) -> None:
-        entry["first_epoch"] = len(columns.get("epoch", []))
-        entry["caching"] = "; ".join(caching)
-        entry["counts"] = asdict(trainable_summary(recorder.model))
-        entry["frozen_fingerprint"] = frozen_fingerprint(recorder.model)
-        run.update(phases=phases)
-
-    def on_epoch_end(epoch: int, logs: dict[str, float]) -> None:
-        for name, value in {"epoch": epoch, "phase": phase, **logs}.items():
-            columns.setdefault(name, []).append(value)
-        run.write_history(columns)
-
-    def on_train_end(_: Any) -> None:
-        if frozen_fingerprint(recorder.model) != entry["frozen_fingerprint"]:
-            raise RuntimeError(
-                "Frozen weights must not change. "
-                f"Received: changed weights in {phase} of {run.path}. This is a defect "
-                "of tlcore or Keras: do not use the run's figures, and report it."
-            )
-
-    recorder = keras.callbacks.LambdaCallback(
-        on_train_begin=on_train_begin,
-        on_epoch_end=on_epoch_end,
-        on_train_end=on_train_end,
-    )
-    return recorder
+    if best is None or patience is None:
+        return []
+    return [best, early_stopping_callback(patience=patience)]
 
 
 def _finish(

@@ -110,7 +110,7 @@ def test_decoded_images_are_not_held(monkeypatch):
     monkeypatch.setattr(pipeline, "read_checked_image", read)
     images = pipeline.Pipeline(
         paths=[f"{index}.png" for index in range(count)],
-        digests=[""] * count,
+        digests=[str(index) for index in range(count)],
         labels=np.zeros(count, np.int64),
         image_size=(SIZE, SIZE),
         batch_size=1,

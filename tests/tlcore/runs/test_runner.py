@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tlcore.data.sample_images import write_sample_splits
-from tlcore.models import create_model, load_model
+from tlcore.models import load_model
 from tlcore.plotting import learning_curves
-from tlcore.runs import runner
+from tlcore.runs import recording, runner
 from tlcore.runs.recipes import find_recipe
 from tlcore.runs.run import read_run
 from tlcore.runs.runner import RunOptions, run_recipe
@@ -48,7 +48,7 @@ def data(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
     """Draw nothing, which takes half of a small run; `finished` has its pictures."""
-    monkeypatch.setattr(runner, "plot_images", lambda *_, **__: None)
+    monkeypatch.setattr(recording, "plot_images", lambda *_, **__: None)
     monkeypatch.setattr(learning_curves, "plot_history", lambda *_, **__: None)
 
 
@@ -468,23 +468,6 @@ class TestEndings:
         (path,) = (options.out / "model_0").iterdir()
         assert read_run(path).document["status"] == "failed"
         assert "learning_rate=1e+38" in read_run(path).document["error"]
-
-    def test_frozen_weights_that_changed_fail_the_run(
-        self, start, tmp_path, monkeypatch
-    ):
-        fingerprints = iter(["a", "a", "a", "b"])
-        monkeypatch.setattr(
-            "tlcore.freezing.frozen_fingerprint", lambda _: next(fingerprints)
-        )
-        run = start(tmp_path, phases=[])
-        recorder = runner._recorder(run, "feature_extraction", 0.1, {}, ["a note"])
-        recorder.set_model(create_model("sample_net", 3, input_shape=(32, 32, 3)))
-        recorder.on_train_begin({})
-        recorder.on_train_end({})
-        recorder.on_train_begin({})
-        message = "Frozen weights must not change.*Received: changed.*report it"
-        with pytest.raises(RuntimeError, match=message):
-            recorder.on_train_end({})
 
     def test_weights_broken_by_the_only_step_fail_the_run(self, data, options):
         broken = recipe("model_0", epochs=1, batch_size=64, learning_rate=3e38)
