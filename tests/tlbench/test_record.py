@@ -138,6 +138,7 @@ HUGE = 10**400
     [
         {"memory": {"host": HUGE}},
         {"metrics": {"a": [{"value": HUGE}]}},
+        {"metrics": {"a": [{"value": 1e308}]}},
         {"metrics": {"a": [{"correct": 1, "n": HUGE}]}},
         {"metrics": {"a": []}},
         {"timings": {"a": {"warmup": [], "seconds": [HUGE]}}},
