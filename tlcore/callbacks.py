@@ -45,7 +45,7 @@ def tensorboard_callback(
         'runs/model_1/20260102-120000'
     """
     folder = require_path("dir_name", dir_name)
-    inside = require_path("experiment_name", experiment_name)
+    inside = require_path("experiment_name", experiment_name or ".")
     if not inside.parts or ".." in inside.parts or inside.is_absolute():
         raise ValueError(
             "experiment_name must name a folder within dir_name. "

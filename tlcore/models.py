@@ -214,8 +214,8 @@ def _unreadable(
 
 
 def _check_options(num_classes: int, head: str, dropout: float, style: str) -> None:
-    most = MOST_CLASSES
-    require_whole("num_classes", num_classes, least=1, most=most, meaning=" (binary)")
+    require_whole("num_classes", num_classes, least=1, meaning=" (binary)")
+    require_whole("num_classes", num_classes, most=MOST_CLASSES)
     require_one_of("head", head, HEADS)
     require_one_of("style", style, STYLES)
     if not (isinstance(dropout, int | float) and 0 <= dropout < 1):

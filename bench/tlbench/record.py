@@ -461,10 +461,18 @@ def checked_memory(name: str, nbytes: object) -> int:
     return int(nbytes)
 
 
+LARGEST_FIGURE = 1e100
+"""Beyond all that is measured; squares of larger numbers fit into no float."""
+_LARGEST_COUNT = 2**63
+"""Beyond all that is counted; larger whole numbers fit into no float."""
+
+
 def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and -_LARGEST_COUNT < int(value) < _LARGEST_COUNT  # type: ignore[call-overload]
 
 
 def _is_number(value: object) -> TypeGuard[float]:
     real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and math.isfinite(value)  # type: ignore[arg-type]
+    # So, and not by `isfinite`, which fails on a whole number that fits into no float.
+    return real and -LARGEST_FIGURE < value < LARGEST_FIGURE  # type: ignore[operator]

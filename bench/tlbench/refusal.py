@@ -39,6 +39,12 @@ def _shown() -> Iterator[None]:
         raise click.UsageError(
             visible(error.format_message(), lines=True), ctx=error.ctx
         ) from error
+    except UnicodeEncodeError as error:
+        # click looks for files by words that no file can be named by.
+        raise click.UsageError(
+            "Words must be text that can be encoded. Received: "
+            f"{visible(error.object)}. Write it in UTF-8."
+        ) from error
 
 
 @contextmanager

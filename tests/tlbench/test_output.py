@@ -115,6 +115,7 @@ def results(tmp_path):
         ("import {odd}", 2),
         ("sync {nasty}", 2),
         ("ab {nasty}", 2),
+        ("import \ud800", 2),
         ("selftest {nasty}", 2),
         ("{nasty}", 2),
     ],

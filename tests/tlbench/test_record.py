@@ -127,3 +127,26 @@ def test_the_interval_holds_the_share_and_lies_in_0_to_1(data, n):
     assert 0 <= low <= correct / n + 1e-12
     assert correct / n - 1e-12 <= high <= 1
     assert low < high
+
+
+HUGE = 10**400
+"""A whole number that fits into no float; a damaged document may hold one."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"memory": {"host": HUGE}},
+        {"metrics": {"a": [{"value": HUGE}]}},
+        {"metrics": {"a": [{"value": 1e308}]}},
+        {"metrics": {"a": [{"correct": 1, "n": HUGE}]}},
+        {"metrics": {"a": []}},
+        {"timings": {"a": {"warmup": [], "seconds": [HUGE]}}},
+        {"timings": {"a": {"warmup": [], "seconds": [1.0], "iterations": HUGE}}},
+        {"timings": {"a": {"warmup": [], "seconds": [1], "median": 1, "count": HUGE}}},
+    ],
+)
+def test_what_no_run_can_have_recorded_is_refused(data):
+    whole = {"outcome": "passed", "exact": {}, "metrics": {}, "timings": {}}
+    with pytest.raises(ValueError, match=r"a|host"):
+        record_from_json("c", {**whole, **data})

@@ -7,7 +7,6 @@ up to the modules that own the files.
 
 import hashlib
 import json
-import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlbench.record import SCHEMA
+from tlbench.record import LARGEST_FIGURE, SCHEMA
 
 _Value = TypeVar("_Value")
 
@@ -127,8 +126,8 @@ def number(value: object) -> float:
     """Return a value that must be a finite number; TypeError or ValueError if not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
-    if not math.isfinite(value):
-        raise ValueError(f"{value!r} is not finite")
+    if not -LARGEST_FIGURE < value < LARGEST_FIGURE:
+        raise ValueError(f"{value!r} is not finite, or beyond all figures")
     return float(value)
 
 
