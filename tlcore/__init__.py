@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
+    from tlcore.data.arrays import image_arrays as image_arrays
     from tlcore.data.image_folder import image_folder as image_folder
     from tlcore.data.sample_images import write_sample_images as write_sample_images
     from tlcore.data.sample_images import write_sample_splits as write_sample_splits
@@ -55,6 +56,7 @@ _HOMES = {
     "fit": "training",
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
+    "image_arrays": "data.arrays",
     "image_folder": "data.image_folder",
     "list_backbones": "backbones.catalogue",
     "load_backbone": "backbones.loading",

@@ -162,7 +162,7 @@ class Features:
             # An estimate from above: every row may fault its own surroundings in.
             self._resident += len(part) * (tensor.nbytes + _FAULT_BYTES)
             shape = (len(part), *(n or 1 for n in tensor.shape))
-            taken.append(part.view(_dtype(tensor.dtype)).reshape(shape))
+            taken.append(part.view(dtype_of(tensor.dtype)).reshape(shape))
         if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             # Without it the resident memory of training grows to the size of the
             # entry, and a container's limit kills the process. The pages remain in
@@ -365,7 +365,13 @@ def _write_all(file: int, data: memoryview, offset: int) -> None:
         done += os.pwrite(file, data[done:], offset + done)
 
 
-def _dtype(name: str) -> np.dtype[Any]:
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Return the NumPy type of a tensor's type, "bfloat16" included.
+
+    Example:
+        >>> dtype_of("float32")
+        dtype('float32')
+    """
     import ml_dtypes  # noqa: F401 - importing it registers bfloat16 with NumPy
 
     return np.dtype(name)

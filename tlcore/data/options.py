@@ -11,7 +11,7 @@ from typing import Any
 from tlcore.arguments import is_whole, require_one_of, require_whole
 from tlcore.data.images import MAX_PIXELS
 
-LABEL_MODES = ("categorical", "int", "binary")
+LABEL_MODES = ("categorical", "int", "binary", "multi")
 _MAX_BATCH_SIZE = 1_000_000
 """A larger one is a mistake, which tf.data would report as a lack of memory."""
 

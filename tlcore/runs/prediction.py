@@ -19,6 +19,7 @@ from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import load_classifier
 from tlcore.data.images import check_images, read_image
 from tlcore.models import load_model
+from tlcore.runs.label_files import read_labels
 from tlcore.runs.run import read_run
 
 BATCH_IMAGES = 32
@@ -89,7 +90,8 @@ def load_predictor(
     Args:
         backbone: a name of the catalogue.
         weights: of the backbone and its classifier: "imagenet" or a file.
-        labels: a file with one label per line; by default "class 0", "class 1", ...
+        labels: a file of labels, as `read_labels` takes it, by the numbers of the
+            outputs; by default "class 0", "class 1", ...
 
     Raises:
         ValueError: there is no such backbone, its weights do not fit, or the number of
@@ -98,8 +100,9 @@ def load_predictor(
         ConnectionError: "imagenet" could not be downloaded.
     """
     model = _classifier_with_contract(backbone, weights)
-    own = tuple(f"class {i}" for i in range(model.output_shape[-1]))
-    return _labelled(model, own, labels)
+    numbers = [str(i) for i in range(model.output_shape[-1])]
+    own = tuple(f"class {i}" for i in numbers)
+    return _labelled(model, own, labels, folders=numbers)
 
 
 def load_run_predictor(
@@ -109,19 +112,25 @@ def load_run_predictor(
 
     Args:
         run: the run's folder.
-        labels: a file with one label per line; by default the run's class names.
+        labels: a file of labels, as `read_labels` takes it, by the names of the class
+            folders; by default these names.
 
     Raises:
         ValueError: there is no such run, it is not done, or the number of labels is
             not the number of classes.
     """
-    return _labelled(*_load_run(Path(run)), labels)
+    model, own = _load_run(Path(run))
+    return _labelled(model, own, labels, folders=own)
 
 
 def _labelled(
-    model: keras.Model, own: tuple[str, ...], labels: str | Path | None
+    model: keras.Model,
+    own: tuple[str, ...],
+    labels: str | Path | None,
+    *,
+    folders: Sequence[str] | None = None,
 ) -> Predictor:
-    names = own if labels is None else _read_labels(Path(labels))
+    names = own if labels is None else read_labels(Path(labels), folders or own)
     outputs = max(model.output_shape[-1], 2)  # one sigmoid stands for two classes
     if len(names) != outputs:
         raise ValueError(
@@ -150,18 +159,6 @@ def _classifier_with_contract(backbone: str, weights: str | Path) -> keras.Model
     contract = contract_layer(entry.contract.scheme)
     ranged = inputs if contract is None else contract(inputs)
     return keras.Model(inputs, network(ranged), name=f"{backbone}_as_is")
-
-
-def _read_labels(path: Path) -> tuple[str, ...]:
-    try:
-        # Editors on Windows put a byte order mark first: "utf-8-sig" drops it.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            "Labels must be a text file, UTF-8, with one label per line. "
-            f"Received: labels={str(path)!r}, which cannot be read: {error}."
-        ) from error
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _check_images(images: Sequence[str | Path], size: tuple[int, int]) -> None:
