@@ -320,16 +320,23 @@ def _compatible(
     )
 
 
-def check_class_weight(weights: dict[int, float] | None, outputs: int) -> None:
+def check_class_weight(weights: dict[int, float] | None, model: keras.Model) -> None:
     """Refuse class weights that are not one factor of at least 0 for each class.
 
     Raises:
         ValueError: a class has no factor or none has one above 0, or a factor is
-            negative or not finite. Keras takes a missing one for 1.
+            negative or not finite. Keras takes a missing one for 1. Or an image can
+            have several classes, of which Keras would take the first.
     """
     if weights is None:
         return
-    classes = set(range(max(outputs, 2)))
+    if is_multi_label(model):
+        raise ValueError(
+            "class_weight needs images of one class each. Received: class_weight="
+            f"{weights!r} for the multi-label model={model.name!r}. Give a weight for "
+            "each image, (images, labels, weights)."
+        )
+    classes = set(range(max(model.output_shape[-1], 2)))
     if not (
         isinstance(weights, dict)
         and set(weights) == classes

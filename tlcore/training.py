@@ -266,7 +266,7 @@ def fit(
         check_data(model, validation_spec, value_range=value_range)
         check_same_labels(train_spec, validation_spec)
     factors = _class_weight(class_weight, train_spec)
-    check_class_weight(factors, model.output_shape[-1])
+    check_class_weight(factors, model)
     check_sample_weight(sample_weight, train_spec, factors)
     check_logs(callbacks, model, train_spec, validation_spec)
     check_selection(callbacks, validation_spec)

@@ -225,6 +225,8 @@ class TestDataThatIsNoFolder:
         feature_extract(model, folder, folder, epochs=1, **QUIET)
         assert model.loss == "binary_crossentropy"
         assert "recall of dotted_crescent" in evaluate(model, folder)
+        with pytest.raises(ValueError, match="images of one class each.*Give a weight"):
+            fit(model, folder, epochs=1, class_weight="balanced", **QUIET)
 
     def test_the_probe_of_the_logs_has_the_size_of_the_data(self):
         # Of 64 pixels the last kernel, of 12, would find 11: InceptionV3 in small.
