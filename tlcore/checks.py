@@ -243,7 +243,8 @@ def _check_values(model: keras.Model, spec: DataSpec, value_range: str) -> None:
 
 def _check_images(model: keras.Model, spec: DataSpec) -> None:
     expected = model.input_shape[1:]
-    if spec.folder is None and not _compatible(spec.image_shape, expected):
+    loaded = spec.folder is None or hasattr(spec.folder, "images")
+    if loaded and not _compatible(spec.image_shape, expected):
         raise ValueError(
             f"The images of {spec.name} must have the shape the model takes, "
             f"{expected}. Received: images of {spec.image_shape}. "
@@ -362,6 +363,7 @@ def check_sample_weight(
         ValueError: their number or one of them is wrong, or the data is not an image
             folder, or `class_weight` is given too.
     """
+    train.refuse_other_weights(weights, class_weight)
     if weights is None:
         return
     folder = train.folder

@@ -182,6 +182,18 @@ class TestBalancedClasses:
 
 
 class TestDataThatIsNoFolder:
+    @pytest.mark.parametrize("wrap", [list, tuple])
+    def test_it_is_weighted_once(self, tiny, wrap):
+        images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))
+        weighted = images, np.array([0, 1, 2, 0]), np.ones(4)
+        data = weighted if wrap is tuple else [weighted]
+        for other in (
+            {"class_weight": dict.fromkeys(range(3), 1.0)},
+            {"sample_weight": np.ones(4)},
+        ):
+            with pytest.raises(ValueError, match="weights of its own takes no others"):
+                feature_extract(tiny(), data, epochs=1, **other, **QUIET)
+
     @pytest.mark.parametrize("change", ["unit", "signed"])
     def test_images_in_another_range_are_refused_unless_that_is_meant(
         self, tiny, noise, change

@@ -44,6 +44,21 @@ class ImageArrays(ImageFolder):
         size = " x ".join(str(n) for n in self.images.shape[1:])
         return f"{self.num_images} images of {size} in memory ({self.images.dtype})"
 
+    def split_off(
+        self, percent: float = 10, *, seed: int | None = None
+    ) -> tuple["ImageFolder", "ImageFolder"]:
+        """Hold out a part of every class, as of a folder.
+
+        Raises:
+            ValueError: an image has no one class, or as for a folder.
+        """
+        if self.labels.ndim != 1:
+            raise ValueError(
+                "split_off needs one class for each image. Received: labels of shape "
+                f"{self.labels.shape}. Split the arrays: images[:n], labels[:n]."
+            )
+        return super().split_off(percent, seed=seed)
+
     @property
     def _names(self) -> list[str]:
         return list(self.paths)

@@ -89,6 +89,22 @@ class DataSpec:
         """Return the image folder or arrays, None if the data is a dataset."""
         return self.data if isinstance(self.data, ImageFolder) else None
 
+    def refuse_other_weights(self, *others: Any) -> None:
+        """Refuse weights from elsewhere for data that has its own.
+
+        Raises:
+            ValueError: there are both. Keras would use one of them, or neither.
+        """
+        own = getattr(self.data, "weights", None)
+        if self.source is not None:
+            own = self.source.first().weights
+        if own is not None and any(other is not None for other in others):
+            raise ValueError(
+                f"Data with weights of its own takes no others. Received: {self.name} "
+                f"of type {type(self.data).__name__}, and sample_weight or "
+                "class_weight. Multiply them into its weights."
+            )
+
 
 def _channels(folder: ImageFolder) -> int:
     images = getattr(folder, "images", None)

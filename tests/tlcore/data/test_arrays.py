@@ -5,6 +5,7 @@ import pytest
 
 from tlcore.data.arrays import are_arrays, image_arrays, tensor_digest
 from tlcore.data.spec import DataSpec
+from tlcore.plotting.image_grid import plot_images
 
 X = np.random.default_rng(0).integers(0, 256, (10, 8, 6, 3)).astype("uint8")
 Y = np.arange(10) % 3
@@ -57,6 +58,16 @@ def test_weights_come_with_the_images_they_belong_to():
         next(i for i in range(10) if np.array_equal(X[i], image))
         for image in held_out.images
     ]
+
+
+def test_rows_of_labels_are_not_split_by_class():
+    with pytest.raises(ValueError, match=r"one class for each.*shape \(10, 3\). Split"):
+        image_arrays(X, np.eye(3)[Y]).split_off(20)
+
+
+def test_arrays_are_drawn():
+    arrays = image_arrays(X, Y, class_names=("a", "b", "c"))
+    assert len(plot_images(arrays, per_class=2).axes) >= 6
 
 
 def test_an_image_is_known_by_type_shape_and_values():
