@@ -83,7 +83,7 @@ def test_the_mean_of_nothing_is_refused():
 
 
 def logits_head(outputs, **compiled):
-    """Return a model whose head gives logits, some of them far from 0."""
+    """Return a model whose head gives logits, many of them between 0 and 0.5."""
     keras.utils.set_random_seed(5)
     layers = keras.layers
     model = keras.Sequential(
@@ -91,9 +91,11 @@ def logits_head(outputs, **compiled):
             keras.Input((8, 8, 3)),
             layers.Rescaling(1 / 255),
             layers.Flatten(),
-            layers.Dense(outputs),
+            layers.Dense(outputs, kernel_initializer="zeros"),
         ]
     )
+    kernel = np.random.default_rng(1).normal(0, 0.05, (192, outputs))
+    model.layers[-1].set_weights([kernel - kernel.mean(axis=0), np.full(outputs, 0.2)])
     model.compile("sgd", **compiled)
     return model
 
@@ -149,6 +151,10 @@ def test_a_head_is_scored_with_its_own_loss_and_threshold(
     assert ours["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
     correct = keras_says.get("accuracy", keras_says.get("acc"))
     assert ours["accuracy"].value == pytest.approx(correct)
+    if outputs == 1:
+        at = [model.predict(PIXELS, verbose=0).ravel() > t for t in (0.0, 0.5)]
+        truth = labels.ravel() > 0.5
+        assert np.mean(at[0] == truth) != np.mean(at[1] == truth)
 
 
 def test_logits_without_a_metric_are_asked_at_a_probability_of_one_half():

@@ -9,6 +9,7 @@ asked for any image are read by `feature_pass`, before training.
 
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -174,6 +175,8 @@ class _Spool:
             for _ in self._tensors
         ]
         self._count = 0
+        # Nobody knows when training needs no more rows: when this is collected.
+        weakref.finalize(self, _close, self._files)
 
     def append(self, rows: Sequence[NDArray[Any]]) -> int:
         """Add rows, one array per tensor; return the number of the first."""
@@ -194,6 +197,11 @@ class _Spool:
             shape = (len(rows), *(n or 1 for n in tensor.shape))
             taken.append(np.frombuffer(data, dtype_of(tensor.dtype)).reshape(shape))
         return taken
+
+
+def _close(files: Sequence[BinaryIO]) -> None:
+    for file in files:
+        file.close()
 
 
 def keep_or_say(features: BatchFeatures, *, by_name: bool) -> str | None:

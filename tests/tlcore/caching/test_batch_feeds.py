@@ -1,15 +1,20 @@
 """Batch feeds: arrays and datasets train as end to end, and say what is read."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tlcore.caching.batch_features import BatchFeatures
 from tlcore.caching.store import FeatureCache
 from tlcore.data.arrays import image_arrays
 from tlcore.data.batches import Batches
 from tlcore.data.orders import Order
 from tlcore.evaluation import evaluate
+from tlcore.splitting.split import split
+from tlcore.splitting.tensors import Tensor
 from tlcore.training import feature_extract, fine_tune, fit
 
 from .networks import SHAPE, Lines, compiled, tiny
@@ -128,6 +133,28 @@ def sentence(data, *, validation=None, model=None, epochs=1, **options):
         model or tiny(), data, validation, epochs=epochs, say=said, verbose=0, **options
     )
     return said
+
+
+class Sizes:
+    """A prefix that notes the size of each batch; the row of an image is its mean."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, images):
+        self.batches.append(len(images))
+        return [images.mean((1, 2))]
+
+
+def test_an_image_alone_is_doubled_unless_it_is_alone_in_training_too(tmp_path):
+    # Kernels round one image differently from several.
+    divided = replace(split(tiny()), cut=(Tensor("mean", (3,), "float32"),))
+    prefix = Sizes()
+    features = BatchFeatures(divided, prefix, SHAPE[:2], FeatureCache(tmp_path))
+    for rows in ([0, 1, 2, 2], [2, 3], [3, 4, 5, 3], [1]):
+        (taken,) = features.take(X[rows])
+        np.testing.assert_array_equal(taken, X[rows].mean((1, 2)))
+    assert prefix.batches == [3, 2, 2, 1]
 
 
 class Read:
