@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
+    from tlcore.data.arrays import image_arrays as image_arrays
     from tlcore.data.data_check import check_data as check_data
     from tlcore.data.image_folder import image_folder as image_folder
     from tlcore.data.image_table import image_table as image_table
@@ -58,6 +59,7 @@ _HOMES = {
     "fit": "training",
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
+    "image_arrays": "data.arrays",
     "image_folder": "data.image_folder",
     "image_table": "data.image_table",
     "list_backbones": "backbones.catalogue",

@@ -40,16 +40,30 @@ class RandomShear(keras.layers.RandomShear):
 
 @keras.saving.register_keras_serializable(package="tlcore")
 class Augmentation(keras.Sequential):
-    """A stack of layers that keeps pixels in full precision.
+    """A stack of layers that acts in training only and keeps pixels in full precision.
 
-    Under a mixed-precision policy a plain `Sequential` casts its inputs to 16 bits
-    before the first layer sees them.
+    Keras's random layers act unless they are told not to: a bare `model(images)`, an
+    exported model or a model around this one would augment what it predicts. Under a
+    mixed-precision policy a plain `Sequential` casts its inputs to 16 bits before the
+    first layer sees them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Sequential takes no dtype argument, so the policy is replaced afterwards.
         self.dtype_policy = keras.DTypePolicy(_FLOAT32)
+
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,  # noqa: FBT001 - the signature of Keras
+        mask: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the images, changed only where `training` is True."""
+        # Layers that are left to themselves take their own default, which is True.
+        training = False if training is None else training
+        return super().call(inputs, training=training, mask=mask, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="tlcore")

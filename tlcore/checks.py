@@ -1,13 +1,13 @@
 """Checks: everything that `fit` and `evaluate` refuse before the first step.
 
 Owns what a model, its data and its callbacks must be for a run to mean what its code
-says, and `DataSpec`, which asks a dataset once what it contains. Nothing is compiled,
-trained or changed here. Checks of a single number or name are in `arguments`.
+says. What a dataset contains is asked in `data.spec`; which values a batch may hold is
+decided in `data.contents`. Nothing is compiled, trained or changed here. Checks of a
+single number or name are in `arguments`.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -15,99 +15,18 @@ import keras
 import numpy as np
 
 from tlcore.arguments import did_you_mean, few, require_whole
-from tlcore.data.image_folder import ImageFolder
+from tlcore.data.contents import (
+    VALUE_RANGES,
+    Batch,
+    Expected,
+    check_batch,
+    check_range,
+    shape_remedy,
+)
 from tlcore.data.selection import why_test_data
+from tlcore.data.spec import DataSpec
 from tlcore.freezing import child_layers, find_backbone, layer_tree
-
-Data = Any
-"""An `ImageFolder`, a `tf.data.Dataset` or a `keras.utils.PyDataset` of batches."""
-
-_INFINITE = -1
-"""What `tf.data` reports as the cardinality of a dataset that repeats forever."""
-
-
-@dataclass(frozen=True, eq=False)
-class DataSpec:
-    """What a dataset contains. It is asked once; all checks read the answers.
-
-    Attributes:
-        data: the image folder or dataset itself.
-        name: the argument it was passed as, such as "train".
-        image_shape: (height, width, channels), None where a size is not fixed.
-        label_shape: the shape of one label: () for an index, (columns,) otherwise.
-        batches: number of batches, None where it is unknown or unbounded.
-        unbounded: whether the data never ends.
-        class_names: the names of the classes, None where they are unknown.
-
-    Example:
-        >>> train = tl.image_folder("photos/train", image_size=32, batch_size=4)
-        >>> spec = DataSpec.of(train, "train")
-        >>> spec.image_shape, spec.label_shape, spec.batches
-        ((32, 32, 3), (3,), 3)
-    """
-
-    data: Data
-    name: str
-    image_shape: tuple[int | None, ...]
-    label_shape: tuple[int | None, ...]
-    batches: int | None
-    unbounded: bool = False
-    class_names: tuple[str, ...] | None = None
-
-    @classmethod
-    def of(cls, data: "Data | DataSpec", name: str) -> "DataSpec":
-        """Return what `data` contains; a spec is returned as it is.
-
-        Raises:
-            ValueError: it is neither an image folder nor a dataset of batches.
-        """
-        # `feature_extract` needs the labels' shape to compile and hands its spec on to
-        # `fit`: item 0 of a PyDataset may cost a download or a second of augmentation.
-        if isinstance(data, DataSpec):
-            return data
-        if isinstance(data, ImageFolder):
-            columns = {"categorical": data.num_classes, "binary": 1}
-            width = columns.get(data.label_mode)
-            return cls(
-                data,
-                name,
-                image_shape=(*data.image_size, 3),
-                label_shape=() if width is None else (width,),
-                batches=len(data),
-                class_names=data.class_names,
-            )
-        images, labels = _batch_shapes(data)
-        count = int(data.cardinality()) if hasattr(data, "cardinality") else None
-        return cls(
-            data,
-            name,
-            image_shape=images,
-            label_shape=labels,
-            batches=None if count is None or count < 0 else count,
-            unbounded=count == _INFINITE,
-        )
-
-    @property
-    def folder(self) -> ImageFolder | None:
-        """Return the image folder, None if the data is a dataset."""
-        return self.data if isinstance(self.data, ImageFolder) else None
-
-
-def _batch_shapes(
-    data: Data,
-) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """Return the shapes of one image and one label of a dataset."""
-    spec = getattr(data, "element_spec", None)
-    if spec is None and isinstance(data, keras.utils.PyDataset):
-        spec = data[0]  # a PyDataset declares no shapes
-    parts = spec[:2] if isinstance(spec, tuple) else ()
-    if len(parts) < 2 or not all(hasattr(part, "shape") for part in parts):
-        raise ValueError(
-            "Data must be an image folder, or a tf.data.Dataset or PyDataset of "
-            f"batches (images, labels). Received: {type(data).__name__}."
-        )
-    images, labels = (tuple(part.shape)[1:] for part in parts)
-    return images, labels
+from tlcore.models import is_multi_label
 
 
 def check_epochs(
@@ -238,17 +157,24 @@ def _optimized(optimizer: Any) -> list[Any]:
 # The data
 
 
-def check_data(model: keras.Model, spec: DataSpec, *, may_repeat: bool = False) -> None:
-    """Refuse data that the model cannot take.
+def check_data(
+    model: keras.Model,
+    spec: DataSpec,
+    *,
+    may_repeat: bool = False,
+    value_range: str = VALUE_RANGES[0],
+) -> None:
+    """Refuse data that the model cannot take, after a look at its first batch.
 
     Args:
         model: what is trained or evaluated.
         spec: what the data contains.
         may_repeat: whether data that never ends is allowed.
+        value_range: one of `VALUE_RANGES`.
 
     Raises:
-        ValueError: images or labels do not fit the model, or the data has no batch or
-            no end.
+        ValueError: images or labels do not fit the model, the data has no batch or no
+            end, or its values are not those of images or labels.
     """
     if len(model.inputs) != 1:
         raise ValueError(
@@ -268,10 +194,62 @@ def check_data(model: keras.Model, spec: DataSpec, *, may_repeat: bool = False) 
         )
     _check_images(model, spec)
     _check_labels(model, spec)
+    _check_values(model, spec, value_range)
+
+
+def check_steps(spec: DataSpec, epochs: range, steps_per_epoch: int | None) -> None:
+    """Refuse a dataset that holds fewer batches than its epochs take.
+
+    Raises:
+        ValueError: it would run out. Keras would only warn and train on less.
+    """
+    if spec.source is None or spec.batches is None or steps_per_epoch is None:
+        return
+    needed = len(epochs) * steps_per_epoch
+    if needed > spec.batches:
+        raise ValueError(
+            "With steps_per_epoch all epochs read one pass over the data, which must "
+            f"not run out. Received: {spec.name} of {spec.batches} batches for "
+            f"{len(epochs)} epochs of {steps_per_epoch} steps. Repeat it, "
+            "data.repeat(), or leave steps_per_epoch out."
+        )
+
+
+def _check_values(model: keras.Model, spec: DataSpec, value_range: str) -> None:
+    """Look at the first batch of a dataset, at all labels of arrays."""
+    holder, _ = find_backbone(model)
+    # A model of another origin may expect any range: nothing in it says which.
+    value_range = "as is" if holder is model else value_range
+    multi = is_multi_label(model)
+    expected = Expected(model.output_shape[-1], multi, value_range)
+    source, folder = spec.source, spec.folder
+    if source is not None:
+        first = source.first()
+        source.expected = Expected(
+            expected.outputs,
+            multi,
+            value_range,
+            image_shape=tuple(model.input_shape[1:]),
+            label_rank=first.labels.ndim,
+            weighted=first.weights is not None,
+        )
+        check_batch(first, f"{spec.name}, its first batch", source.expected)
+        check_range(first.images, spec.name, expected)
+    elif hasattr(folder, "images"):
+        assert folder is not None  # noqa: S101 - for mypy
+        check_batch(Batch(folder.images, folder.labels), spec.name, expected)
+        check_range(folder.images, spec.name, expected)
 
 
 def _check_images(model: keras.Model, spec: DataSpec) -> None:
     expected = model.input_shape[1:]
+    loaded = spec.folder is None or hasattr(spec.folder, "images")
+    if loaded and not _compatible(spec.image_shape, expected):
+        raise ValueError(
+            f"The images of {spec.name} must have the shape the model takes, "
+            f"{expected}. Received: images of {spec.image_shape}. "
+            f"{shape_remedy(spec.image_shape, expected)}"
+        )
     if not _compatible(spec.image_shape, expected):
         raise ValueError(
             f"The images of {spec.name} must have the shape the model takes, "
@@ -285,6 +263,13 @@ def _check_labels(model: keras.Model, spec: DataSpec) -> None:
     outputs = model.output_shape[-1]
     labels = spec.label_shape
     classes = None if spec.class_names is None else len(spec.class_names)
+    multi = spec.folder is not None and spec.folder.label_mode == "multi"
+    if multi and classes and not is_multi_label(model):
+        raise ValueError(
+            "Images of several classes need a model with an output for each. Received: "
+            f'{spec.name} with label_mode="multi" for model={model.name!r}. Build it '
+            "with create_model(..., multi_label=True)."
+        )
     if len(labels) == 1 and labels[0] not in {None, outputs}:
         remedy = (
             'Use labels of shape (n,), label_mode="int"'
@@ -296,7 +281,9 @@ def _check_labels(model: keras.Model, spec: DataSpec) -> None:
             f"Received: labels with {labels[0]}. {remedy}, or load the folder with "
             "another label_mode."
         )
-    if not labels and (outputs == 1 or classes not in {None, outputs}):
+    # A dataset's labels of shape (n,) fit one output; a folder has a form for it.
+    binary = outputs == 1 and classes is not None
+    if not labels and (binary or classes not in {None, outputs}):
         raise ValueError(
             f"Integer labels need one output per class. Received: {spec.name} of "
             f"{classes or 'unknown'} classes for {outputs} outputs. Use "
@@ -334,16 +321,23 @@ def _compatible(
     )
 
 
-def check_class_weight(weights: dict[int, float] | None, outputs: int) -> None:
+def check_class_weight(weights: dict[int, float] | None, model: keras.Model) -> None:
     """Refuse class weights that are not one factor of at least 0 for each class.
 
     Raises:
         ValueError: a class has no factor or none has one above 0, or a factor is
-            negative or not finite. Keras takes a missing one for 1.
+            negative or not finite. Keras takes a missing one for 1. Or an image can
+            have several classes, of which Keras would take the first.
     """
     if weights is None:
         return
-    classes = set(range(max(outputs, 2)))
+    if is_multi_label(model):
+        raise ValueError(
+            "class_weight needs images of one class each. Received: class_weight="
+            f"{weights!r} for the multi-label model={model.name!r}. Give a weight for "
+            "each image, (images, labels, weights)."
+        )
+    classes = set(range(max(model.output_shape[-1], 2)))
     if not (
         isinstance(weights, dict)
         and set(weights) == classes
@@ -369,6 +363,7 @@ def check_sample_weight(
         ValueError: their number or one of them is wrong, or the data is not an image
             folder, or `class_weight` is given too.
     """
+    train.refuse_other_weights(weights, class_weight)
     if weights is None:
         return
     folder = train.folder
@@ -490,7 +485,12 @@ def log_names(
 ) -> list[str]:
     """Return the names in the logs of an epoch."""
     # Keras names compiled metrics only once it has seen labels: it gets an empty image.
-    images = np.zeros((1, *(n or 64 for n in model.input_shape[1:])), "float32")
+    # A size that the model leaves open is that of the data: networks have a smallest.
+    sizes = zip(model.input_shape[1:], train.image_shape, strict=False)
+    if train.source is not None:
+        first = train.source.first().images.shape[1:]
+        sizes = zip(model.input_shape[1:], first, strict=False)
+    images = np.zeros((1, *(n or m or 64 for n, m in sizes)), "float32")
     labels = np.zeros((1, *(n or 1 for n in train.label_shape)), "float32")
     names = list(model.evaluate(images, labels, return_dict=True, verbose=0))
     if validation is not None:

@@ -4,8 +4,9 @@ Owns `evaluate`, and the intervals of a proportion and of a mean. Nothing trains
 what `evaluate` refuses is in `checks`.
 """
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -15,15 +16,22 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.caching.feeds import AUTO, Feed, cache_options, evaluation_feed
+from tlcore.caching.batch_feeds import batches_feed
+from tlcore.caching.feeds import AUTO, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
-from tlcore.checks import Data, DataSpec, check_data
+from tlcore.checks import check_data
+from tlcore.data.contents import VALUE_RANGES
 from tlcore.data.failures import as_raised
 from tlcore.data.labels import class_indices
+from tlcore.data.spec import Data, DataSpec
+from tlcore.models import is_multi_label
 from tlcore.progress import PassProgress
 
 _Z_95 = NormalDist().inv_cdf(0.975)
 """97.5 % point of the standard normal distribution."""
+
+_ROUNDING = 1e-3
+"""How far a probability in half precision may be above 1."""
 
 
 @dataclass(frozen=True)
@@ -99,24 +107,35 @@ def evaluate(
     *,
     cache: str | Path = AUTO,
     workers: int = 1,
+    value_range: str = VALUE_RANGES[0],
     progress: PassProgress | None = None,
 ) -> dict[str, Estimate]:
     """Return loss and accuracy of a classifier over all of `data`.
 
+    A compiled model is scored as Keras scores it: with its own loss (of logits too, and
+    with label smoothing), and with the threshold of its accuracy. Penalties of
+    regularizers are no part of the loss. Any other model gets the cross-entropy.
+
     Args:
-        model: outputs probabilities, (n, classes) or (n, 1).
-        data: an image folder or dataset of (images in [0, 255], labels). Sample
-            weights in its batches are ignored: every image counts once.
+        model: outputs (n, classes) or (n, 1): probabilities, or what its loss takes.
+        data: images in [0, 255] with labels, in a form that `fit` takes. Sample
+            weights are ignored: every image counts once.
         cache: as in `fit`.
         workers: as in `fit`.
+        value_range: as in `fit`.
         progress: as in `fit`, called with "data"; None shows nothing.
 
     Returns:
-        "loss", the mean cross-entropy with its normal 95 % interval, and "accuracy"
-        with Wilson's interval.
+        "loss", the mean loss of an image with its normal 95 % interval, and "accuracy"
+        with Wilson's interval. Of a multi-label model "accuracy" is the share of an
+        image's labels that are right, with its normal interval, and there are
+        "accuracy of NAME", "precision of NAME" and "recall of NAME" for each class,
+        with Wilson's; precision needs an image that was given the class, recall one
+        that has it.
 
     Raises:
-        ValueError: data and model disagree, or there is no data.
+        ValueError: data and model disagree, there is no data, or the loss has no value
+            for each image.
         FloatingPointError: the loss of an image is NaN or infinite.
 
     Example:
@@ -127,19 +146,28 @@ def evaluate(
         (['accuracy', 'loss'], 30)
     """
     spec = DataSpec.of(data, "data")
-    check_data(model, spec)
+    check_data(model, spec, value_range=value_range)
     options = cache_options(cache, None, workers, progress)
-    feed = Feed(spec.data, None, "")
-    if spec.folder is not None:
-        feed = evaluation_feed(model, spec.folder, options, "data")
+    if spec.source is not None:
+        feed = batches_feed(model, spec.source, options, training=False)
+    else:
+        feed = evaluation_feed(model, spec.data, options, "data")
     scorer = Scorer(model, feed.part)
     losses: list[float] = []
-    correct = 0
-    for inputs, labels, *_ in feed.data:  # *_ are sample weights
-        probabilities, batch_losses = scorer.predict_on_batch((inputs, labels))
-        truth = keras.ops.convert_to_numpy(labels)
-        losses += batch_losses.tolist()
-        correct += int(np.sum(class_indices(truth) == _predicted(probabilities)))
+    right: list[NDArray[np.bool_]] = []
+    truths: list[NDArray[np.bool_]] = []
+    multi, threshold = is_multi_label(model), decision_threshold(model)
+    try:
+        for inputs, labels, *_ in feed.data:  # *_ are sample weights
+            outputs, batch_losses = scorer.predict_on_batch((inputs, labels))
+            truth = keras.ops.convert_to_numpy(labels)
+            losses += _per_image(batch_losses, len(truth))
+            right.append(_right(outputs, truth, threshold, multi=multi))
+            truths.append(truth > 0.5 if multi else np.empty(0, bool))
+            if not model.compiled:
+                _check_probabilities(model, outputs)
+    finally:
+        feed.raise_error()
     if not losses:
         raise ValueError(
             "There must be data to evaluate on. Received: a dataset without a batch."
@@ -151,11 +179,44 @@ def evaluate(
             f"{np.count_nonzero(~np.isfinite(losses))} of {len(losses)} images. "
             "Train it again with a lower learning rate."
         )
-    return {"loss": mean(losses), "accuracy": proportion(correct, len(losses))}
+    feed.finish(options)
+    hits = np.concatenate(right)
+    if multi:
+        names = spec.class_names or tuple(str(i) for i in range(hits.shape[1]))
+        per_class = class_figures(hits, np.concatenate(truths), names)
+        return {"loss": mean(losses), "accuracy": mean(hits.mean(axis=1)), **per_class}
+    return {"loss": mean(losses), "accuracy": proportion(int(hits.sum()), len(losses))}
+
+
+def class_figures(
+    right: NDArray[np.bool_], truths: NDArray[np.bool_], names: Sequence[str]
+) -> dict[str, Estimate]:
+    """Return accuracy, precision and recall of each class of multi-label data.
+
+    Args:
+        right: whether each output of each image is right, (n, classes).
+        truths: whether each image has each class, (n, classes).
+        names: of the classes.
+
+    Example:
+        >>> right = np.array([[True, False], [True, True]])
+        >>> truths = np.array([[True, False], [False, True]])
+        >>> {k: str(v)[:11] for k, v in class_figures(right, truths, "ab").items()}
+        {'accuracy of a': '1.0000 (n=2', 'precision of a': '1.0000 (n=1', ...
+    """
+    figures = {}
+    for name, hit, truth in zip(names, right.T, truths.T, strict=True):
+        given = truth == hit  # what is right and true, or wrong and false, was given
+        figures[f"accuracy of {name}"] = proportion(int(hit.sum()), len(hit))
+        for what, among in (("precision", given), ("recall", truth)):
+            if among.any():
+                found = proportion(int((hit & truth)[among].sum()), int(among.sum()))
+                figures[f"{what} of {name}"] = found
+    return figures
 
 
 class Scorer(CutModel):
-    """Computes the probabilities and the loss (n,) of a batch in one graph.
+    """Computes the outputs and the loss (n,) of a batch in one graph.
 
     Given both in one graph, Keras computes the loss from the logits that the
     probabilities were computed from, as in `fit`. Given only probabilities, it clips
@@ -163,19 +224,101 @@ class Scorer(CutModel):
     """
 
     def call(self, batch: Any, training: bool = False) -> tuple[Any, Any]:  # noqa: FBT001, FBT002
-        """Return probabilities and losses of a batch (inputs, labels)."""
+        """Return outputs and losses of a batch (inputs, labels)."""
         inputs, labels = batch
-        probabilities = super().call(inputs, training=training)
-        if probabilities.shape[-1] == 1:
+        outputs = super().call(inputs, training=training)
+        if outputs.shape[-1] == 1 and len(labels.shape) == 1:
+            labels = keras.ops.expand_dims(labels, -1)
+        return outputs, image_losses(self.whole, labels, outputs)
+
+
+def image_losses(model: keras.Model, labels: Any, outputs: Any) -> Any:
+    """Return the loss of each image: the one that the model is compiled with.
+
+    Args:
+        model: the model; not compiled, it gets the cross-entropy that fits its labels.
+        labels: (n,) or (n, columns).
+        outputs: (n, columns).
+    """
+    loss = _compiled_loss(model)
+    if loss is None:
+        if outputs.shape[-1] == 1 or is_multi_label(model):
             loss = keras.losses.binary_crossentropy
         elif len(labels.shape) == 1:
             loss = keras.losses.sparse_categorical_crossentropy
         else:
             loss = keras.losses.categorical_crossentropy
-        return probabilities, loss(labels, probabilities)
+    if not isinstance(loss, keras.losses.Loss):
+        return loss(labels, outputs)
+    each = copy.copy(loss)
+    each.reduction = "none"
+    return each(labels, outputs)
 
 
-def _predicted(probabilities: NDArray[Any]) -> NDArray[Any]:
-    if probabilities.shape[1] == 1:
-        return (probabilities[:, 0] > 0.5).astype(int)
-    return np.asarray(probabilities.argmax(axis=1))
+def decision_threshold(model: keras.Model) -> float:
+    """Return the output above which a class is predicted, as Keras's accuracy has it.
+
+    That is the threshold of the model's `BinaryAccuracy`. "accuracy" is one of 0.5,
+    also for logits; a model without either is asked at a probability of 0.5.
+    """
+    metrics = list(_compiled_metrics(model))
+    for metric in metrics:
+        if isinstance(metric, keras.metrics.BinaryAccuracy):
+            return float(metric.get_config()["threshold"])
+    of_logits = bool(getattr(_compiled_loss(model), "from_logits", False))
+    named = {metric for metric in metrics if isinstance(metric, str)}
+    return 0.0 if of_logits and not {"accuracy", "acc"} & named else 0.5
+
+
+def _compiled_metrics(model: keras.Model) -> Iterator[Any]:
+    """Yield the names and metrics that a model is compiled with."""
+    # The public configuration is a serialized one, which warns of a loss of one's own.
+    compiled = getattr(model, "_compile_metrics", None) if model.compiled else None
+    for name in ("_user_metrics", "_user_weighted_metrics"):
+        yield from keras.tree.flatten(getattr(compiled, name, None) or [])
+
+
+def _compiled_loss(model: keras.Model) -> Any:
+    """Return the loss object or function of a model, None where Keras chooses it."""
+    loss = model.loss if model.compiled else None
+    if isinstance(loss, dict):
+        loss = list(loss.values())
+    if isinstance(loss, list | tuple):
+        (loss,) = loss
+    if isinstance(loss, str):
+        by_labels = loss.lower() in {"crossentropy", "ce"}
+        loss = None if by_labels else keras.losses.get(loss)
+    return loss
+
+
+def _per_image(losses: NDArray[Any], count: int) -> list[float]:
+    array = np.asarray(losses)
+    if not array.ndim or len(array) != count:
+        raise ValueError(
+            "A loss must have a value for each image to be reported with an interval. "
+            f"Received: a loss of shape {array.shape} for {count} images. Return one "
+            "value per image from it, or use model.evaluate."
+        )
+    return [float(x) for x in array.reshape(count, -1).mean(axis=1)]
+
+
+def _right(
+    outputs: NDArray[Any], truth: NDArray[Any], threshold: float, *, multi: bool
+) -> NDArray[np.bool_]:
+    """Return whether the prediction for each image, or each of its labels, is right."""
+    if multi:
+        return np.asarray((outputs > threshold) == (truth > 0.5))
+    if outputs.shape[1] == 1:
+        return np.asarray((outputs[:, 0] > threshold) == truth.reshape(-1))
+    return np.asarray(outputs.argmax(axis=1) == class_indices(truth))
+
+
+def _check_probabilities(model: keras.Model, outputs: NDArray[Any]) -> None:
+    low, high = outputs.min(initial=0), outputs.max(initial=0)
+    if low < 0 or high > 1 + _ROUNDING:
+        raise ValueError(
+            "A model that is not compiled must return probabilities to be scored. "
+            f"Received: model={model.name!r} with outputs from {low:.4g} to {high:.4g},"
+            " as logits are. Compile it with its loss, such as "
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+        )

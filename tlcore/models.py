@@ -11,9 +11,10 @@ from typing import Any
 from zipfile import is_zipfile
 
 import keras
+import numpy as np
 
 from tlcore.arguments import require_one_of, require_path, require_whole
-from tlcore.augmentation import create_augmentation
+from tlcore.augmentation import Augmentation, create_augmentation
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import ImageShape
 from tlcore.backbones.sources import (
@@ -34,6 +35,9 @@ MOST_CLASSES = 1_000_000
 DENSE_UNITS = 256
 """Width of the hidden layer of the "dense" head, as in the VGG16 tutorial."""
 
+_PROBES, _PROBE_PIXELS = 5, 64
+"""Calls that probe an augmentation layer; its images' size where none is fixed."""
+
 
 def create_model(
     backbone: str | Path | keras.Model | HubLayer,
@@ -46,6 +50,7 @@ def create_model(
     dropout: float = 0.0,
     style: str = "functional",
     input_contract: str | None = None,
+    multi_label: bool = False,
 ) -> keras.Model:
     """Return a model with a frozen backbone in inference mode and a new head.
 
@@ -58,8 +63,9 @@ def create_model(
             `load_backbone`. A SavedModel brings its own.
         input_shape: (height, width, 3) of the images. A network of your own with a
             fixed input size keeps that size.
-        augmentation: None, "tutorial", "photometric", "generator" or a layer; active
-            in training only.
+        augmentation: None, "tutorial", "photometric", "generator" or a layer of your
+            own. It acts in training only, also where a caller of the model leaves
+            `training` out: what is exported is what predicts.
         head: "pool" (global average pooling, Dense) or "dense" (Flatten, Dense(256),
             Dense).
         dropout: rate of the Dropout before the last Dense, in [0, 1); 0 leaves it out.
@@ -69,6 +75,8 @@ def create_model(
             among those of this package and of `keras.applications`; a network with any
             other name gets [0, 255] RGB. A SavedModel gets [0, 1], as TF Hub's image
             models expect.
+        multi_label: whether an image can have several classes or none. Each output is
+            then a sigmoid of its own, and labels are rows of 0 and 1, (n, num_classes).
 
     Returns:
         A model that is not compiled. It takes images (n, height, width, 3) in [0, 255]
@@ -87,17 +95,25 @@ def create_model(
         (None, 3)
     """
     _check_options(num_classes, head, dropout, style)
+    if multi_label:
+        classes = ", the classes that an image can have at the same time"
+        require_whole("num_classes", num_classes, least=2, meaning=classes)
     # Random layers draw their seeds when they are created: the stack comes before the
     # backbone, so that one global seed gives the same augmentation with any backbone.
     stack = _augmentation_layer(augmentation)
     network = resolve_backbone(backbone, weights, input_shape, input_contract)
     shape = image_shape(network, input_shape)
 
+    if isinstance(augmentation, keras.Layer):
+        _check_acts_in_training_only(stack, augmentation.name, shape)
+
+    activation = "sigmoid" if num_classes == 1 or multi_label else "softmax"
+    classifier = (num_classes, activation)
     layers = [
         stack,
         contract_layer(input_contract or input_scheme(network)),
         frozen_backbone(network),
-        *_head_layers(feature_shape(network, shape), num_classes, head, dropout),
+        *_head_layers(feature_shape(network, shape), classifier, head, dropout),
     ]
     stages = [layer for layer in layers if layer is not None]
 
@@ -213,6 +229,29 @@ def _unreadable(
     )
 
 
+def is_multi_label(model: keras.Model) -> bool:
+    """Return whether each of several outputs of a model stands for itself.
+
+    That is so where they are sigmoids, or trained with a binary cross-entropy.
+
+    Example:
+        >>> options = {"input_shape": (32, 32, 3), "multi_label": True}
+        >>> is_multi_label(tl.create_model("sample_net", 3, **options))
+        True
+    """
+    if model.output_shape[-1] == 1:
+        return False
+    if model.compiled and "binary" in _loss_name(model.loss):
+        return True
+    last = model.layers[-1]
+    return getattr(last, "activation", None) is keras.activations.sigmoid
+
+
+def _loss_name(loss: Any) -> str:
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
+    return str(name or type(loss).__name__).lower()
+
+
 def _check_options(num_classes: int, head: str, dropout: float, style: str) -> None:
     require_whole("num_classes", num_classes, least=1, meaning=" (binary)")
     require_whole("num_classes", num_classes, most=MOST_CLASSES)
@@ -225,13 +264,37 @@ def _check_options(num_classes: int, head: str, dropout: float, style: str) -> N
 
 
 def _augmentation_layer(augmentation: str | keras.Layer | None) -> keras.Layer | None:
-    if augmentation is None or isinstance(augmentation, keras.Layer):
+    if augmentation is None or isinstance(augmentation, Augmentation):
         return augmentation
+    if isinstance(augmentation, keras.Layer):
+        # A layer that is called without `training` takes its own default, which is
+        # True for those of Keras; the stack around it says False.
+        return Augmentation([augmentation], name="augmentation")
     return create_augmentation(augmentation)
 
 
+def _check_acts_in_training_only(stack: Any, name: str, shape: Any) -> None:
+    """Refuse a layer of the user's own that is random outside training too."""
+    shape = (2, *(n or _PROBE_PIXELS for n in shape))
+    images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    # One call may draw by chance what another one drew, five hardly do.
+    outputs = {
+        np.asarray(stack(images, training=False)).tobytes() for _ in range(_PROBES)
+    }
+    if len(outputs) > 1:
+        raise ValueError(
+            "Augmentation must act in training only. Received: "
+            f"augmentation={name!r}, which is random in inference mode too. Give its "
+            "call the argument, def call(self, images, training=False), and return "
+            "the images as they are unless training."
+        )
+
+
 def _head_layers(
-    features: tuple[Any, ...], num_classes: int, head: str, dropout: float
+    features: tuple[Any, ...],
+    classifier: tuple[int, str],
+    head: str,
+    dropout: float,
 ) -> list[keras.Layer]:
     layers = keras.layers
     pooled = len(features) == 2
@@ -243,7 +306,7 @@ def _head_layers(
         stages.append(layers.Dense(DENSE_UNITS, activation="relu", name="hidden"))
     if dropout:
         stages.append(layers.Dropout(dropout, name="dropout"))
-    activation = "sigmoid" if num_classes == 1 else "softmax"
+    num_classes, activation = classifier
     # A float16 softmax underflows, and the loss with it: Keras's guide to mixed
     # precision keeps the last layer in float32.
     stages.append(

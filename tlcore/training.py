@@ -5,14 +5,16 @@ What `fit` refuses before the first step is in `checks`; what training reads, im
 cached features, is decided in `caching.feeds`.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from tlcore.arguments import require_one_of, require_positive, require_whole
+from tlcore.caching.batch_feeds import batches_feed
 from tlcore.caching.feeds import (
     AUTO,
     CacheOptions,
@@ -24,8 +26,6 @@ from tlcore.caching.feeds import (
 from tlcore.caching.redirection import redirected
 from tlcore.callbacks import LossGuard
 from tlcore.checks import (
-    Data,
-    DataSpec,
     check_callback_list,
     check_class_weight,
     check_data,
@@ -35,16 +35,24 @@ from tlcore.checks import (
     check_same_labels,
     check_sample_weight,
     check_selection,
+    check_steps,
     require_backbone,
 )
+from tlcore.data.contents import VALUE_RANGES
 from tlcore.data.failures import as_raised
+from tlcore.data.labels import balanced_weights
+from tlcore.data.spec import Data, DataSpec
 from tlcore.freezing import freeze, unfreeze
+from tlcore.models import is_multi_label
 from tlcore.progress import PassProgress, pass_progress
 
-OPTIMIZERS = ("adam", "rmsprop", "sgd")
+OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
+
+Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 _NO_FEED = Feed(None, None, "")
-_NOT_A_FOLDER = "end to end, features are cached for image folders only"
+_ACCURACY = ("accuracy", "acc")
+_FIRST_RATE, _FINE_RATE = 1e-3, 1e-4
 
 
 def feature_extract(
@@ -53,8 +61,10 @@ def feature_extract(
     validation: Data | None = None,
     *,
     epochs: int = 5,
-    learning_rate: float = 1e-3,
-    optimizer: str = "adam",
+    learning_rate: Rate | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: Any = None,
+    metrics: Sequence[Any] = ("accuracy",),
     **fit_options: Any,
 ) -> keras.callbacks.History:
     """Train the head of a model on its frozen backbone.
@@ -64,11 +74,15 @@ def feature_extract(
 
     Args:
         model: a model of `create_model`.
-        train: an image folder or dataset of (images in [0, 255], labels).
+        train: images in [0, 255] with labels, in a form that `fit` takes.
         validation: the same; all of it is evaluated after every epoch.
         epochs: number of epochs.
-        learning_rate: of the optimizer.
-        optimizer: "adam", "rmsprop" or "sgd".
+        learning_rate: a number or schedule, by default 1e-3; an optimizer of Keras has
+            its own.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd", or an optimizer of Keras, of
+            which this phase trains with a copy.
+        loss: of Keras, or a function; by default the cross-entropy of the labels.
+        metrics: as in `compile`.
         fit_options: further arguments of `fit`.
 
     Returns:
@@ -88,8 +102,9 @@ def feature_extract(
     """
     require_backbone(model)
     spec = DataSpec.of(train, "train")
+    chosen = _optimizer(optimizer, learning_rate, default=_FIRST_RATE)
     freeze(model)
-    _compile(model, spec, optimizer, learning_rate)
+    _compile(model, spec, chosen, loss, metrics)
     return fit(model, spec, validation=validation, epochs=epochs, **fit_options)
 
 
@@ -102,8 +117,10 @@ def fine_tune(
     last: int = 10,
     batch_norm: bool = True,
     epochs: int = 5,
-    learning_rate: float = 1e-4,
-    optimizer: str = "adam",
+    learning_rate: Rate | None = None,
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: Any = None,
+    metrics: Sequence[Any] = ("accuracy",),
     **fit_options: Any,
 ) -> keras.callbacks.History:
     """Unfreeze the last layers of the backbone and continue training, more slowly.
@@ -113,15 +130,18 @@ def fine_tune(
 
     Args:
         model: a model of `create_model`, usually after `feature_extract`.
-        train: an image folder or dataset of (images in [0, 255], labels).
+        train: images in [0, 255] with labels, in a form that `fit` takes.
         validation: the same; all of it is evaluated after every epoch.
         history: what the previous phase returned; None starts at epoch 0.
         last: how many layers of the backbone train, counted from the end.
         batch_norm: False keeps gamma and beta of those layers frozen.
         epochs: number of further epochs.
-        learning_rate: of the optimizer; by default a tenth of that of
-            `feature_extract`.
-        optimizer: "adam", "rmsprop" or "sgd".
+        learning_rate: a number or schedule, by default 1e-4, a tenth of that of
+            `feature_extract`; an optimizer of Keras has its own.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd", or an optimizer of Keras, of
+            which this phase trains with a copy.
+        loss: of Keras, or a function; by default the cross-entropy of the labels.
+        metrics: as in `compile`.
         fit_options: further arguments of `fit`.
 
     Returns:
@@ -145,8 +165,9 @@ def fine_tune(
     require_whole("epochs", epochs, least=1)
     first = _first_epoch_after(history)
     spec = DataSpec.of(train, "train")
+    chosen = _optimizer(optimizer, learning_rate, default=_FINE_RATE)
     unfreeze(model, last, batch_norm=batch_norm)
-    _compile(model, spec, optimizer, learning_rate)
+    _compile(model, spec, chosen, loss, metrics)
     return fit(
         model,
         spec,
@@ -167,7 +188,7 @@ def fit(
     initial_epoch: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     steps_per_epoch: int | None = None,
-    class_weight: dict[int, float] | None = None,
+    class_weight: dict[int, float] | str | None = None,
     sample_weight: Sequence[float] | None = None,
     validation_freq: int = 1,
     cache: str | Path = AUTO,
@@ -175,14 +196,18 @@ def fit(
     workers: int = 1,
     say: Callable[[str], None] | None = None,
     progress: PassProgress | None = None,
+    value_range: str = VALUE_RANGES[0],
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
     """Train a compiled model, after checks that Keras does not make.
 
     Args:
         model: a compiled model; `feature_extract` and `fine_tune` compile it.
-        train: an image folder or dataset of (images in [0, 255], labels). The order
-            of a folder's images is a pure function of its seed and the epoch.
+        train: an image folder; arrays, (images, labels) or (images, labels, weights);
+            or a `tf.data.Dataset`, `keras.utils.PyDataset` or other iterable with a
+            length, of batches of these. Images are in [0, 255]. The order of a
+            folder's or array's images is a pure function of its seed and the epoch,
+            and so is the order of a PyDataset's batches.
         validation: the same; all of it is evaluated after every epoch.
         epochs: the index after the last epoch.
         initial_epoch: the index of the first epoch.
@@ -191,7 +216,8 @@ def fit(
             callback that adds to the logs lists the names in an attribute `log_names`.
         steps_per_epoch: batches per epoch; by default all of `train` once. With an
             image folder the next epoch continues where this one ended.
-        class_weight: factors of the loss by class index, one for every class.
+        class_weight: factors of the loss by class index, one for every class, or
+            "balanced", which weighs each class of a folder or of arrays the same.
         sample_weight: factors of the loss, one for each image of the folder `train`,
             in the order of its paths. A dataset has its own in its batches.
         validation_freq: epochs from one validation to the next.
@@ -207,6 +233,8 @@ def fit(
         progress: called with "train" or "validation", the number of images done and
             the number of all images while features are computed; None shows a bar
             unless `verbose` is 0.
+        value_range: "[0, 255]" refuses a dataset whose first batch is in another range,
+            such as [0, 1]; "as is" takes any.
         verbose: as in Keras.
 
     Returns:
@@ -215,8 +243,8 @@ def fit(
     Raises:
         ValueError: the model is not compiled, its `trainable` flags contradict each
             other or have changed since, or none of its weights trains; data and model
-            disagree; a callback monitors a log that does not exist, or selects a model
-            on test data.
+            disagree, or a batch has values that cannot be learned from; a callback
+            monitors a log that does not exist, or selects a model on test data.
         FloatingPointError: the loss became NaN or infinite; checkpoints of the epochs
             before are untouched.
 
@@ -231,15 +259,18 @@ def fit(
     check_epochs(epochs, initial_epoch, steps_per_epoch, validation_freq)
     check_callback_list(callbacks)
     check_model(model)
-    train_spec = DataSpec.of(train, "train")
-    check_data(model, train_spec, may_repeat=steps_per_epoch is not None)
+    train_spec = _spec(train, "train", initial_epoch)
+    may_repeat = steps_per_epoch is not None
+    check_data(model, train_spec, may_repeat=may_repeat, value_range=value_range)
+    check_steps(train_spec, range(initial_epoch, epochs), steps_per_epoch)
     validation_spec = None
     if validation is not None:
-        validation_spec = DataSpec.of(validation, "validation")
-        check_data(model, validation_spec)
+        validation_spec = _spec(validation, "validation", initial_epoch)
+        check_data(model, validation_spec, value_range=value_range)
         check_same_labels(train_spec, validation_spec)
-    check_class_weight(class_weight, model.output_shape[-1])
-    check_sample_weight(sample_weight, train_spec, class_weight)
+    factors = _class_weight(class_weight, train_spec)
+    check_class_weight(factors, model)
+    check_sample_weight(sample_weight, train_spec, factors)
     check_logs(callbacks, model, train_spec, validation_spec)
     check_selection(callbacks, validation_spec)
 
@@ -259,22 +290,87 @@ def fit(
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
-    with redirected(model, train=train_feed.part, test=validation_feed.part):
-        return model.fit(
-            train_feed.data,
-            validation_data=validation_feed.data,
-            validation_freq=validation_freq,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            class_weight=class_weight,
-            # Keras 3.15 warns when it is asked to shuffle a tf.data.Dataset, which
-            # has an order of its own, and asks by default.
-            shuffle=not hasattr(train_feed.data, "element_spec"),
-            # First: a broken epoch must not reach the checkpoint of a later callback.
-            callbacks=[LossGuard(), *callbacks],
-            verbose=verbose,
-        )
+    guard = _BatchGuard(tuple(feeds.values()))
+    sides = {"train": train_feed.part, "test": validation_feed.part}
+    try:
+        with redirected(model, **sides), warnings.catch_warnings():
+            # Keras warns at the end of data whose length it does not know. Whether the
+            # end comes too early is looked at by whoever reads it.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            history = model.fit(
+                train_feed.data,
+                validation_data=validation_feed.data,
+                validation_freq=validation_freq,
+                epochs=epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                class_weight=factors,
+                # Keras 3.15 warns when it is asked to shuffle a tf.data.Dataset, which
+                # has an order of its own, and asks by default.
+                shuffle=False,
+                # First: a broken epoch must not reach the checkpoint of a later
+                # callback.
+                callbacks=[guard, LossGuard(), *callbacks],
+                verbose=verbose,
+            )
+    except Exception:
+        guard.check()  # a dataset that ended early raises an error of TensorFlow's
+        raise
+    for name, feed in feeds.items():
+        note = feed.finish(options)
+        if note is not None:
+            _say(f"{name}: {note}", say, verbose)
+    return history
+
+
+class _BatchGuard(keras.callbacks.Callback):
+    """Raises the error that ended a dataset, before anything is made of the rest."""
+
+    async_safe = True
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        super().__init__()
+        self._feeds = feeds
+
+    def check(self, *_: Any) -> None:
+        """Raise what ended the reading of a batch."""
+        for feed in self._feeds:
+            feed.raise_error()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Look before a step."""
+        self.check()
+
+    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Look before validation."""
+        self.check()
+
+    def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Look after validation."""
+        self.check()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Look before any checkpoint is written."""
+        self.check()
+
+
+def _spec(data: Data, name: str, initial_epoch: int) -> DataSpec:
+    spec = DataSpec.of(data, name)
+    if spec.source is not None:
+        spec.source.first_epoch = initial_epoch
+    return spec
+
+
+def _class_weight(
+    weights: dict[int, float] | str | None, train: DataSpec
+) -> dict[int, float] | None:
+    if not isinstance(weights, str):
+        return weights
+    require_one_of("class_weight", weights, ("balanced",), also="a dict or ")
+    folder = train.folder
+    if folder is None:
+        return balanced_weights(None, 0)
+    return balanced_weights(folder.labels, folder.num_classes)
 
 
 def _first_epoch_after(history: keras.callbacks.History | None) -> int:
@@ -290,23 +386,52 @@ def _first_epoch_after(history: keras.callbacks.History | None) -> int:
     return int(history.epoch[-1]) + 1 if history.epoch else 0
 
 
+def _optimizer(
+    optimizer: str | keras.optimizers.Optimizer, rate: Rate | None, *, default: float
+) -> keras.optimizers.Optimizer:
+    """Return a new optimizer: the state of one that was given is another phase's."""
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        if rate is not None:
+            raise ValueError(
+                "An optimizer has a learning rate of its own. Received: "
+                f"optimizer={type(optimizer).__name__}(...) and "
+                f"learning_rate={rate!r}. Leave learning_rate out, or write "
+                f"optimizer={optimizer.name!r}."
+            )
+        return type(optimizer).from_config(optimizer.get_config())
+    also = "an optimizer of Keras, or "
+    require_one_of("optimizer", optimizer, OPTIMIZERS, also=also)
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = default if rate is None else rate
+        require_positive("learning_rate", rate)
+        rate = float(rate)
+    return keras.optimizers.get(optimizer).__class__(learning_rate=rate)
+
+
 def _compile(
-    model: keras.Model, train: DataSpec, optimizer: str, learning_rate: float
+    model: keras.Model,
+    train: DataSpec,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Any,
+    metrics: Sequence[Any],
 ) -> None:
-    require_one_of("optimizer", optimizer, OPTIMIZERS)
-    require_positive("learning_rate", learning_rate)
-    rate = float(learning_rate)
-    config = {"class_name": optimizer, "config": {"learning_rate": rate}}
-    if model.output_shape[-1] == 1:
-        loss = "binary_crossentropy"
-    elif len(train.label_shape) == 1:
-        loss = "categorical_crossentropy"
-    else:
+    if loss is None:
         loss = "sparse_categorical_crossentropy"
+        if model.output_shape[-1] == 1 or is_multi_label(model):
+            loss = "binary_crossentropy"
+        elif len(train.label_shape) == 1:
+            loss = "categorical_crossentropy"
+    metrics = list(metrics)
+    if is_multi_label(model):
+        # Of several columns Keras would compare the largest only.
+        metrics = [
+            keras.metrics.BinaryAccuracy(name=m) if m in _ACCURACY else m
+            for m in metrics
+        ]
     model.compile(
-        optimizer=keras.optimizers.get(config),
+        optimizer=optimizer,
         loss=loss,
-        metrics=["accuracy"],
+        metrics=metrics,
         # XLA may round differently in a part of a model than in the whole, and cached
         # training promises the same bits.
         jit_compile=False,
@@ -348,17 +473,27 @@ def _feeds(
     weights: Sequence[float] | None,
 ) -> dict[str, Feed]:
     """Return what training and validation read, by name."""
-    feeds = {"train": Feed(train.data, None, _NOT_A_FOLDER)}
-    if train.folder is not None:
-        feeds["train"] = training_feed(model, train.folder, options, steps, weights)
+    folder, source = train.folder, train.source
+    if folder is not None:
+        feeds = {"train": training_feed(model, folder, options, steps, weights)}
     elif options.views is not None:
         raise ValueError(
             "views needs images that can be identified one by one. Received: train of "
             f"type {type(train.data).__name__}. Load them with image_folder."
         )
+    else:
+        feeds = {"train": _batches(model, source, options, steps)}
     if validation is None:
         return feeds
     if validation.folder is not None:
         feed = evaluation_feed(model, validation.folder, options, "validation")
-        return feeds | {"validation": feed}
-    return feeds | {"validation": Feed(validation.data, None, _NOT_A_FOLDER)}
+    else:
+        feed = _batches(model, validation.source, options, None)
+    return feeds | {"validation": feed}
+
+
+def _batches(
+    model: keras.Model, source: Any, options: CacheOptions, steps: range | None
+) -> Feed:
+    count = len(steps) if steps else None
+    return batches_feed(model, source, options, training=steps is not None, steps=count)

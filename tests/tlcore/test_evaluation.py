@@ -2,14 +2,22 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tlcore.data.arrays import image_arrays
 from tlcore.data.image_folder import image_folder
-from tlcore.evaluation import evaluate, mean, proportion
+from tlcore.evaluation import (
+    class_figures,
+    decision_threshold,
+    evaluate,
+    mean,
+    proportion,
+)
 from tlcore.training import feature_extract
 
 SIZE = (32, 32)
@@ -72,6 +80,147 @@ def test_the_interval_of_one_value_is_unbounded():
 def test_the_mean_of_nothing_is_refused():
     with pytest.raises(ValueError, match=r"at least one value. Received: values=\[\]"):
         mean([])
+
+
+def logits_head(outputs, **compiled):
+    """Return a model whose head gives logits, many of them between 0 and 0.5."""
+    keras.utils.set_random_seed(5)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(outputs, kernel_initializer="zeros"),
+        ]
+    )
+    kernel = np.random.default_rng(1).normal(0, 0.05, (192, outputs))
+    model.layers[-1].set_weights([kernel - kernel.mean(axis=0), np.full(outputs, 0.2)])
+    model.compile("sgd", **compiled)
+    return model
+
+
+PIXELS = np.random.default_rng(3).uniform(0, 255, (40, 8, 8, 3)).astype("float32")
+CLASSES = np.arange(40) % 3
+LOSSES = keras.losses
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "loss", "metrics"),
+    [
+        (
+            1,
+            CLASSES % 2,
+            LOSSES.BinaryCrossentropy(from_logits=True),
+            [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)],
+        ),
+        (
+            1,
+            (CLASSES % 2)[:, None].astype("float32"),
+            LOSSES.BinaryCrossentropy(from_logits=True, label_smoothing=0.2),
+            ["accuracy"],
+        ),
+        (
+            3,
+            CLASSES,
+            LOSSES.SparseCategoricalCrossentropy(from_logits=True),
+            ["accuracy"],
+        ),
+        (
+            3,
+            np.eye(3, dtype="float32")[CLASSES],
+            LOSSES.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+            ["accuracy"],
+        ),
+        (3, np.eye(3, dtype="float32")[CLASSES], LOSSES.MeanSquaredError(), ["acc"]),
+        (
+            3,
+            np.eye(3, dtype="float32")[CLASSES],
+            lambda y, p: keras.ops.max(keras.ops.abs(y - p), axis=-1),
+            ["accuracy"],
+        ),
+    ],
+    ids=["binary", "smoothed", "sparse", "categorical", "squares", "function"],
+)
+def test_a_head_is_scored_with_its_own_loss_and_threshold(
+    outputs, labels, loss, metrics
+):
+    model = logits_head(outputs, loss=loss, metrics=metrics)
+    keras_says = model.evaluate(PIXELS, labels, return_dict=True, verbose=0)
+    ours = evaluate(model, (PIXELS, labels), cache="off")
+    assert ours["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
+    correct = keras_says.get("accuracy", keras_says.get("acc"))
+    assert ours["accuracy"].value == pytest.approx(correct)
+    if outputs == 1:
+        at = [model.predict(PIXELS, verbose=0).ravel() > t for t in (0.0, 0.5)]
+        truth = labels.ravel() > 0.5
+        assert np.mean(at[0] == truth) != np.mean(at[1] == truth)
+
+
+def test_logits_without_a_metric_are_asked_at_a_probability_of_one_half():
+    loss = LOSSES.BinaryCrossentropy(from_logits=True)
+    model = logits_head(1, loss=loss)
+    assert decision_threshold(model) == 0.0
+    truth = (model.predict(PIXELS, verbose=0)[:, 0] > 0).astype(int)
+    assert evaluate(model, (PIXELS, truth), cache="off")["accuracy"].value == 1
+
+
+def test_logits_of_a_model_that_is_not_compiled_are_refused():
+    model = logits_head(3)
+    model.compiled = False
+    message = r"must return probabilities.*logits.*from_logits=True"
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, (PIXELS, CLASSES), cache="off")
+
+
+def test_a_loss_without_a_value_for_each_image_is_refused():
+    model = logits_head(1, loss=lambda y, p: keras.ops.mean(p))
+    with pytest.raises(ValueError, match=r"value for each image.*of shape \(\)"):
+        evaluate(model, (PIXELS, CLASSES % 2), cache="off")
+
+
+class TestMultiLabel:
+    ROWS = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]], "float32")
+
+    def test_each_class_has_its_figures(self):
+        right = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], bool)
+        figures = class_figures(right, self.ROWS > 0, ("a", "b", "c"))
+        shown = {name: (f.value, f.n) for name, f in figures.items()}
+        assert shown == {
+            "accuracy of a": (0.75, 4),
+            "precision of a": (0.75, 4),
+            "recall of a": (1.0, 3),
+            "accuracy of b": (0.75, 4),
+            "recall of b": (0.0, 1),
+            "accuracy of c": (1.0, 4),
+            "precision of c": (1.0, 1),
+            "recall of c": (1.0, 1),
+        }
+        assert figures["recall of a"] == proportion(3, 3)
+
+    def test_a_multi_label_model_trains_and_is_scored_as_by_keras(self, tiny):
+        images = np.random.default_rng(0).uniform(0, 255, (16, 32, 32, 3))
+        labels = np.tile(self.ROWS, (4, 1))
+        data = image_arrays(images, labels, class_names=("a", "b", "c"))
+        model = tiny(multi_label=True)
+        history = feature_extract(model, data, data, epochs=2, verbose=0)
+        assert model.loss == "binary_crossentropy"
+        scores = evaluate(model, data)
+        keras_says = model.evaluate(images, labels, return_dict=True, verbose=0)
+        assert scores["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
+        assert scores["accuracy"].value == pytest.approx(keras_says["accuracy"])
+        assert history.history["val_accuracy"][-1] == pytest.approx(
+            keras_says["accuracy"]
+        )
+        assert scores["recall of a"].n == 12
+
+    def test_rows_of_several_classes_need_a_model_for_them(self, tiny):
+        images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))
+        message = r"sum to 1.*\[1.0, 1.0, 0.0\].*create_model\(..., multi_label=True\)"
+        with pytest.raises(ValueError, match=message):
+            feature_extract(tiny(), (images, self.ROWS), epochs=1, verbose=0)
+        soft = np.full((4, 3), 1 / 3)
+        feature_extract(tiny(), (images, soft), epochs=1, verbose=0)
 
 
 class TestEvaluate:

@@ -35,7 +35,9 @@ FRAMEWORK_FREE = (
 
 MAY_IMPORT_TENSORFLOW = {
     "tlcore.splitting.part",
+    "tlcore.data.arrays",
     "tlcore.data.image_folder",
+    "tlcore.data.dataset_orders",
     "tlcore.data.pipeline",
     "tlcore.determinism",
     "tlcore.hub.handles",
@@ -102,6 +104,7 @@ def test_what_lists_and_checks_names_loads_no_framework(module):
     "module",
     [
         "tlcore.data.image_folder",
+        "tlcore.data.spec",
         "tlcore.plotting.learning_curves",
         "tlcore.data.archives",
         "tlcore.data.sample_images",

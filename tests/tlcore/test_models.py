@@ -11,7 +11,7 @@ import pytest
 from tlcore.augmentation import create_augmentation
 from tlcore.backbones.loading import load_backbone
 from tlcore.freezing import frozen_fingerprint, trainable_summary
-from tlcore.models import create_model, load_model
+from tlcore.models import create_model, is_multi_label, load_model
 
 SHAPE = (32, 32, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype("float32")
@@ -145,7 +145,111 @@ def test_a_seed_is_drawn_from_in_the_order_of_the_model():
 def test_a_layer_of_ones_own_can_augment():
     layer = keras.layers.RandomFlip(name="mirror")
     model = create_model(network(), 3, input_shape=SHAPE, augmentation=layer)
-    assert model.layers[1] is layer
+    # Within a stack that tells it to act in training only.
+    assert model.layers[1].layers == [layer]
+
+
+@keras.saving.register_keras_serializable(package="test_models")
+class Noise(keras.layers.Layer):
+    """A layer of one's own that is on unless it is told otherwise."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, images, training=True):
+        if not training:
+            return images
+        noise = keras.random.normal(keras.ops.shape(images), seed=self.seeds)
+        return images + 50 * noise
+
+
+@keras.saving.register_keras_serializable(package="test_models")
+class AlwaysNoise(Noise):
+    def call(self, images):
+        return super().call(images, training=True)
+
+
+STACKS = {
+    "tutorial": lambda: "tutorial",
+    "generator": lambda: "generator",
+    "layer": lambda: keras.layers.RandomRotation(0.3),
+    "stack": lambda: keras.Sequential(
+        [keras.layers.RandomFlip(), keras.layers.RandomZoom(0.3)]
+    ),
+    "own": Noise,
+}
+PICTURES = np.random.default_rng(0).uniform(0, 255, (4, *SHAPE)).astype("float32")
+
+
+def augmented(stack, **options):
+    keras.utils.set_random_seed(2)
+    return create_model(
+        "sample_net", 3, input_shape=SHAPE, augmentation=STACKS[stack](), **options
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
+    model = augmented(stack)
+    predicted = model.predict(PICTURES, verbose=0)
+    for images in (PICTURES, keras.ops.convert_to_tensor(PICTURES)):
+        bare = [np.asarray(model(images)) for _ in range(2)]
+        np.testing.assert_array_equal(*bare)
+        np.testing.assert_allclose(bare[0], predicted, atol=1e-6)
+    trained = [np.asarray(model(PICTURES, training=True)) for _ in range(2)]
+    assert np.abs(trained[0] - trained[1]).max() > 1e-4
+
+    around = keras.Sequential([keras.Input(SHAPE), model])
+    np.testing.assert_allclose(around(PICTURES), predicted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    ["own", *(pytest.param(s, marks=pytest.mark.matrix) for s in STACKS if s != "own")],
+)
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter:UserWarning")
+def test_what_is_exported_or_loaded_is_what_predicts(tmp_path, stack):
+    import tensorflow as tf
+
+    model = augmented(stack, style="sequential" if stack == "own" else "functional")
+    predicted = model.predict(PICTURES, verbose=0)
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    for _ in range(2):
+        np.testing.assert_allclose(served.serve(PICTURES), predicted, atol=1e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(PICTURES), predicted, atol=1e-6)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "served"))
+    lite = tf.lite.Interpreter(model_content=converter.convert())
+    lite.resize_tensor_input(lite.get_input_details()[0]["index"], PICTURES.shape)
+    lite.allocate_tensors()
+    lite.set_tensor(lite.get_input_details()[0]["index"], PICTURES)
+    lite.invoke()
+    answer = lite.get_tensor(lite.get_output_details()[0]["index"])
+    np.testing.assert_allclose(answer, predicted, atol=1e-5)
+
+
+def test_a_layer_that_is_random_whatever_it_is_told_is_refused():
+    message = r"training only.*augmentation='always'.*def call\(self, images, train"
+    stack = keras.Sequential([AlwaysNoise()], name="always")
+    for layer in (AlwaysNoise(name="always"), stack):
+        with pytest.raises(ValueError, match=message):
+            create_model("sample_net", 3, input_shape=SHAPE, augmentation=layer)
+
+
+def test_a_multi_label_head_has_a_sigmoid_for_each_class():
+    model = create_model("sample_net", 3, input_shape=SHAPE, multi_label=True)
+    assert model.get_layer("classifier").activation is keras.activations.sigmoid
+    assert is_multi_label(model)
+    plain = create_model("sample_net", 3, input_shape=SHAPE)
+    assert not is_multi_label(plain)
+    plain.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    assert is_multi_label(plain)
+    assert not is_multi_label(create_model("sample_net", 1, input_shape=SHAPE))
+    with pytest.raises(ValueError, match="num_classes must be .* at least 2, the cl"):
+        create_model("sample_net", 1, input_shape=SHAPE, multi_label=True)
 
 
 def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():

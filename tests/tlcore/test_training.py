@@ -1,19 +1,24 @@
 """Training: phases whose epochs are contiguous, and what `fit` does with its data."""
 
+import dataclasses
+import functools
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tlcore.callbacks import checkpoint_callback, early_stopping_callback
+from tlcore.data.arrays import image_arrays
 from tlcore.data.decoded import DecodedImages
 from tlcore.data.image_folder import image_folder
 from tlcore.data.images import read_image
 from tlcore.data.sample_images import write_sample_images
 from tlcore.evaluation import evaluate
 from tlcore.freezing import freeze, frozen_fingerprint, unfreeze
+from tlcore.models import create_model
 from tlcore.training import feature_extract, fine_tune, fit
 
 SHAPE = (32, 32, 3)
@@ -109,6 +114,148 @@ class TestPhases:
     def test_a_history_that_is_only_its_values_is_refused(self, tiny, train):
         with pytest.raises(ValueError, match="a keras History. Received: .* type dict"):
             fine_tune(tiny(), train, history={"loss": [1.0]}, **QUIET)
+
+
+class TestOptimizersOfKeras:
+    def test_each_phase_trains_with_a_copy(self, tiny, train):
+        model, given = tiny(), keras.optimizers.SGD(0.01, momentum=0.9)
+        first = feature_extract(model, train, epochs=1, optimizer=given, **QUIET)
+        assert type(model.optimizer) is keras.optimizers.SGD
+        assert model.optimizer is not given
+        assert model.optimizer.momentum == 0.9
+        assert int(given.iterations) == 0
+        fine_tune(
+            model, train, history=first, last=1, epochs=1, optimizer=given, **QUIET
+        )
+        assert int(model.optimizer.iterations) == len(train)
+        assert float(model.optimizer.learning_rate) == np.float32(0.01)
+
+    def test_schedules_and_adamw_are_taken(self, tiny, train):
+        schedule = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=10)
+        model = tiny()
+        options = {"learning_rate": schedule, "optimizer": "adamw"}
+        feature_extract(model, train, epochs=1, **options, **QUIET)
+        assert type(model.optimizer) is keras.optimizers.AdamW
+        assert float(model.optimizer.learning_rate) < 0.1
+        optimizer = keras.optimizers.Adam(schedule)
+        fine_tune(model, train, last=1, epochs=1, optimizer=optimizer, **QUIET)
+        assert float(model.optimizer.learning_rate) < 0.1
+
+    def test_an_optimizer_and_a_learning_rate_are_refused(self, tiny, train):
+        message = r"rate of its own.*Adam\(...\) and learning_rate=0.1. Leave learning"
+        options = {"optimizer": keras.optimizers.Adam(), "learning_rate": 0.1}
+        for phase in (feature_extract, fine_tune):
+            with pytest.raises(ValueError, match=message):
+                phase(tiny(), train, **options, **QUIET)
+
+    def test_loss_and_metrics_are_those_asked_for(self, tiny, train):
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+        top = keras.metrics.TopKCategoricalAccuracy(2, name="top")
+        history = feature_extract(
+            tiny(), train, epochs=1, loss=loss, metrics=["accuracy", top], **QUIET
+        )
+        assert sorted(history.history) == ["accuracy", "loss", "top"]
+
+
+class TestBalancedClasses:
+    def trained(self, tiny, data, weights):
+        keras.utils.set_random_seed(3)
+        model = tiny()
+        feature_extract(model, data, epochs=1, class_weight=weights, **QUIET)
+        return [np.array(v) for v in model.trainable_variables]
+
+    def test_they_weigh_the_same(self, tiny, train):
+        columns = ("paths", "labels", "digests", "kinds")
+        eight = {name: getattr(train, name)[:8] for name in columns}
+        few = dataclasses.replace(train, **eight)
+        assert few.labels.tolist() == [0] * 6 + [1] * 2
+        factors = {0: 8 / 12, 1: 8 / 4}
+        two = dataclasses.replace(few, class_names=few.class_names[:2])
+        build = functools.partial(tiny, 2)
+        ours = self.trained(build, two, "balanced")
+        for a, b in zip(ours, self.trained(build, two, factors), strict=True):
+            np.testing.assert_array_equal(a, b)
+        with pytest.raises(ValueError, match="image of every class.*class 2. Write"):
+            self.trained(tiny, few, "balanced")
+
+    def test_of_data_that_is_not_known_are_refused(self, tiny, noise):
+        with pytest.raises(ValueError, match=r"one class for each .*with a dataset"):
+            self.trained(tiny, noise(), "balanced")
+        with pytest.raises(ValueError, match="class_weight must be a dict or .*bal"):
+            self.trained(tiny, noise(), "balnced")
+
+
+class TestDataThatIsNoFolder:
+    @pytest.mark.parametrize("wrap", [list, tuple])
+    def test_it_is_weighted_once(self, tiny, wrap):
+        images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3))
+        weighted = images, np.array([0, 1, 2, 0]), np.ones(4)
+        data = weighted if wrap is tuple else [weighted]
+        for other in (
+            {"class_weight": dict.fromkeys(range(3), 1.0)},
+            {"sample_weight": np.ones(4)},
+        ):
+            with pytest.raises(ValueError, match="weights of its own takes no others"):
+                feature_extract(tiny(), data, epochs=1, **other, **QUIET)
+
+    @pytest.mark.parametrize("change", ["unit", "signed"])
+    def test_images_in_another_range_are_refused_unless_that_is_meant(
+        self, tiny, noise, change
+    ):
+        scale = {"unit": lambda x: x / 255, "signed": lambda x: x / 127.5 - 1}[change]
+        data = noise().map(lambda x, y: (scale(x), y))
+        for arguments in ((data,), (noise(), data)):
+            with pytest.raises(ValueError, match=r"in \[0, 255\].*first batch is in"):
+                feature_extract(tiny(), *arguments, epochs=1, **QUIET)
+        with pytest.raises(ValueError, match=r"Received: data, whose first batch"):
+            evaluate(tiny(), data)
+        feature_extract(tiny(), data, epochs=1, value_range="as is", **QUIET)
+        assert evaluate(tiny(), data, value_range="as is")["loss"].n == 12
+
+    def test_a_model_without_a_backbone_takes_any_range(self, noise):
+        layers = [keras.Input((32, 32, 3)), keras.layers.Flatten()]
+        model = keras.Sequential([*layers, keras.layers.Dense(3, "softmax")])
+        model.compile("sgd", "categorical_crossentropy")
+        fit(model, noise().map(lambda x, y: (x / 255, y)), epochs=1, **QUIET)
+
+    def test_arrays_have_an_order_that_is_a_function_of_seed_and_epoch(self, tiny):
+        images = np.random.default_rng(0).uniform(0, 255, (12, 32, 32, 3))
+        losses = []
+        for epochs in ([4], [2, 4]):
+            keras.utils.set_random_seed(3)
+            model, first, lost = tiny(), 0, []
+            model.compile("sgd", "sparse_categorical_crossentropy")
+            for last in epochs:
+                data = image_arrays(images, np.arange(12) % 3, batch_size=5)
+                history = fit(model, data, epochs=last, initial_epoch=first, **QUIET)
+                lost += history.history["loss"]
+                first = last
+            losses.append(lost)
+        assert losses[0] == losses[1]
+
+    def test_images_of_several_classes_need_a_model_for_them(self, tiny, train):
+        folder = train.relabelled("multi")
+        with pytest.raises(ValueError, match=r'label_mode="multi" for .*multi_label=T'):
+            feature_extract(tiny(), folder, **QUIET)
+        model = tiny(multi_label=True)
+        feature_extract(model, folder, folder, epochs=1, **QUIET)
+        assert model.loss == "binary_crossentropy"
+        assert "recall of dotted_crescent" in evaluate(model, folder)
+        with pytest.raises(ValueError, match="images of one class each.*Give a weight"):
+            fit(model, folder, epochs=1, class_weight="balanced", **QUIET)
+
+    def test_the_probe_of_the_logs_has_the_size_of_the_data(self):
+        # Of 64 pixels the last kernel, of 12, would find 11: InceptionV3 in small.
+        conv = keras.layers.Conv2D
+        deep = [conv(4, 9, strides=3), conv(4, 9), conv(4, 12)]
+        network = keras.Sequential([keras.Input((None, None, 3)), *deep], name="deep")
+        model = create_model(network, 3, input_shape=(None, None, 3))
+        images = np.random.default_rng(0).uniform(0, 255, (6, 96, 96, 3))
+        labels = np.arange(6) % 3
+        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
+        for data in ((images, labels), batches):
+            stop = keras.callbacks.EarlyStopping("val_loss")
+            feature_extract(model, data, data, epochs=1, callbacks=[stop], **QUIET)
 
 
 class TestLoss:

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, require_whole
+from tlcore.caching.batch_features import BatchFeatures, keep_or_say
 from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feature_pass import CachedRows, cached_features
 from tlcore.caching.redirection import marked_as_cut
 from tlcore.caching.store import FeatureCache, TooLargeError, default_cache
 from tlcore.caching.work import InexactError, PassOptions, Source
+from tlcore.data.batches import Batches
 from tlcore.data.image_folder import ImageFolder
 from tlcore.files import readable
 from tlcore.progress import PassProgress
@@ -72,11 +74,36 @@ class Feed:
         data: batches of inputs and labels.
         part: what runs on the inputs if they are a cut; None if they are images.
         sentence: how the data is read, and why, for people.
+        batches: what the data is read from, None for images that are known by number.
+        features: what gives the cuts of these batches, None if images are read.
     """
 
     data: Any
     part: Part | None
     sentence: str
+    batches: Batches | None = None
+    features: BatchFeatures | None = None
+
+    def raise_error(self) -> None:
+        """Raise what ended a reading of the batches too early.
+
+        Raises:
+            ValueError: a batch could not be read or trained on.
+        """
+        if self.batches is not None:
+            self.batches.raise_error()
+
+    def finish(self, options: CacheOptions) -> str | None:
+        """Keep the features of batches; return what there is to say, None if nothing.
+
+        Raises:
+            OSError: the cache that the user named cannot be used.
+        """
+        if self.features is None:
+            return None
+        if self.features.never_came_again:
+            return "its images were new in every epoch, so all were computed again"
+        return keep_or_say(self.features, by_name=options.by_name)
 
 
 def training_feed(
@@ -128,7 +155,7 @@ def training_feed(
         rows, divided, how = _cached(
             model, graph, folder, options, visited, bank=bank, name="train"
         )
-    except _NotCached as reason:
+    except NotCached as reason:
         return Feed(
             end_to_end.data,
             end_to_end.part,
@@ -158,7 +185,7 @@ def evaluation_feed(
         rows, divided, how = _cached(
             model, model, folder, options, visited, bank=None, name=name
         )
-    except _NotCached as reason:
+    except NotCached as reason:
         return Feed(folder.dataset(), None, f"end to end, {reason}")
     return Feed(marked_as_cut(folder.dataset(rows=rows)), divided.suffix, how)
 
@@ -186,13 +213,26 @@ def evaluation_rows(
         rows, _, _ = _cached(
             model, model, folder, options, visited, bank=None, name="linear probe"
         )
-    except _NotCached:
+    except NotCached:
         return None
     return rows
 
 
-class _NotCached(Exception):  # noqa: N818 - the sentence of a feed, not an error
+class NotCached(Exception):  # noqa: N818 - the sentence of a feed, not an error
     """Why images are read instead of features."""
+
+
+def require_cacheable(model: keras.Model, options: CacheOptions) -> None:
+    """Refuse to cache for a model whose steps cannot run a suffix, or without a cache.
+
+    Raises:
+        NotCached: the message says why.
+    """
+    if options.cache == OFF:
+        raise NotCached("the cache is off")
+    reason = _why_not(model)
+    if reason is not None:
+        raise NotCached(reason)
 
 
 @dataclass(frozen=True)
@@ -235,23 +275,19 @@ def _cached(
     """Return the rows of a folder, the split, and how they are cached, for people.
 
     Raises:
-        _NotCached: images must be read instead; the message says why.
+        NotCached: images must be read instead; the message says why.
         OSError: the cache that the user named cannot be used.
     """
-    if options.cache == OFF:
-        raise _NotCached("the cache is off")
-    reason = _why_not(model)
-    if reason is not None:
-        raise _NotCached(reason)
+    require_cacheable(model, options)
     try:
         divided = split(graph, training=name == "train")
         return _gathered(model, folder, divided, options, visited, bank=bank, name=name)
     except (UnsplittableError, InexactError) as reason:
-        raise _NotCached(str(reason)) from None
+        raise NotCached(str(reason)) from None
     except (OSError, TooLargeError) as error:
         if options.by_name:
             raise
-        raise _NotCached(f"the cache cannot be used: {error}") from None
+        raise NotCached(f"the cache cannot be used: {error}") from None
 
 
 def _gathered(
@@ -269,7 +305,7 @@ def _gathered(
     rows = CachedRows(folder.num_images, divided.cut, views=views)
     progress = options.progress and partial(options.progress, name)
     pass_options = PassOptions(options.open(), options.workers, progress)
-    shape = (*folder.image_size, 3)
+    shape = (*folder.image_size, model.input_shape[-1])
     prefix = kept_prefix(model, divided.prefix, divided.fingerprint, shape)
     done = []
     for view in sorted({epoch % views for epoch in visited.epochs}):

@@ -7,7 +7,7 @@ nothing else in its batch. Files are in `entry` and `store`, processes in `worke
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tlcore.caching.entry import BLOCK_ROWS, Builder, Features, Key
 from tlcore.caching.store import FeatureCache
+from tlcore.data.arrays import ImageArrays
 from tlcore.data.failures import as_raised
 from tlcore.data.image_folder import ImageFolder
 from tlcore.determinism import arithmetic
@@ -73,25 +74,46 @@ class Source:
     def fingerprint(self) -> str:
         """Return the sha256 of all that the features depend on except the images."""
         view = None if self.bank is None else self.bank.fingerprint(self.view)
-        facts = [
-            self.split.fingerprint,
+        # The digest of an image in memory is of its pixels, that of a file is not.
+        in_memory = isinstance(self.folder, ImageArrays)
+        return source_fingerprint(
+            self.split,
             self.folder.image_size,
-            self.folder.reading.bits(),
-            view,
-            self.alone,
-            arithmetic(),
-        ]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+            reading=None if in_memory else self.folder.reading.bits(),
+            view=view,
+            alone=self.alone,
+        )
 
     @property
     def batch(self) -> int:
         """Return how many images are computed at a time."""
         # Not the batch size of training, so that one entry serves every batch size:
         # from two images on, kernels give an image the same bits in batches of any
-        # size (`_check_batch_independence` probes it). One image alone often runs
+        # size (`check_batch_independence` probes it). One image alone often runs
         # another kernel, a matrix-vector instead of a matrix product, which adds up in
         # another order. Images that are alone in their batch have their own entry.
         return 1 if self.alone else BLOCK_ROWS
+
+
+def source_fingerprint(
+    divided: Split,
+    image_size: tuple[int, int],
+    *,
+    reading: Mapping[str, Any] | None = None,
+    view: str | None = None,
+    alone: bool = False,
+) -> str:
+    """Return the sha256 of all that features depend on except the images.
+
+    Args:
+        divided: the split whose prefix computes them.
+        image_size: (height, width) of the images.
+        reading: how files became pixels; None where digests are of pixels.
+        view: the fingerprint of the view that is made of each image first.
+        alone: whether each image is computed in a batch of its own.
+    """
+    facts = [divided.fingerprint, image_size, reading, view, alone, arithmetic()]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,14 +245,14 @@ class _Computed:
                 cut = self._prefix(keras.ops.repeat(images, 2, 0) if single else images)
                 # Once per pass: whether it holds depends on the prefix alone.
                 if not done and not source.alone:
-                    _check_batch_independence(self._prefix, images, cut)
+                    check_batch_independence(self._prefix, images, cut)
                 done += count
                 if self._progress is not None:
                     self._progress(done, total)
                 yield [array[:count] for array in cut]
 
 
-def _check_batch_independence(
+def check_batch_independence(
     prefix: Prefix, images: Any, cut: Sequence[NDArray[Any]]
 ) -> None:
     """Recompute the first and last image as a batch of two; the bits must not change.
@@ -238,6 +260,9 @@ def _check_batch_independence(
     Swapped, so that a row that depends on its position in the batch differs as well.
     This is a probe, not a proof. It finds BatchNorm in training mode, random layers and
     kernels that choose their algorithm by the size of the batch.
+
+    Raises:
+        InexactError: the bits change, or a layer of another package may be random.
     """
     pair = np.array([len(images) - 1, 0])
     again = prefix(keras.ops.take(images, pair, axis=0))

@@ -203,7 +203,7 @@ def _compute(job: dict[str, Any], blocks: range) -> dict[int, list[str]]:
     related = FeatureCache(job["cache"]).related(job["key"])
     builder = Builder(job["path"], cut, len(job["key"].images), create=False)
     work = Work(source, job["key"], related)
-    run = Prefix(prefix, (*folder.image_size, 3))
+    run = Prefix(prefix, (*folder.image_size, model.input_shape[-1]))
     work.compute(blocks, builder, run, lambda done, _: _report(done=done))
     builder.close()
     return builder.checksums

@@ -118,7 +118,7 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    help="File with one label per line, in the order of the outputs.",
+    help="File of labels: `folder = label` in each line, CSV or JSON, or a list.",
 )
 @click.option(
     "--trust", is_flag=True, help="Open the SavedModel that the run's model names."

@@ -111,7 +111,7 @@ class ImageFolder:
 
     def __post_init__(self) -> None:
         """List the images in the order of epoch 0."""
-        wanted = self._permutation(0)
+        wanted = self._listed()
         listing = np.argsort(self.place)[wanted] if len(self.place) else wanted
         for name in ("paths", "digests", "kinds", "treatments"):
             values = getattr(self, name)
@@ -173,11 +173,10 @@ class ImageFolder:
         files = list(zip(names, whole.digests, strict=True))
         content: list[Any] = [self.class_names, files, self.reading.as_dict()]
         # The path says the class, except in a table.
-        folders = [name.partition("/")[0] for name in names]
-        if self.labels.ndim == 2 or folders != [
-            self.class_names[label] for label in whole.labels
-        ]:
-            content.append(whole.labels.tolist())
+        index = {name: label for label, name in enumerate(self.class_names)}
+        labels = whole.labels.tolist()
+        if labels != [index.get(name.partition("/")[0]) for name in names]:
+            content.append(labels)
         return text_digest(json.dumps(content)).hex()
 
     def notes(self) -> str:
@@ -200,7 +199,10 @@ class ImageFolder:
             `shuffle` is false. The order depends only on the images, seed and epoch, on
             every machine.
         """
-        return np.argsort(self._permutation(0))[self._permutation(epoch)]
+        return np.argsort(self.place)[self._permutation(epoch)]
+
+    def _listed(self) -> NDArray[np.int64]:
+        return self._permutation(0)
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         """Return the order of an epoch as indices of the sorted images."""
@@ -369,8 +371,7 @@ class ImageFolder:
         """Return a folder of some of the images, in an order of its own.
 
         Args:
-            indices: of `paths`, each at most once. In which order they are given does
-                not matter: `unshuffled` keeps the sorted one.
+            indices: of `paths`, each at most once, in any order.
         """
         chosen = np.asarray(indices)[np.argsort(self.place[indices])]
 

@@ -1,7 +1,7 @@
 """Labels: class indices from labels of any form.
 
-Owns how one-hot rows, class indices and binary columns are read. How labels are encoded
-for training is in `pipeline`.
+Owns how one-hot rows, class indices and binary columns are read, and the weights that
+balance their classes. How labels are encoded for training is in `pipeline`.
 """
 
 import reprlib
@@ -43,6 +43,45 @@ def class_indices(labels: Any) -> NDArray[np.int64]:
             "Encode the classes as 0, 1, 2 and so on."
         )
     return flat.astype(np.int64)
+
+
+def balanced_weights(labels: Any, classes: int) -> dict[int, float]:
+    """Return a factor for each class, so that all weigh the same: n / (classes * n_c).
+
+    Args:
+        labels: of all images, in a form of `class_indices`; None where it is not known
+            before they are read.
+        classes: the number of classes, at least; 0 where that is not known.
+
+    Raises:
+        ValueError: there are no labels with one class for each image, or a class has
+            no image.
+
+    Example:
+        >>> balanced_weights([0, 0, 0, 1], classes=2)
+        {0: 0.6666666666666666, 1: 2.0}
+    """
+    remedy = "Write class_weight={0: ..., 1: ...}, one factor for each class."
+    array = None if labels is None else np.asarray(labels)
+    rows = array is not None and array.ndim == 2 and array.shape[1] > 1
+    if array is None or (rows and not _are_one_hot(array)):
+        found = "a dataset" if array is None else "labels of several classes or shares"
+        raise ValueError(
+            'class_weight="balanced" needs one class for each image of a folder or of '
+            f"arrays. Received: train, with {found}. {remedy}"
+        )
+    counts = np.bincount(class_indices(array), minlength=max(classes, 2))
+    if not counts.all():
+        raise ValueError(
+            'class_weight="balanced" needs an image of every class. Received: train, '
+            f"without one of class {int(counts.argmin())}. {remedy}"
+        )
+    factors = counts.sum() / (len(counts) * counts)
+    return {i: float(factor) for i, factor in enumerate(factors)}
+
+
+def _are_one_hot(rows: NDArray[Any]) -> bool:
+    return bool(np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all())
 
 
 def _are_indices(labels: NDArray[Any]) -> bool:

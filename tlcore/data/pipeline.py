@@ -112,7 +112,7 @@ class Pipeline:
         labels: the class index of each file.
         image_size: (height, width) that images are resized to, in pixels.
         batch_size: images per batch.
-        label_mode: "categorical", "int" or "binary".
+        label_mode: "categorical", "int", "binary" or "multi".
         num_classes: the number of classes.
         reading: how files become pixels.
         decoded: the images that were read before.
@@ -182,7 +182,9 @@ class Pipeline:
         """
         import tensorflow as tf
 
-        labels = tf.constant(self.labels, tf.int32)
+        # Rows of columns, or numbers that are no indices, are passed on as they are.
+        whole = self.labels.ndim == 1 and self.labels.dtype.kind in "iu"
+        labels = tf.constant(self.labels, tf.int32 if whole else tf.float32)
         factors = None if weights is None else tf.constant(weights, tf.float32)
 
         def finish(*batch: Any) -> tuple[Any, ...]:
@@ -240,10 +242,13 @@ class Pipeline:
         return visits.map(load, num_parallel_calls=parallel, deterministic=True)
 
     def _encoded(self, labels: Any) -> Any:
-        """Return class indices in the form that `label_mode` names."""
+        """Return class indices as `label_mode` says, and rows as they are."""
         import tensorflow as tf
 
-        if self.label_mode == "categorical":
+        if labels.dtype != tf.int32:
+            return labels
+        # In a class folder an image has one of the labels that "multi" allows.
+        if self.label_mode in {"categorical", "multi"}:
             return tf.one_hot(labels, self.num_classes, dtype=tf.float32)
         if self.label_mode == "binary":
             return tf.cast(labels[:, tf.newaxis], tf.float32)
@@ -281,3 +286,38 @@ def _rows_of(rows: Rows, visits: Any) -> tuple[Any, ...]:
         tf.ensure_shape(array, (None, *tensor.shape))
         for array, tensor in zip(taken, rows.tensors, strict=True)
     )
+
+
+def from_generator(
+    batches: Callable[[], Any],
+    signature: tuple[Any, ...],
+    count: int | None,
+) -> "tf.data.Dataset":
+    """Return what a function yields as a dataset; each iteration calls it anew.
+
+    Args:
+        batches: returns an iterator of elements.
+        signature: (shape, type) of each tensor, nested as in an element.
+        count: the number of elements, None where it is not known.
+    """
+    import tensorflow as tf
+
+    def spec(part: Any) -> Any:
+        if isinstance(part[-1], str):
+            return tf.TensorSpec(*part)
+        return tuple(spec(inner) for inner in part)
+
+    def calls() -> Any:
+        elements = iter(batches())
+        while True:
+            with _calls:
+                element = None if _calls.ending else next(elements, None)
+            if element is None:
+                return
+            yield element
+
+    specs = tuple(spec(part) for part in signature)
+    dataset = tf.data.Dataset.from_generator(calls, output_signature=specs)
+    if count is not None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return dataset.prefetch(_PREFETCHED_BATCHES)

@@ -213,7 +213,9 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
                 f"Received: {counted(len(images.paths), 'image')}, "
                 f"{counted(len(labels), 'label')}. Pass as many labels as paths."
             )
-        yield from zip(labels, images.paths, strict=True)
+        pixels = getattr(images, "images", None)  # of arrays, which have no files
+        drawn = images.paths if pixels is None else map(_whole, pixels)
+        yield from zip(labels, drawn, strict=True)
         return
     cardinality: Callable[[], Any] | None = getattr(images, "cardinality", None)
     if cardinality is not None and int(cardinality()) == -1:
@@ -231,7 +233,7 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
         pixels, labels = _unpacked(batch)
         if pixels.dtype.kind == "f":
             highest = np.maximum(highest, np.max(np.abs(pixels), initial=0))
-        whole = np.rint(np.clip(np.nan_to_num(pixels), 0, 255)).astype(np.uint8)
+        whole = _whole(pixels)
         # Copies: a view would keep the memory of its whole batch.
         yield from zip(labels, (image.copy() for image in whole), strict=True)
     # Known only at the end, since a batch may be nearly black. Images in [0, 1] would
@@ -241,6 +243,13 @@ def _labelled(images: Images) -> Iterator[tuple[int, Any]]:
             "images must be in [0, 255]. "
             f"Received: no value beyond {highest:g}. Multiply them by 255."
         )
+
+
+def _whole(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    whole: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(pixels), 0, 255)).astype(
+        np.uint8
+    )
+    return whole
 
 
 def _unpacked(batch: Any) -> tuple[NDArray[Any], list[int]]:

@@ -58,8 +58,8 @@ def linear_probe_accuracy(
         options: where the features are stored.
 
     Returns:
-        The accuracy with its interval; None if features cannot be cached, or those of
-        a folder are larger than `MAX_BYTES`.
+        The accuracy with its interval; None if features cannot be cached, those of a
+        folder are larger than `MAX_BYTES`, or an image has several classes.
 
     Example:
         >>> train = tl.image_folder("photos/train", image_size=32)
@@ -69,6 +69,8 @@ def linear_probe_accuracy(
         >>> linear_probe_accuracy(model, train, test, CacheOptions("features")).n
         30
     """
+    if train.labels.ndim != 1:
+        return None  # an image of several classes has no one class to be found
     tables = []
     # Rows are in the sorted order, whatever the folders list.
     train, validation = train.unshuffled(), validation.unshuffled()

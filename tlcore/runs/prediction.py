@@ -24,6 +24,7 @@ from tlcore.data.reading import DEFAULT, Reading
 from tlcore.hub.handles import absolute
 from tlcore.hub.trust import Consent, Trust, consenting
 from tlcore.models import load_model
+from tlcore.runs.label_files import read_labels
 from tlcore.runs.run import Run, read_run
 
 BATCH_IMAGES = 32
@@ -102,7 +103,8 @@ def load_predictor(
     Args:
         backbone: a name of the catalogue.
         weights: of the backbone and its classifier: "imagenet" or a file.
-        labels: a file with one label per line; by default "class 0", "class 1", ...
+        labels: a file of labels, as `read_labels` takes it, by the numbers of the
+            outputs; by default "class 0", "class 1", ...
         reading: how images are read.
 
     Raises:
@@ -112,8 +114,9 @@ def load_predictor(
         ConnectionError: "imagenet" could not be downloaded.
     """
     model = _classifier_with_contract(backbone, weights)
-    own = tuple(f"class {i}" for i in range(model.output_shape[-1]))
-    return _labelled(model, own, labels, reading)
+    numbers = [str(i) for i in range(model.output_shape[-1])]
+    own = tuple(f"class {i}" for i in numbers)
+    return _labelled(model, own, labels, reading, folders=numbers)
 
 
 def load_run_predictor(
@@ -126,7 +129,8 @@ def load_run_predictor(
 
     Args:
         run: the run's folder.
-        labels: a file with one label per line; by default the run's class names.
+        labels: a file of labels, as `read_labels` takes it, by the names of the class
+            folders; by default these names.
         trust: which SavedModels its model may open, as in `load_model`; needed for a
             run of another machine.
 
@@ -134,8 +138,8 @@ def load_run_predictor(
         ValueError: there is no such run, it is not done, the number of labels is not
             the number of classes, or its model names a SavedModel that is not trusted.
     """
-    model, names, reading = _load_run(Path(run), trust)
-    return _labelled(model, names, labels, reading)
+    model, own, reading = _load_run(Path(run), trust)
+    return _labelled(model, own, labels, reading, folders=own)
 
 
 def _labelled(
@@ -143,8 +147,10 @@ def _labelled(
     own: tuple[str, ...],
     labels: str | Path | None,
     reading: Reading = DEFAULT,
+    *,
+    folders: Sequence[str] | None = None,
 ) -> Predictor:
-    names = own if labels is None else _read_labels(Path(labels))
+    names = own if labels is None else read_labels(Path(labels), folders or own)
     outputs = max(model.output_shape[-1], 2)  # one sigmoid stands for two classes
     if len(names) != outputs:
         raise ValueError(
@@ -188,18 +194,6 @@ def _classifier_with_contract(backbone: str, weights: str | Path) -> keras.Model
     contract = contract_layer(entry.contract.scheme)
     ranged = inputs if contract is None else contract(inputs)
     return keras.Model(inputs, network(ranged), name=f"{backbone}_as_is")
-
-
-def _read_labels(path: Path) -> tuple[str, ...]:
-    try:
-        # Editors on Windows put a byte order mark first: "utf-8-sig" drops it.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            "Labels must be a text file, UTF-8, with one label per line. "
-            f"Received: labels={str(path)!r}, which cannot be read: {error}."
-        ) from error
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _checked(images: Sequence[str | Path], reading: Reading) -> list[CheckedImage]:

@@ -152,7 +152,7 @@ def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
 
     binary = train.label_mode == "binary"
     weights = None if recipe.weights == "none" else recipe.weights
-    options = {} if recipe.from_hub else {"weights": weights}
+    options: dict[str, Any] = {} if recipe.from_hub else {"weights": weights}
     return create_model(
         recipe.backbone,
         1 if binary else train.num_classes,

@@ -18,6 +18,7 @@ from typing import Any
 
 import keras
 
+from tlcore.augmentation import Augmentation
 from tlcore.backbones.inference import Backbone
 from tlcore.splitting.tensors import Tensor
 
@@ -292,7 +293,8 @@ def _can_be_opened(layer: Any) -> bool:
     if not isinstance(layer, keras.Model):
         return False
     caller = next(c for c in type(layer).__mro__ if "call" in vars(c))
-    if caller.__module__.partition(".")[0] != "keras":
+    # `Augmentation.call` only settles the mode in which Keras's own call then runs.
+    if caller is not Augmentation and caller.__module__.partition(".")[0] != "keras":
         return False
     if isinstance(layer, keras.Sequential):
         return layer._functional is not None  # noqa: SLF001

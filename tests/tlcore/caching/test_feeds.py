@@ -281,13 +281,6 @@ class TestTheLine:
         feed = training_feed(compiled(model), train, options, range(1))
         assert feed.sentence.startswith(expected)
 
-    def test_says_that_a_dataset_has_no_images_known_by_name(self, train):
-        said = Lines()
-        data = train.dataset()
-        feature_extract(tiny(), data, data, epochs=1, say=said, verbose=0)
-        unknown = "end to end, features are cached for image folders only"
-        assert said == [f"train: {unknown}; validation: {unknown}"]
-
     def test_says_that_a_model_steps_in_its_own_way(self, tmp_path, train):
         class Own(keras.Model):
             def train_step(self, data):

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlcore.data.image_folder import image_folder
 from tlcore.runs import runner
 
 
@@ -174,13 +173,14 @@ class TestImages:
         self, tlcore, data, tmp_path, small, monkeypatch
     ):
         mine = copied(data, tmp_path)
-        real = runner.plot_images
+        load = runner.load_data
 
-        def plot(folder, **options):
-            Path(folder.paths[0]).unlink()
-            return real(image_folder(mine / "test"), **options)
+        def loaded(*arguments):
+            found = load(*arguments)
+            Path(found.train.paths[0]).unlink()
+            return found
 
-        monkeypatch.setattr(runner, "plot_images", plot)
+        monkeypatch.setattr(runner, "load_data", loaded)
         code, _, err = tlcore(
             *("run", "model_0", *small, "--cache=off", "--fine-tune-epochs=0"),
             *("--data", mine, "--out", tmp_path / "runs"),
