@@ -101,7 +101,7 @@ class TestTheSameBits:
     def test_cached_end_to_end_and_found_again(self, tmp_path, kind):
         plain, history, said = trained(KINDS[kind], "off")
         assert said[0].startswith("train: end to end, the cache is off")
-        for _ in range(2):
+        for _ in range(1 if kind == "dataset" else 2):
             cached, again, said = trained(KINDS[kind], tmp_path)
             assert "train: cached at second, 1.53 KiB/image" in said[0]
             assert again == history
