@@ -33,8 +33,10 @@ from tlcore.caching.store import FeatureCache
 from tlcore.cli.main import main as tlcore
 from tlcore.data import archives, images
 from tlcore.data.download import split_address
+from tlcore.data.reading import FITS, ORIENTATIONS
 from tlcore.data.unpacking import archive_entries, free_bytes, plan, unpack
 from tlcore.runs.collection import compare_runs, list_runs
+from tlcore.runs.label_files import read_labels
 from tlcore.runs.overview import overview
 from tlcore.runs.publications import note_publication, publications
 from tlcore.runs.recipes import RECIPES
@@ -394,9 +396,10 @@ def image(folder, chance):
     suffix = chance.choice([kind, kind, "png", "jpg", "gif", "tif", "webp"])
     data = damaged(data, chance)
     path = write(folder / f"{chance.randrange(9)}.{suffix}", data)
-    checked = images.check_images([str(path)], (8, 8))
-    found = refused(images.read_image, path, (8, 8))
-    assert (found is None) or checked[0].reason or "decode" in found, found
+    (checked,) = images.check_images([str(path)])
+    options = {"fit": chance.choice(FITS), "orientation": chance.choice(ORIENTATIONS)}
+    found = refused(images.read_image, path, (8, 8), **options)
+    assert found is None or checked.reason, found
 
 
 def image_folder(folder, chance):
@@ -412,14 +415,42 @@ def image_folder(folder, chance):
         options["label_mode"] = chance.choice(["int", "binary", "multi", "x", None])
     place = folder / chance.choice(["", "train", "a"])
     refused(tl.image_folder, place, **options)
+    options.setdefault("label_mode", "int")
+    split = chance.choice([None, "80/20", "60/20/20", "validation=50", odd(chance)])
+    refused(tl.load_splits, place, split=split, **options)
+    refused(lambda: str(tl.check_data(place)))
+
+
+def image_table(folder, chance):
+    names = [f"{number}.png" for number in range(4)]
+    for name in names:
+        Image.new("RGB", (8, 8), (ord(name[0]), 0, 0)).save(folder / name)
+    labels = chance.choice([["cat", "dog"], ["a|b", "", "b"], ["0", "1"], [NASTY, "x"]])
+    comma = chance.choice(",,;\t|")
+    rows = [("path", "label"), *((name, chance.choice(labels)) for name in names)]
+    if chance.random() < 0.3:
+        splits = ["split", "train", "test", "train", chance.choice(["test", NASTY])]
+        rows = [(*row, split) for row, split in zip(rows, splits, strict=True)]
+    whole = "\n".join(comma.join(row) for row in rows)
+    whole = whole.encode(chance.choice(["utf-8", "utf-8-sig", "utf-16"]))
+    data = damaged(whole, chance) if chance.random() < 0.8 else whole
+    path = write(folder / "labels.csv", data)
+    mode = chance.choice(["int", "categorical", "multi", "binary"])
+    options = {"image_size": 8, "batch_size": 2, "label_mode": mode}
+    refused(tl.image_table, path, **options)
+    refused(tl.load_splits, path, split=chance.choice([None, "50/50"]), **options)
+    refused(lambda: str(tl.check_data(path, multi=mode == "multi")))
 
 
 def label_file(folder, chance):
-    from tlcore.runs.prediction import _read_labels
-
-    whole = "\n".join(["cat", "dog", NASTY, "0", "", "a,b", "\ufeffx"]).encode()
-    path = write(folder / "labels.txt", damaged(whole, chance))
-    sentence(_read_labels, path)
+    folders = chance.choice([["cat", "dog"], ["0", "1", "10", "2"], ["a", NASTY]])
+    lines = ["cat", "dog", NASTY, "0", "", "a,b", "\ufeffx", "cat = a", "dog = b"]
+    whole = "\n".join(chance.sample(lines, chance.randrange(len(lines))))
+    name = f"labels.{chance.choice(['txt', 'csv', 'json'])}"
+    if name.endswith("json"):
+        whole = json.dumps(chance.choice([lines[:2], {"cat": "a", "dog": "b"}, 3]))
+    path = write(folder / name, damaged(whole.encode(), chance))
+    refused(read_labels, path, folders)
 
 
 @cache
@@ -584,6 +615,22 @@ def arguments(folder, chance):
             lambda: tl.image_folder(folder, image_size=value, batch_size=more),
             lambda: tl.image_folder(folder, percent=value, seed=more),
             lambda: tl.image_folder(folder, label_mode=value),
+            lambda: tl.image_folder(folder, fit=value, background=more),
+            lambda: tl.image_folder(folder, orientation=value, background=more),
+            lambda: tl.image_table(value, root=more),
+            lambda: tl.image_table([(value, more)], root=folder),
+            lambda: tl.image_table({"a.png": value}, path_column=more, root=folder),
+            lambda: tl.image_arrays(value, more),
+            lambda: tl.image_arrays(np.zeros((2, 8, 8, 3)), value, more),
+            lambda: tl.check_data(value, root=more),
+            lambda: tl.load_splits(
+                folder,
+                split=value,
+                root=more,
+                image_size=8,
+                batch_size=2,
+                label_mode="int",
+            ),
             lambda: tl.fetch(value, folder),
             lambda: tl.fetch("http://127.0.0.1:9/a.zip", folder, sha256=value),
             lambda: tl.fetch("http://127.0.0.1:9/a.zip", folder, timeout=value),
@@ -645,8 +692,12 @@ _COMMANDS = (
             *("backbone", "handle", "weights", "image-size", "percent", "epochs"),
             *("last", "learning-rate", "batch-size", "early-stopping", "seed"),
             *("cache", "views", "workers", "out"),
+            *("split", "root", "fit", "background", "orientation"),
         )
     ),
+    ("check-data",),
+    ("check-data", "none", "--root"),
+    ("check-data", "none", "--page"),
     ("sample-images",),
     ("doctor", "no-such-question"),
 )
@@ -692,6 +743,7 @@ TARGETS = {
     imported: 900,
     image: 2_500,
     image_folder: 500,
+    image_table: 700,
     label_file: 600,
     archive: 600,
     keras_file: 900,
@@ -701,7 +753,7 @@ TARGETS = {
     command_line: 600,
     bench_command_line: 600,
 }
-"""What is tried, and how often by `tox -e fuzz`: 20,800 times in all."""
+"""What is tried, and how often by `tox -e fuzz`: 21,500 times in all."""
 
 BY_NAME = {target.__name__: target for target in TARGETS}
 

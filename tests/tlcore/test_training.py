@@ -1,6 +1,5 @@
 """Training: phases whose epochs are contiguous, and what `fit` does with its data."""
 
-import dataclasses
 import functools
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from tlcore.callbacks import checkpoint_callback, early_stopping_callback
 from tlcore.data.arrays import image_arrays
 from tlcore.data.decoded import DecodedImages
 from tlcore.data.image_folder import image_folder
+from tlcore.data.image_table import image_table
 from tlcore.data.images import read_image
 from tlcore.data.sample_images import write_sample_images
 from tlcore.evaluation import evaluate
@@ -165,12 +165,10 @@ class TestBalancedClasses:
         return [np.array(v) for v in model.trainable_variables]
 
     def test_they_weigh_the_same(self, tiny, train):
-        columns = ("paths", "labels", "digests", "kinds")
-        eight = {name: getattr(train, name)[:8] for name in columns}
-        few = dataclasses.replace(train, **eight)
+        few = train.unshuffled().taken(np.arange(8))
         assert few.labels.tolist() == [0] * 6 + [1] * 2
         factors = {0: 8 / 12, 1: 8 / 4}
-        two = dataclasses.replace(few, class_names=few.class_names[:2])
+        two = replace(few, class_names=few.class_names[:2])
         build = functools.partial(tiny, 2)
         ours = self.trained(build, two, "balanced")
         for a, b in zip(ours, self.trained(build, two, factors), strict=True):
@@ -234,15 +232,26 @@ class TestDataThatIsNoFolder:
         assert losses[0] == losses[1]
 
     def test_images_of_several_classes_need_a_model_for_them(self, tiny, train):
-        folder = train.relabelled("multi")
+        names = train.class_names
+        table = {
+            path: f"{names[label]}|{names[(label + at) % 3]}"
+            for at, (path, label) in enumerate(
+                zip(train.paths, train.labels.tolist(), strict=True)
+            )
+        }
+        folder = image_table(
+            table, label_mode="multi", image_size=SIZE, batch_size=train.batch_size
+        )
+        assert folder.class_names == names
         with pytest.raises(ValueError, match=r'label_mode="multi" for .*multi_label=T'):
             feature_extract(tiny(), folder, **QUIET)
         model = tiny(multi_label=True)
         feature_extract(model, folder, folder, epochs=1, **QUIET)
         assert model.loss == "binary_crossentropy"
         assert "recall of dotted_crescent" in evaluate(model, folder)
-        with pytest.raises(ValueError, match="images of one class each.*Give a weight"):
-            fit(model, folder, epochs=1, class_weight="balanced", **QUIET)
+        for weights in ("balanced", {0: 1, 1: 2, 2: 1}):
+            with pytest.raises(ValueError, match="one class .*each.*Give a weight"):
+                fit(model, folder, epochs=1, class_weight=weights, **QUIET)
 
     def test_the_probe_of_the_logs_has_the_size_of_the_data(self):
         # Of 64 pixels the last kernel, of 12, would find 11: InceptionV3 in small.

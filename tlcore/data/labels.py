@@ -65,7 +65,10 @@ def balanced_weights(labels: Any, classes: int) -> dict[int, float]:
     array = None if labels is None else np.asarray(labels)
     rows = array is not None and array.ndim == 2 and array.shape[1] > 1
     if array is None or (rows and not _are_one_hot(array)):
-        found = "a dataset" if array is None else "labels of several classes or shares"
+        found = "a dataset"
+        if array is not None:
+            found = "labels of several classes or shares"
+            remedy = "Give a weight for each image, (images, labels, weights)."
         raise ValueError(
             'class_weight="balanced" needs one class for each image of a folder or of '
             f"arrays. Received: train, with {found}. {remedy}"

@@ -247,8 +247,7 @@ class Pipeline:
 
         if labels.dtype != tf.int32:
             return labels
-        # In a class folder an image has one of the labels that "multi" allows.
-        if self.label_mode in {"categorical", "multi"}:
+        if self.label_mode == "categorical":
             return tf.one_hot(labels, self.num_classes, dtype=tf.float32)
         if self.label_mode == "binary":
             return tf.cast(labels[:, tf.newaxis], tf.float32)

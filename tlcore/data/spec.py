@@ -114,10 +114,6 @@ def _channels(folder: ImageFolder) -> int:
 def _label_shape(folder: ImageFolder) -> tuple[int, ...]:
     if folder.labels.ndim == 2:
         return (folder.labels.shape[1],)
-    columns = {
-        "categorical": folder.num_classes,
-        "multi": folder.num_classes,
-        "binary": 1,
-    }
+    columns = {"categorical": folder.num_classes, "binary": 1}
     width = columns.get(folder.label_mode)
     return () if width is None or folder.labels.dtype.kind == "f" else (width,)
