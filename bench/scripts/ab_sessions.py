@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="other processes at work")
     parser.add_argument("--plant", type=float, default=0.0, help="0.05 is 5 %%")
     parser.add_argument("--cases", type=int, default=0, help="how many; 0 is all")
+    parser.add_argument("--seed", type=int, default=0, help="of the first session")
     parser.add_argument("--planted", type=int, default=4, help="how many are slowed")
     parser.add_argument("--budget", type=float, default=300)
     parser.add_argument("--log", type=Path, help="a line of JSON for each session")
@@ -134,7 +135,7 @@ def _report(suite: Suite, python: Path, chosen: argparse.Namespace) -> None:
     rows = false = found = planted = 0
     seconds = 0.0
     for number in range(chosen.sessions):
-        one = session(suite, python, chosen, seed=number)
+        one = session(suite, python, chosen, seed=chosen.seed + number)
         rows += one["rows"]
         false += len(one["false"])
         found += len(one["found"])
