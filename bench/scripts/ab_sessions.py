@@ -49,36 +49,47 @@ PLANT = '''
 """Lets some cases of pytest-benchmark do more of their own work."""
 import os
 import time
+from itertools import repeat
 from pytest_benchmark.fixture import BenchmarkFixture
 SHARE = float(os.environ["PLANT_SHARE"])
 CASES = set(os.environ["PLANT_CASES"].split("\\n"))
 make_runner = BenchmarkFixture._make_runner
+
+def turns(count):
+    start = time.perf_counter()
+    for _ in repeat(None, count):
+        pass
+    return time.perf_counter() - start
+
 def planted(self, work, *args):
     runner = make_runner(self, work, *args)
-    if self.fullname not in CASES:
+    if self.fullname not in CASES or not SHARE:
         return runner
+    a_turn = min(turns(10_000) for _ in range(20)) / 10_000
+    seconds, owed, more = float("inf"), 0.0, 0
     def slowed(*given, **named):
-        start = time.process_time()
         result = work(*given, **named)
-        end = time.process_time() + SHARE * (time.process_time() - start)
-        while time.process_time() < end:
+        for _ in repeat(None, more):
             pass
         return result
     slow = make_runner(self, slowed, *args)
-    owed, seconds = 0.0, 0.0
-    def more(loops, *timer):
-        nonlocal owed, seconds
-        # One call more in 30 would be an outlier where a round is one long call; a
-        # short one would be slowed by reading the clock.
-        if not loops or seconds > 0.001:
+    def planting(loops, *timer):
+        nonlocal seconds, owed, more
+        extra = len(loops or ()) * SHARE
+        if extra >= 1:
+            owed += extra  # fractions of a call are kept for the next round
+            whole, owed = int(owed), owed % 1
+            return runner(range(len(loops) + whole), *timer)
+        # Few calls a round: each is slowed. One call more in some rounds only would
+        # be an outlier, as no slower code makes them.
+        if seconds < float("inf"):
+            more = round(seconds * SHARE / a_turn)
             return slow(loops, *timer)
-        # Fractions of a call are kept for the next block.
-        owed += len(loops) * SHARE
-        extra, owed = int(owed), owed % 1
-        took = runner(range(len(loops) + extra), *timer)
-        seconds = took / len(loops)
-        return took
-    return more
+        for _ in range(20):
+            took = runner(range(1), *timer)
+            seconds = min(seconds, took)
+        return slow(loops, *timer)
+    return planting
 BenchmarkFixture._make_runner = planted
 '''
 

@@ -147,6 +147,7 @@ def session(
     words = [
         *(str(python), "-m", "pytest", suite.path, "-q", "-W", "ignore"),
         *("-p", "no:cacheprovider", "--tl-results", "results"),
+        "--benchmark-enable",  # pydantic-core's own options switch the timing off
         *(f"--benchmark-max-time={chosen.seconds}", "-k", chosen.keep, *options),
     ]
     return subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
