@@ -2,7 +2,7 @@
 
 Head does a planted share of its own work more at the end of each `fit`; the other side
 is the same code. Such a case can only be run whole, so that whole epochs alternate.
-Prints how many of the slowed epochs were found within the budget, as Markdown.
+Prints the verdict of each comparison and what it measured, as Markdown.
 
     python bench/scripts/ab_epoch.py --sessions 3
     python bench/scripts/ab_epoch.py --sessions 3 --plant 0
@@ -10,19 +10,11 @@ Prints how many of the slowed epochs were found within the budget, as Markdown.
 
 import argparse
 import math
-import os
-import shutil
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ab_sessions import busy
-
-import tlbench
-from tlbench.pairing.comparison import compare
-from tlbench.pairing.pairs import Launch
-from tlbench.pairing.sides import Side
+from ab_sessions import busy, compared
 
 ROOT = Path(__file__).parents[2]
 SUITE = "bench/suites/bench_training.py"
@@ -63,39 +55,16 @@ def main() -> None:
 
 def session(chosen: argparse.Namespace) -> str:
     """Compare once; return a row of the table."""
-    with TemporaryDirectory() as aside:
-        (Path(aside) / "plant.py").write_text(PLANT, encoding="utf-8")
-        tool = Path(aside) / "tool"
-        shutil.copytree(Path(tlbench.__file__).parent, tool / "tlbench")
-        sides = [
-            Side(
-                name=name,
-                title=name,
-                python=Path(sys.executable),
-                folder=ROOT,
-                tree=None,
-                commit="",
-                environ={
-                    **os.environ,
-                    "PYTHONPATH": aside,
-                    "PLANT_SHARE": f"{chosen.plant * (name == 'head'):.4f}",
-                },
-            )
-            for name in ("base", "head")
-        ]
-        begin = time.monotonic()
-        done = compare(
-            Launch(
-                sides=(sides[0], sides[1]),
-                paths=(SUITE,),
-                options=("-p", "plant"),
-                tool=tool,
-                aside=Path(aside),
-            ),
-            say=lambda line: print(line, file=sys.stderr),
-            budget=chosen.budget,
-            only=[CASE],
-        )
+    begin = time.monotonic()
+    done = compared(
+        Path(sys.executable),
+        ROOT,
+        SUITE,
+        plant=PLANT,
+        share=chosen.plant,
+        budget=chosen.budget,
+        only=[CASE],
+    )
     row = done.rows[0]
     changes = "; ".join(
         f"{change.name} {math.expm1(change.estimate.change):+.1%} "

@@ -21,7 +21,7 @@ import tarfile
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urljoin
 
 import tlbench
-from tlbench.pairing.comparison import compare
+from tlbench.pairing.comparison import Comparison, compare
 from tlbench.pairing.pairs import Launch
 from tlbench.pairing.sides import Side
 
@@ -66,7 +66,7 @@ def planted(self, work, *args):
     if self.fullname not in CASES or not SHARE:
         return runner
     a_turn = min(turns(10_000) for _ in range(20)) / 10_000
-    seconds, owed, more = float("inf"), 0.0, 0
+    owed, more = 0.0, 0
     def slowed(*given, **named):
         result = work(*given, **named)
         for _ in repeat(None, more):
@@ -74,7 +74,7 @@ def planted(self, work, *args):
         return result
     slow = make_runner(self, slowed, *args)
     def planting(loops, *timer):
-        nonlocal seconds, owed, more
+        nonlocal owed, more
         extra = len(loops or ()) * SHARE
         if extra >= 1:
             owed += extra  # fractions of a call are kept for the next round
@@ -82,12 +82,9 @@ def planted(self, work, *args):
             return runner(range(len(loops) + whole), *timer)
         # Few calls a round: each is slowed. One call more in some rounds only would
         # be an outlier, as no slower code makes them.
-        if seconds < float("inf"):
-            more = round(seconds * SHARE / a_turn)
-            return slow(loops, *timer)
-        for _ in range(20):
-            took = runner(range(1), *timer)
-            seconds = min(seconds, took)
+        if not more:
+            seconds = min(runner(range(1), *timer) for _ in range(20))
+            more = max(1, round(seconds * SHARE / a_turn))
         return slow(loops, *timer)
     return planting
 BenchmarkFixture._make_runner = planted
@@ -173,40 +170,18 @@ def session(
     if chosen.cases:
         cases = sorted(draw.sample(cases, chosen.cases))
     slowed = draw.sample(cases, chosen.planted) if chosen.plant else []
-    with TemporaryDirectory() as aside:
-        (Path(aside) / "plant.py").write_text(PLANT, encoding="utf-8")
-        tool = Path(aside) / "tool"
-        shutil.copytree(Path(tlbench.__file__).parent, tool / "tlbench")
-        sides = [
-            Side(
-                name=name,
-                title=name,
-                python=python,
-                folder=folder,
-                tree=None,
-                commit="",
-                environ={
-                    **os.environ,
-                    "PYTHONPATH": aside,
-                    "PLANT_CASES": "\n".join(slowed),
-                    "PLANT_SHARE": f"{chosen.plant * (name == 'head'):.4f}",
-                },
-            )
-            for name in ("base", "head")
-        ]
-        begin = time.monotonic()
-        done = compare(
-            Launch(
-                sides=(sides[0], sides[1]),
-                paths=(suite.path,),
-                options=("-p", "plant", "-W", "ignore"),
-                tool=tool,
-                aside=Path(aside),
-            ),
-            say=lambda line: print(line, file=sys.stderr),
-            budget=chosen.budget,
-            only=cases,
-        )
+    begin = time.monotonic()
+    done = compared(
+        python,
+        folder,
+        suite.path,
+        plant=PLANT,
+        share=chosen.plant,
+        environ={"PLANT_CASES": "\n".join(slowed)},
+        options=("-W", "ignore"),
+        budget=chosen.budget,
+        only=cases,
+    )
     flagged = {
         row.case: str(row.findings[0])
         for row in done.rows
@@ -273,6 +248,66 @@ def collected(python: Path, folder: Path, path: str) -> list[str]:
     if not found:
         raise SystemExit(f"{path} has no cases: {done.stdout}{done.stderr}")
     return found
+
+
+def compared(
+    python: Path,
+    folder: Path,
+    path: str,
+    *,
+    plant: str,
+    share: float,
+    budget: float,
+    only: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
+) -> Comparison:
+    """Compare a suite with itself; head does a planted share of its work more.
+
+    Args:
+        python: the interpreter of both sides.
+        folder: of the suite's project.
+        path: of the suite, within the folder.
+        plant: the code of a pytest plugin that reads PLANT_SHARE.
+        share: of the work; 0.05 is 5 %.
+        budget: the seconds that all pairs may take together.
+        only: the cases to compare.
+        environ: more variables for both sides.
+        options: more options for pytest.
+    """
+    with TemporaryDirectory() as aside:
+        (Path(aside) / "plant.py").write_text(plant, encoding="utf-8")
+        tool = Path(aside) / "tool"
+        shutil.copytree(Path(tlbench.__file__).parent, tool / "tlbench")
+        sides = [
+            Side(
+                name=name,
+                title=name,
+                python=python,
+                folder=folder,
+                tree=None,
+                commit="",
+                environ={
+                    **os.environ,
+                    **(environ or {}),
+                    "PYTHONPATH": aside,
+                    "PLANT_SHARE": f"{share * (name == 'head'):.4f}",
+                },
+            )
+            for name in ("base", "head")
+        ]
+        return compare(
+            Launch(
+                sides=(sides[0], sides[1]),
+                paths=(path,),
+                options=("-p", "plant", *options),
+                tool=tool,
+                aside=Path(aside),
+            ),
+            say=lambda line: print(line, file=sys.stderr),
+            budget=budget,
+            only=only,
+        )
 
 
 @contextmanager

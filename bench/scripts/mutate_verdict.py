@@ -4,7 +4,7 @@ Mutants of the modules in `tlbench.verdicts`, made and run by mutmut in a folder
 their own with the tests of that folder. Prints the share that was killed; exits 1 below
 the target.
 
-    tox -e mutation                        # all of them: an hour on two cores
+    tox -e mutation                            # all of them: an hour on two cores
     tox -e mutation -- --ending 3 --ending 7   # those whose numbers end so: a fifth
 """
 
