@@ -1,48 +1,40 @@
 """Compare an epoch of `sample_net` with one that does a little more work, many times.
 
-Head does a planted share of its own work more at the end of each epoch; the other side
+Head does a planted share of its own work more at the end of each `fit`; the other side
 is the same code. Such a case can only be run whole, so that whole epochs alternate.
-Prints how many of the slowed epochs were found within the budget, as Markdown.
+Prints the verdict of each comparison and what it measured, as Markdown.
 
     python bench/scripts/ab_epoch.py --sessions 3
     python bench/scripts/ab_epoch.py --sessions 3 --plant 0
 """
 
 import argparse
-import os
-import shutil
+import math
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ab_sessions import busy
-
-import tlbench
-from tlbench.pairing.comparison import compare
-from tlbench.pairing.pairs import Launch
-from tlbench.pairing.sides import Side
+from ab_sessions import busy, compared
 
 ROOT = Path(__file__).parents[2]
 SUITE = "bench/suites/bench_training.py"
 CASE = f"{SUITE}::bench_epoch[feature_extraction]"
 
 PLANT = '''
-"""Lets each round of pytest-benchmark's pedantic mode do more work."""
+"""Lets `fit` do more work, within what the case measures by either clock."""
 import os, time
-from pytest_benchmark.fixture import BenchmarkFixture
 SHARE = float(os.environ["PLANT_SHARE"])
-pedantic = BenchmarkFixture.pedantic
-def planted(self, target, *args, **options):
+def pytest_collection_finish():
+    from tlcore import training
+    fit = training.fit
     def more(*given, **named):
         start = time.process_time()
-        result = target(*given, **named)
+        result = fit(*given, **named)
         end = time.process_time() + SHARE * (time.process_time() - start)
         while time.process_time() < end:
             pass
         return result
-    return pedantic(self, more, *args, **options)
-BenchmarkFixture.pedantic = planted
+    training.fit = more
 '''
 
 
@@ -54,7 +46,7 @@ def main() -> None:
     parser.add_argument("--plant", type=float, default=0.05, help="0.05 is 5 %%")
     parser.add_argument("--budget", type=float, default=600)
     chosen = parser.parse_args()
-    print("| planted | busy | verdict | why | pairs | seconds |")
+    print("| planted | busy | verdict | change | pairs | seconds |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     with busy(chosen.busy):
         for _ in range(chosen.sessions):
@@ -63,44 +55,26 @@ def main() -> None:
 
 def session(chosen: argparse.Namespace) -> str:
     """Compare once; return a row of the table."""
-    with TemporaryDirectory() as aside:
-        (Path(aside) / "plant.py").write_text(PLANT, encoding="utf-8")
-        tool = Path(aside) / "tool"
-        shutil.copytree(Path(tlbench.__file__).parent, tool / "tlbench")
-        sides = [
-            Side(
-                name=name,
-                title=name,
-                python=Path(sys.executable),
-                folder=ROOT,
-                tree=None,
-                commit="",
-                environ={
-                    **os.environ,
-                    "PYTHONPATH": aside,
-                    "PLANT_SHARE": f"{chosen.plant * (name == 'head'):.4f}",
-                },
-            )
-            for name in ("base", "head")
-        ]
-        begin = time.monotonic()
-        done = compare(
-            Launch(
-                sides=(sides[0], sides[1]),
-                paths=(SUITE,),
-                options=("-p", "plant"),
-                tool=tool,
-                aside=Path(aside),
-            ),
-            say=lambda line: print(line, file=sys.stderr),
-            budget=chosen.budget,
-            only=[CASE],
-        )
+    begin = time.monotonic()
+    done = compared(
+        Path(sys.executable),
+        ROOT,
+        SUITE,
+        plant=PLANT,
+        share=chosen.plant,
+        budget=chosen.budget,
+        only=[CASE],
+    )
     row = done.rows[0]
-    why = "; ".join(str(finding) for finding in row.findings)
+    changes = "; ".join(
+        f"{change.name} {math.expm1(change.estimate.change):+.1%} "
+        f"(standard error {change.estimate.error:.1%})"
+        for change in row.changes
+        if change.judged
+    )
     return (
-        f"| {chosen.plant:.0%} | {chosen.busy} | {row.verdict} | {why} | {done.pairs} "
-        f"| {time.monotonic() - begin:.0f} |"
+        f"| {chosen.plant:.0%} | {chosen.busy} | {row.verdict} | {changes} "
+        f"| {done.pairs} | {time.monotonic() - begin:.0f} |"
     )
 
 

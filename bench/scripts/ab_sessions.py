@@ -21,7 +21,7 @@ import tarfile
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urljoin
 
 import tlbench
-from tlbench.pairing.comparison import compare
+from tlbench.pairing.comparison import Comparison, compare
 from tlbench.pairing.pairs import Launch
 from tlbench.pairing.sides import Side
 
@@ -49,36 +49,44 @@ PLANT = '''
 """Lets some cases of pytest-benchmark do more of their own work."""
 import os
 import time
+from itertools import repeat
 from pytest_benchmark.fixture import BenchmarkFixture
 SHARE = float(os.environ["PLANT_SHARE"])
 CASES = set(os.environ["PLANT_CASES"].split("\\n"))
 make_runner = BenchmarkFixture._make_runner
+
+def turns(count):
+    start = time.perf_counter()
+    for _ in repeat(None, count):
+        pass
+    return time.perf_counter() - start
+
 def planted(self, work, *args):
     runner = make_runner(self, work, *args)
-    if self.fullname not in CASES:
+    if self.fullname not in CASES or not SHARE:
         return runner
+    a_turn = min(turns(10_000) for _ in range(20)) / 10_000
+    owed, more = 0.0, 0
     def slowed(*given, **named):
-        start = time.process_time()
         result = work(*given, **named)
-        end = time.process_time() + SHARE * (time.process_time() - start)
-        while time.process_time() < end:
+        for _ in repeat(None, more):
             pass
         return result
     slow = make_runner(self, slowed, *args)
-    owed, seconds = 0.0, 0.0
-    def more(loops, *timer):
-        nonlocal owed, seconds
-        # One call more in 30 would be an outlier where a round is one long call; a
-        # short one would be slowed by reading the clock.
-        if not loops or seconds > 0.001:
-            return slow(loops, *timer)
-        # Fractions of a call are kept for the next block.
-        owed += len(loops) * SHARE
-        extra, owed = int(owed), owed % 1
-        took = runner(range(len(loops) + extra), *timer)
-        seconds = took / len(loops)
-        return took
-    return more
+    def planting(loops, *timer):
+        nonlocal owed, more
+        extra = len(loops or ()) * SHARE
+        if extra >= 1:
+            owed += extra  # fractions of a call are kept for the next round
+            whole, owed = int(owed), owed % 1
+            return runner(range(len(loops) + whole), *timer)
+        # Few calls a round: each is slowed. One call more in some rounds only would
+        # be an outlier, as no slower code makes them.
+        if not more:
+            seconds = min(runner(range(1), *timer) for _ in range(20))
+            more = max(1, round(seconds * SHARE / a_turn))
+        return slow(loops, *timer)
+    return planting
 BenchmarkFixture._make_runner = planted
 '''
 
@@ -117,6 +125,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="other processes at work")
     parser.add_argument("--plant", type=float, default=0.0, help="0.05 is 5 %%")
     parser.add_argument("--cases", type=int, default=0, help="how many; 0 is all")
+    parser.add_argument("--seed", type=int, default=0, help="of the first session")
     parser.add_argument("--planted", type=int, default=4, help="how many are slowed")
     parser.add_argument("--budget", type=float, default=300)
     parser.add_argument("--log", type=Path, help="a line of JSON for each session")
@@ -134,7 +143,7 @@ def _report(suite: Suite, python: Path, chosen: argparse.Namespace) -> None:
     rows = false = found = planted = 0
     seconds = 0.0
     for number in range(chosen.sessions):
-        one = session(suite, python, chosen, seed=number)
+        one = session(suite, python, chosen, seed=chosen.seed + number)
         rows += one["rows"]
         false += len(one["false"])
         found += len(one["found"])
@@ -161,40 +170,18 @@ def session(
     if chosen.cases:
         cases = sorted(draw.sample(cases, chosen.cases))
     slowed = draw.sample(cases, chosen.planted) if chosen.plant else []
-    with TemporaryDirectory() as aside:
-        (Path(aside) / "plant.py").write_text(PLANT, encoding="utf-8")
-        tool = Path(aside) / "tool"
-        shutil.copytree(Path(tlbench.__file__).parent, tool / "tlbench")
-        sides = [
-            Side(
-                name=name,
-                title=name,
-                python=python,
-                folder=folder,
-                tree=None,
-                commit="",
-                environ={
-                    **os.environ,
-                    "PYTHONPATH": aside,
-                    "PLANT_CASES": "\n".join(slowed),
-                    "PLANT_SHARE": f"{chosen.plant * (name == 'head'):.4f}",
-                },
-            )
-            for name in ("base", "head")
-        ]
-        begin = time.monotonic()
-        done = compare(
-            Launch(
-                sides=(sides[0], sides[1]),
-                paths=(suite.path,),
-                options=("-p", "plant", "-W", "ignore"),
-                tool=tool,
-                aside=Path(aside),
-            ),
-            say=lambda line: print(line, file=sys.stderr),
-            budget=chosen.budget,
-            only=cases,
-        )
+    begin = time.monotonic()
+    done = compared(
+        python,
+        folder,
+        suite.path,
+        plant=PLANT,
+        share=chosen.plant,
+        environ={"PLANT_CASES": "\n".join(slowed)},
+        options=("-W", "ignore"),
+        budget=chosen.budget,
+        only=cases,
+    )
     flagged = {
         row.case: str(row.findings[0])
         for row in done.rows
@@ -261,6 +248,66 @@ def collected(python: Path, folder: Path, path: str) -> list[str]:
     if not found:
         raise SystemExit(f"{path} has no cases: {done.stdout}{done.stderr}")
     return found
+
+
+def compared(
+    python: Path,
+    folder: Path,
+    path: str,
+    *,
+    plant: str,
+    share: float,
+    budget: float,
+    only: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
+) -> Comparison:
+    """Compare a suite with itself; head does a planted share of its work more.
+
+    Args:
+        python: the interpreter of both sides.
+        folder: of the suite's project.
+        path: of the suite, within the folder.
+        plant: the code of a pytest plugin that reads PLANT_SHARE.
+        share: of the work; 0.05 is 5 %.
+        budget: the seconds that all pairs may take together.
+        only: the cases to compare.
+        environ: more variables for both sides.
+        options: more options for pytest.
+    """
+    with TemporaryDirectory() as aside:
+        (Path(aside) / "plant.py").write_text(plant, encoding="utf-8")
+        tool = Path(aside) / "tool"
+        shutil.copytree(Path(tlbench.__file__).parent, tool / "tlbench")
+        sides = [
+            Side(
+                name=name,
+                title=name,
+                python=python,
+                folder=folder,
+                tree=None,
+                commit="",
+                environ={
+                    **os.environ,
+                    **(environ or {}),
+                    "PYTHONPATH": aside,
+                    "PLANT_SHARE": f"{share * (name == 'head'):.4f}",
+                },
+            )
+            for name in ("base", "head")
+        ]
+        return compare(
+            Launch(
+                sides=(sides[0], sides[1]),
+                paths=(path,),
+                options=("-p", "plant", *options),
+                tool=tool,
+                aside=Path(aside),
+            ),
+            say=lambda line: print(line, file=sys.stderr),
+            budget=budget,
+            only=only,
+        )
 
 
 @contextmanager

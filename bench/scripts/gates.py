@@ -147,6 +147,7 @@ def session(
     words = [
         *(str(python), "-m", "pytest", suite.path, "-q", "-W", "ignore"),
         *("-p", "no:cacheprovider", "--tl-results", "results"),
+        "--benchmark-enable",  # pydantic-core's own options switch the timing off
         *(f"--benchmark-max-time={chosen.seconds}", "-k", chosen.keep, *options),
     ]
     return subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
@@ -181,10 +182,12 @@ def environment(suite: Suite, place: Place, tree: Path, folder: Path) -> Path:
     os.environ["SETUPTOOLS_SCM_PRETEND_VERSION"] = suite.version
     home = folder / "gates" / f"{suite.package}-env"
     python = home / "bin" / "python"
-    if not python.exists():
-        venv.create(home, with_pip=True)
+    whole = home / "whole"  # not what an interrupted run left
+    if not whole.exists():
+        venv.create(home, with_pip=True, clear=True)
         command = place.install.split()[1:]
         _run([str(python), "-m", "pip", "--quiet", *command, str(BENCH)], tree)
+        whole.touch()
     # As it is now: an installation of before would be judged.
     again = ("install", "--quiet", "--no-deps", "--force-reinstall", str(BENCH))
     _run([str(python), "-m", "pip", *again], tree)
