@@ -40,6 +40,9 @@ from tlcore.cli.signals import Signals
 @click.option(
     "--handle", help="A SavedModel instead: a folder, .tar.gz, address, Kaggle handle."
 )
+@click.option(
+    "--trust", is_flag=True, help="The SavedModel may do more than compute."
+)
 @click.option("--weights", help='"imagenet", "none" or the path of a weights file.')
 @click.option("--image-size", type=int, help="Height and width in pixels.")
 @click.option("--percent", type=float, help="Percent of the training images used.")
@@ -111,6 +114,7 @@ def run(
     tensorboard: bool,
     as_json: bool,
     handle: str | None,
+    trust: bool,
     **changes: Any,
 ) -> None:
     """Train RECIPE on a data folder and leave a run folder."""
@@ -144,6 +148,7 @@ def run(
             cache=cache,
             views=views,
             workers=workers,
+            trust=trust,
             callbacks=callbacks,
             say=progress.say,
             progress=features,

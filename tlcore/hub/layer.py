@@ -105,7 +105,8 @@ class HubLayer(keras.layers.Layer):
                 "A SavedModel must do nothing but compute, unless you trust it. "
                 f"Received: handle={self.handle!r}, whose graph holds "
                 f"{listed(self.operations)}. If you trust where it comes from, write "
-                f"tl.HubLayer({self.handle!r}, trust=True)."
+                f"tl.HubLayer({self.handle!r}, trust=True), or for a run "
+                "`tlcore run RECIPE --handle ... --trust`."
             )
         self._saved_model = saved_models.load(folder, self.handle)
         note_opened(self.handle, self.fingerprint, operations=trust)

@@ -52,6 +52,8 @@ class RunOptions:
         cache: where outputs of frozen layers are stored: "auto", "off" or a folder.
         views: augmented views of each image; None augments again in every epoch.
         workers: processes that share a pass through the frozen layers.
+        trust: whether the SavedModel of the recipe may do more than compute, as in
+            `HubLayer`.
         callbacks: returns additional Keras callbacks for a phase.
         say: called with each line for the user.
         progress: what a pass through the frozen layers reports to.
@@ -68,6 +70,7 @@ class RunOptions:
     cache: str | Path = "auto"
     views: int | None = None
     workers: int = 1
+    trust: bool = False
     callbacks: Callable[[], list[Any]] = list
     say: Callable[[str], None] = print
     progress: PassProgress | None = None
@@ -111,7 +114,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     if options.deterministic:
         make_deterministic()
     set_seed(options.seed)
-    model = _build(recipe, folders.train)
+    model = _build(recipe, folders.train, trust=options.trust)
     _check_fine_tuning(recipe, model)
     document = _document(recipe, data, options, folders, model)
     run = start_run(options.out, recipe.name, document, now=datetime.now())
@@ -124,6 +127,12 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
 
 
 def _check_options(recipe: Recipe, options: RunOptions) -> None:
+    if options.trust and not recipe.from_hub:
+        raise ValueError(
+            "trust is for a recipe with a SavedModel. Received: trust=True for "
+            f"recipe={recipe.name!r} with backbone={recipe.backbone!r}. Leave trust "
+            "out, or name a SavedModel with --handle."
+        )
     if options.views is not None and recipe.augmentation is None:
         raise ValueError(
             "views needs a recipe with augmentation. Received: "
@@ -147,14 +156,16 @@ def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
         freeze(model)
 
 
-def _build(recipe: Recipe, train: ImageFolder) -> "keras.Model":
+def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
+    from tlcore.hub.layer import HubLayer
     from tlcore.models import create_model
 
+    backbone = HubLayer(recipe.backbone, trust=True) if trust else recipe.backbone
     binary = train.label_mode == "binary"
     weights = None if recipe.weights == "none" else recipe.weights
     options: dict[str, Any] = {} if recipe.from_hub else {"weights": weights}
     return create_model(
-        recipe.backbone,
+        backbone,
         1 if binary else train.num_classes,
         input_shape=(recipe.image_size, recipe.image_size, 3),
         augmentation=recipe.augmentation,

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from tlcore.cli.main import main
 from tlcore.hub.layer import HubLayer
 from tlcore.hub.operations import touching_operations
 from tlcore.hub.saved_models import load
@@ -142,3 +143,38 @@ class TestLayer:
         assert {"WriteFile"} == {x.partition(" in ")[0] for x in layer.operations}
         assert owned.exists()
         owned.unlink()
+
+
+class TestRun:
+    @pytest.fixture
+    def said(self, images, tmp_path, capsys):
+        """Return a function that runs a recipe and returns exit code and error."""
+
+        def run(*words):
+            options = ["--data", str(images), "--out", str(tmp_path)]
+            with pytest.raises(SystemExit) as ended:
+                main(["run", "hub_efficientnet_b0", *options, *words])
+            return ended.value.code, capsys.readouterr().err
+
+        return run
+
+    def test_without_consent_it_names_the_option(self, said, writing):
+        folder, owned = writing
+        code, error = said("--handle", str(folder))
+        assert code == 2
+        assert "WriteFile" in error
+        assert "`tlcore run RECIPE --handle ... --trust`" in error
+        assert not owned.exists()
+
+    def test_with_consent_it_is_opened(self, said, writing):
+        folder, owned = writing
+        code, error = said("--handle", str(folder), "--trust")
+        assert code == 2
+        assert "A backbone must take images" in error  # it takes pairs of numbers
+        assert owned.exists()
+        owned.unlink()
+
+    def test_consent_needs_a_saved_model(self, said):
+        code, error = said("--backbone", "sample_net", "--trust")
+        assert code == 2
+        assert "trust is for a recipe with a SavedModel" in error
