@@ -85,7 +85,17 @@ def __getattr__(name: str) -> object:
         return version("tlcore")
     if name not in _HOMES:
         raise AttributeError(f"module 'tlcore' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"tlcore.{_HOMES[name]}"), name)
+    home = f"tlcore.{_HOMES[name]}"
+    try:
+        module = importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        from tlcore.backend.installed import MODULES, missing_backend
+
+        reason = missing_backend()
+        if reason is None or error.name not in MODULES.values():
+            raise
+        raise ModuleNotFoundError(reason, name=error.name) from error
+    value = getattr(module, name)
     globals()[name] = value  # the next access does not come here
     return value
 

@@ -7,14 +7,19 @@ loss that is NaN or infinite. Whether a monitored metric exists is checked in `c
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import keras
 
-from tlcore.arguments import require_one_of, require_path, require_whole
+from tlcore.arguments import (
+    require_one_of,
+    require_path,
+    require_tensorflow,
+    require_whole,
+)
 from tlcore.files import STAMP_FORMAT, put_in_place
 
 _MODES = ("auto", "min", "max")
@@ -26,8 +31,11 @@ def tensorboard_callback(
     *,
     histograms: bool = False,
     now: Callable[[], datetime] = datetime.now,
-) -> keras.callbacks.TensorBoard:
-    """Return a TensorBoard callback that logs to `dir_name/experiment_name/<moment>`.
+) -> keras.callbacks.Callback:
+    """Return a callback that logs to `dir_name/experiment_name/<moment>`.
+
+    With TensorFlow it is Keras's own, `keras.callbacks.TensorBoard`, which needs
+    TensorFlow on every backend; with JAX and PyTorch it is `EpochEvents`.
 
     Args:
         dir_name: the folder of all experiments.
@@ -36,7 +44,8 @@ def tensorboard_callback(
         now: returns the moment, which is written as `YYYYmmdd-HHMMSS`.
 
     Raises:
-        ValueError: the name of the experiment is empty or leads out of `dir_name`.
+        ValueError: the name of the experiment is empty or leads out of `dir_name`, or
+            histograms are asked for on a backend without them.
 
     Example:
         >>> from datetime import datetime
@@ -53,9 +62,13 @@ def tensorboard_callback(
             "'..', and the folder above it as dir_name."
         )
     log_dir = folder / inside / now().strftime(STAMP_FORMAT)
-    return keras.callbacks.TensorBoard(
-        log_dir=str(log_dir), histogram_freq=1 if histograms else 0
-    )
+    if keras.backend.backend() == "tensorflow":
+        return keras.callbacks.TensorBoard(
+            log_dir=str(log_dir), histogram_freq=1 if histograms else 0
+        )
+    if histograms:
+        require_tensorflow("Histograms for TensorBoard need")
+    return EpochEvents(log_dir)
 
 
 def checkpoint_callback(
@@ -137,6 +150,55 @@ def early_stopping_callback(
         mode=mode,
         restore_best_weights=restore_best_weights,
     )
+
+
+class EpochEvents(keras.callbacks.Callback):
+    """Logs each epoch for TensorBoard as Keras's callback does, without TensorFlow.
+
+    Args:
+        log_dir: the folder; figures of training are in its `train`, those of validation
+            in its `validation`, each under the name `epoch_<metric>`.
+    """
+
+    def __init__(self, log_dir: str | Path) -> None:
+        super().__init__()
+        self.log_dir = str(log_dir)
+        self._writers: dict[str, Any] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the figures of the epoch."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        figures = dict(logs or {})
+        rate = self.model.optimizer.learning_rate
+        figures["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
+        values: dict[str, list[Any]] = {}
+        for name, figure in figures.items():
+            folder = "validation" if name.startswith("val_") else "train"
+            tag = f"epoch_{name.removeprefix('val_')}"
+            value = Summary.Value(tag=tag, simple_value=float(figure))
+            values.setdefault(folder, []).append(value)
+        for folder, summary in values.items():
+            event = Event(
+                wall_time=time.time(), step=epoch, summary=Summary(value=summary)
+            )
+            writer = self._writer(folder)
+            writer.add_event(event)
+            writer.flush()
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Close the files; another fit opens new ones."""
+        while self._writers:
+            self._writers.popitem()[1].close()
+
+    def _writer(self, folder: str) -> Any:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        if folder not in self._writers:
+            path = str(Path(self.log_dir, folder))
+            self._writers[folder] = EventFileWriter(path)
+        return self._writers[folder]
 
 
 class WholeCheckpoint(keras.callbacks.ModelCheckpoint):
@@ -280,6 +342,41 @@ class LossGuard(keras.callbacks.Callback):
             "Lower the learning rate, or look for labels and images out of range; "
             "checkpoints of earlier epochs are untouched."
         )
+
+
+class BatchGuard(keras.callbacks.Callback):
+    """Raises the error that ended a dataset, before anything is made of the rest.
+
+    Args:
+        checks: functions without arguments, each of which raises what ended one.
+    """
+
+    async_safe = True
+
+    def __init__(self, checks: Sequence[Callable[[], None]]) -> None:
+        super().__init__()
+        self._checks = checks
+
+    def check(self, *_: Any) -> None:
+        """Raise what ended the reading of a batch."""
+        for check in self._checks:
+            check()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Look before a step."""
+        self.check()
+
+    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Look before validation."""
+        self.check()
+
+    def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002
+        """Look after validation."""
+        self.check()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """Look before any checkpoint is written."""
+        self.check()
 
 
 class AfterStep(keras.callbacks.Callback):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from tlcore.arguments import require_tensorflow
+from tlcore.backend import seam
 
 
 def set_seed(seed: int) -> None:
@@ -41,22 +41,14 @@ def make_deterministic() -> None:
     The switch stays on for the rest of the process.
 
     Raises:
-        ValueError: the Keras backend has no such switch.
+        ValueError: the Keras backend has no such switch, or it must be set earlier.
     """
-    require_tensorflow("Deterministic operations need")
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
+    seam.current().make_deterministic()
 
 
 def is_deterministic() -> bool:
     """Return whether `make_deterministic` is in effect."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    # TensorFlow has no public function that reads the switch.
-    from tensorflow.python.framework.config import is_op_determinism_enabled
-
-    return bool(is_op_determinism_enabled())
+    return seam.current().is_deterministic()
 
 
 def versions() -> dict[str, str]:
@@ -79,16 +71,15 @@ def arithmetic() -> dict[str, object]:
     These are the versions of the libraries, the processor and other devices, the number
     of threads, and the switches of the Keras backend.
     """
-    facts: dict[str, object] = {
+    backend = seam.current()
+    return {
         "versions": versions(),
         "processor": _processor(),
         # How a sum is divided among threads decides in which order it is rounded.
         "cores": os.cpu_count(),
-        "devices": keras.distribution.list_devices(),
+        "devices": backend.devices(),
+        keras.backend.backend(): backend.switches(),
     }
-    if keras.backend.backend() == "tensorflow":
-        facts["tensorflow"] = _tensorflow_switches()
-    return facts
 
 
 def _processor() -> str:
@@ -101,18 +92,3 @@ def _processor() -> str:
         lines = cpuinfo.read_text().splitlines()
         text += "".join(sorted({x for x in lines if x.startswith(fields)}))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _tensorflow_switches() -> dict[str, object]:
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    return {
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
-        "deterministic": is_deterministic(),
-        # A GPU since Ampere rounds the factors of a product to 10 bits if this is on.
-        "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "gpus": [detail.get("device_name") for detail in details],
-    }

@@ -152,7 +152,7 @@ def evaluate(
         feed = batches_feed(model, spec.source, options, training=False)
     else:
         feed = evaluation_feed(model, spec.data, options, "data")
-    scorer = Scorer(model, feed.part)
+    scorer = Scorer(model, feed.side)
     losses: list[float] = []
     right: list[NDArray[np.bool_]] = []
     truths: list[NDArray[np.bool_]] = []

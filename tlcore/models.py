@@ -279,7 +279,8 @@ def _check_acts_in_training_only(stack: Any, name: str, shape: Any) -> None:
     images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
     # One call may draw by chance what another one drew, five hardly do.
     outputs = {
-        np.asarray(stack(images, training=False)).tobytes() for _ in range(_PROBES)
+        keras.ops.convert_to_numpy(stack(images, training=False)).tobytes()
+        for _ in range(_PROBES)
     }
     if len(outputs) > 1:
         raise ValueError(

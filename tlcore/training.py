@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tlcore.arguments import require_one_of, require_positive, require_whole
+from tlcore.backend import seam
 from tlcore.caching.batch_feeds import batches_feed
 from tlcore.caching.feeds import (
     AUTO,
@@ -23,8 +24,8 @@ from tlcore.caching.feeds import (
     evaluation_feed,
     training_feed,
 )
-from tlcore.caching.redirection import redirected
-from tlcore.callbacks import LossGuard
+from tlcore.caching.redirection import Side, redirected
+from tlcore.callbacks import BatchGuard, LossGuard
 from tlcore.checks import (
     check_callback_list,
     check_class_weight,
@@ -50,7 +51,7 @@ OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
 
 Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
-_NO_FEED = Feed(None, None, "")
+_NO_FEED = Feed(None, Side(), "")
 _ACCURACY = ("accuracy", "acc")
 _FIRST_RATE, _FINE_RATE = 1e-3, 1e-4
 
@@ -288,10 +289,12 @@ def fit(
         )
     _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
+    if seam.current().BUILDS_FROM_DATA:
+        _create_variables(model, train_spec)
     # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
-    guard = _BatchGuard(tuple(feeds.values()))
-    sides = {"train": train_feed.part, "test": validation_feed.part}
+    guard = BatchGuard([feed.raise_error for feed in feeds.values()])
+    sides = {"train": train_feed.side, "test": validation_feed.side}
     try:
         with redirected(model, **sides), warnings.catch_warnings():
             # Keras warns at the end of data whose length it does not know. Whether the
@@ -321,37 +324,6 @@ def fit(
         if note is not None:
             _say(f"{name}: {note}", say, verbose)
     return history
-
-
-class _BatchGuard(keras.callbacks.Callback):
-    """Raises the error that ended a dataset, before anything is made of the rest."""
-
-    async_safe = True
-
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        super().__init__()
-        self._feeds = feeds
-
-    def check(self, *_: Any) -> None:
-        """Raise what ended the reading of a batch."""
-        for feed in self._feeds:
-            feed.raise_error()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Look before a step."""
-        self.check()
-
-    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Look before validation."""
-        self.check()
-
-    def on_test_end(self, logs: Any = None) -> None:  # noqa: ARG002
-        """Look after validation."""
-        self.check()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Look before any checkpoint is written."""
-        self.check()
 
 
 def _spec(data: Data, name: str, initial_epoch: int) -> DataSpec:
@@ -432,23 +404,31 @@ def _compile(
         optimizer=optimizer,
         loss=loss,
         metrics=metrics,
-        # XLA may round differently in a part of a model than in the whole, and cached
-        # training promises the same bits.
-        jit_compile=False,
+        # With TensorFlow XLA may round differently in a part of a model than in the
+        # whole, and cached training promises the same bits.
+        jit_compile=seam.current().JIT,
     )
-    _create_variables(model, train)
+    if seam.current().JIT:
+        # Keras compiles nothing of a step in which one layer says that XLA cannot run
+        # it, as its zoom, rotation and translation say. On JAX XLA runs them.
+        model._jit_compile = True  # noqa: SLF001 - the public setter looks at layers
+    if not seam.current().BUILDS_FROM_DATA:
+        _create_variables(model, train)
 
 
 def _create_variables(model: keras.Model, train: DataSpec) -> None:
     """Create the variables of the optimizer and of the metrics.
 
-    Keras creates them in the first step, and TensorFlow traces a function that has
-    created variables once more: a second each time, several with a large backbone.
+    Keras creates them in the first step. TensorFlow traces a function that has created
+    variables once more: a second each time, several with a large backbone. On other
+    backends Keras reads a batch for it, as if it held images, and begins again.
     """
-    if keras.backend.backend() != "tensorflow":
+    labels = np.zeros((2, *(n or 1 for n in train.label_shape)), "float32")
+    if seam.current().BUILDS_FROM_DATA:
+        images = np.zeros((2, *(n or 1 for n in train.image_shape)), "float32")
+        model._symbolic_build(data_batch=(images, labels, None))  # noqa: SLF001
         return
-    labels = np.zeros((1, *(n or 1 for n in train.label_shape)), "float32")
-    outputs = np.zeros((1, *model.output_shape[1:]), "float32")
+    outputs = np.zeros((2, *model.output_shape[1:]), "float32")
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
         if type(model).compute_metrics is keras.Model.compute_metrics:

@@ -1,18 +1,21 @@
 """Costs: the operations of a forward pass and a training step, counted, not timed.
 
-Owns counting on the graphs that TensorFlow traces, peak memory and waiting for devices.
-Counts depend on the versions of TensorFlow and Keras and on nothing else, neither the
-machine nor its load. A layer that is no longer frozen shows as a jump in the operations
-of the training step.
+Owns what is counted for one image, peak memory and waiting for devices; how operations
+are counted is of the backend (`counting_tensorflow`, `counting_jax`, `counting_torch`).
+Counts depend on the versions of the backend and of Keras and on nothing else, neither
+the machine nor its load. A layer that is no longer frozen shows as a jump in the
+operations of the training step.
 """
 
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
+
+from tlcore.backend import seam
 
 _BATCH = 2
 """Images in the traced batch, by which counts are divided."""
@@ -21,13 +24,14 @@ _BATCH = 2
 def forward_flops(model: keras.Model) -> int:
     """Return the floating-point operations of a forward pass over one image.
 
-    The pass is in inference mode. Operations are counted by the formulas of
-    TensorFlow's profiler; those without a formula count as 0.
+    The pass is in inference mode. Operations are counted by the backend's own formulas;
+    those without a formula count as 0.
 
     Raises:
         ValueError: the size of the model's inputs is not fixed.
     """
-    return _flops(_forward_operations(model)) // _BATCH
+    counts = _backend().forward(model, _image_shape(model), _BATCH)
+    return int(counts.flops) // _BATCH
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class StepCosts:
     Attributes:
         flops: floating-point operations for one image: forward, backward down to the
             lowest trainable layer, and a share of those of the optimizer.
-        operations: number of operations in the graph that run.
+        operations: number of operations of the graph, or of the step, that run.
     """
 
     flops: int
@@ -50,8 +54,9 @@ def training_step(model: keras.Model) -> StepCosts:
     Raises:
         ValueError: the model is not compiled, or the size of its inputs is not fixed.
     """
-    operations = _train_operations(model)
-    return StepCosts(_flops(operations) // _BATCH, len(operations))
+    _optimizer(model)
+    counts = _backend().training_step(model, _image_shape(model), _BATCH)
+    return StepCosts(counts.flops // _BATCH, counts.operations)
 
 
 def optimizer_slots(model: keras.Model) -> int:
@@ -93,20 +98,13 @@ class TraceCounter(keras.metrics.Metric):
 
 def peak_memory() -> dict[str, int]:
     """Return the peak memory of this process in bytes, on "host" and "device"."""
-    found = {"host": _host_peak()}
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        found["device"] = int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    found = {"host": _host_peak(), "device": seam.current().peak_memory() or 0}
     return {name: nbytes for name, nbytes in found.items() if nbytes}
 
 
 def synchronize() -> None:
     """Wait until the devices have finished all work queued so far."""
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        tf.test.experimental.sync_devices()
+    seam.current().synchronize()
 
 
 def _host_peak() -> int:
@@ -122,52 +120,20 @@ def _host_peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _forward_operations(model: keras.Model) -> list[Any]:
-    import tensorflow as tf
-
-    forward = tf.function(lambda x: model(x, training=False), autograph=False)
-    return _needed(forward.get_concrete_function(*_inputs(model)).graph)
+def _backend() -> Any:
+    return import_module(f"counting_{keras.backend.backend()}")
 
 
-def _train_operations(model: keras.Model) -> list[Any]:
-    import tensorflow as tf
-
-    _optimizer(model)
-    (image,) = _inputs(model)
-    outputs = np.zeros((_BATCH, *model.output_shape[1:]), np.float32)
-    label = tf.TensorSpec(outputs.shape, tf.float32)
-    step = tf.function(lambda x, y: model.train_step((x, y)), autograph=False)
-    return _needed(step.get_concrete_function(image, label).graph)
-
-
-def _needed(graph: Any) -> list[Any]:
-    """Return the operations of a traced graph that run when it is executed.
-
-    A gradient tape also records gradients that nothing uses, such as those of frozen
-    layers. TensorFlow prunes them before it executes the graph.
-    """
-    waiting = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
-    found: dict[str, Any] = {}
-    while waiting:
-        operation = waiting.pop()
-        if operation.name not in found:
-            found[operation.name] = operation
-            waiting += [tensor.op for tensor in operation.inputs]
-            waiting += operation.control_inputs
-    return list(found.values())
-
-
-def _inputs(model: keras.Model) -> list[Any]:
-    import tensorflow as tf
-
-    shapes = [tuple(tensor.shape)[1:] for tensor in model.inputs]
-    if any(size is None for shape in shapes for size in shape):
+def _image_shape(model: keras.Model) -> tuple[int, ...]:
+    (tensor,) = model.inputs
+    shape = tuple(tensor.shape)[1:]
+    if None in shape:
         raise ValueError(
             "Counting operations needs images of a fixed size. "
-            f"Received: model={model.name!r} with inputs of {shapes}. Build it with "
+            f"Received: model={model.name!r} with inputs of {shape}. Build it with "
             "an input_shape."
         )
-    return [tf.TensorSpec((_BATCH, *shape), tf.float32) for shape in shapes]
+    return shape
 
 
 def _optimizer(model: keras.Model) -> Any:
@@ -178,15 +144,3 @@ def _optimizer(model: keras.Model) -> Any:
         )
     model.optimizer.build(model.trainable_variables)
     return model.optimizer
-
-
-def _flops(operations: list[Any]) -> int:
-    # The profiler's own entry point counts whole graphs, also what does not run.
-    from tensorflow.python.framework import ops
-    from tensorflow.python.profiler.internal import flops_registry  # noqa: F401
-
-    counts = (
-        ops.get_stats_for_node_def(operation.graph, operation.node_def, "flops").value
-        for operation in operations
-    )
-    return int(sum(count or 0 for count in counts))

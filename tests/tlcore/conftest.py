@@ -29,12 +29,20 @@ def _caches_of_their_own(tmp_path_factory):
 
 @pytest.fixture
 def deterministic_operations():
-    import tensorflow as tf
-    from tensorflow.python.framework import config
+    import keras
 
-    tf.config.experimental.enable_op_determinism()
+    from tlcore.determinism import make_deterministic
+
+    make_deterministic()
     yield
-    config.disable_op_determinism()
+    if keras.backend.backend() == "tensorflow":
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
@@ -107,15 +115,33 @@ def held_out(images):
     return image_folder(images / "train", image_size=32).split_off(50)[1]
 
 
+class Batched(list):
+    """Batches in memory, with what the tests use of `tf.data`."""
+
+    def map(self, function):
+        return Batched(function(*batch) for batch in self)
+
+    def take(self, count):
+        return Batched(self[:count])
+
+
 @pytest.fixture(scope="session")
 def noise():
-    """Return the function that gives a dataset of noise with one-hot labels."""
-    import tensorflow as tf
+    """Return the function that gives batches of noise with one-hot labels.
+
+    They are a `tf.data.Dataset` with TensorFlow, else in memory.
+    """
+    import keras
 
     def build(batches=3):
         rng = np.random.default_rng(0)
         pixels = rng.uniform(0, 255, (4 * batches, 32, 32, 3)).astype("float32")
         labels = np.eye(3, dtype="float32")[rng.integers(0, 3, 4 * batches)]
+        if keras.backend.backend() != "tensorflow":
+            parts = range(0, 4 * batches, 4)
+            return Batched((pixels[i : i + 4], labels[i : i + 4]) for i in parts)
+        import tensorflow as tf
+
         return tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(4)
 
     return build
@@ -130,7 +156,7 @@ def export_reusable(folder, network, *, modes=(False, True), penalty=0.0):
         modes: the values of `training` it can be called with later.
         penalty: factor of a regularization loss, the squares of its first variable.
     """
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow")
 
     class Reusable(tf.train.Checkpoint):
         @tf.function
@@ -187,7 +213,7 @@ def export():
 @pytest.fixture(scope="session")
 def text_saved_model(tmp_path_factory):
     """Return the folder of a SavedModel that returns the length of each string."""
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow")
 
     class Text(tf.train.Checkpoint):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])

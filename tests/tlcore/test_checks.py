@@ -5,7 +5,6 @@ import shutil
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.callbacks import EpochClock, checkpoint_callback, early_stopping_callback
 from tlcore.checks import (
@@ -21,6 +20,12 @@ from tlcore.data.sample_images import write_sample_images
 from tlcore.evaluation import evaluate
 from tlcore.freezing import freeze, unfreeze
 from tlcore.training import feature_extract, fit
+
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
 
 SHAPE = (32, 32, 3)
 SIZE = SHAPE[:2]
@@ -131,7 +136,7 @@ class TestData:
     def test_a_column_of_indices_is_answered_with_the_form_needed(self, tiny, noise):
         images, _ = next(iter(noise()))
         labels = np.zeros((len(images), 1), "float32")
-        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+        data = tf().data.Dataset.from_tensor_slices((images, labels)).batch(4)
         with pytest.raises(ValueError, match=r"Use labels of shape \(n,\)"):
             feature_extract(tiny(), data, epochs=1)
 

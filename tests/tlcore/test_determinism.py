@@ -94,6 +94,7 @@ def test_a_deterministic_run_sets_the_switch_and_then_the_seed(
     assert calls == ["on", 5]
 
 
+@pytest.mark.tensorflow
 @pytest.mark.usefixtures("deterministic_operations")  # which switches it off again
 def test_without_a_seed_nothing_is_drawn():
     import tensorflow as tf
@@ -105,13 +106,17 @@ def test_without_a_seed_nothing_is_drawn():
         tf.random.uniform((1,))
 
 
+def to_list(tensor):
+    return keras.ops.convert_to_numpy(tensor).tolist()
+
+
 def test_a_seed_decides_what_is_drawn():
     draws = []
     for seed in (1, 1, 2):
         set_seed(seed)
         weights = keras.initializers.GlorotUniform()((3, 3))
         kept = keras.layers.Dropout(0.5)(np.ones((1, 64)), training=True)
-        draws.append([np.asarray(weights).tolist(), np.asarray(kept).tolist()])
+        draws.append([to_list(weights), to_list(kept)])
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -121,18 +126,12 @@ def test_a_seed_that_does_not_fit_is_refused(seed):
         set_seed(seed)
 
 
-def test_another_backend_is_refused(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match="Received: backend='jax'. Set KERAS_BACKEND"):
-        make_deterministic()
-
-
 def test_versions_are_those_of_the_modules_whatever_they_are_installed_as(monkeypatch):
     import importlib.metadata
 
     installed = {
         name: importlib.metadata.version(name)
-        for name in ("tlcore", "keras", "tensorflow", "numpy", "pillow")
+        for name in ("tlcore", "keras", keras.backend.backend(), "numpy", "pillow")
     }
     # tlcore alone has no number in its code.
     asked = {"tlcore": installed["tlcore"]}

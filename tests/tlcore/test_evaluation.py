@@ -5,7 +5,6 @@ import math
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,12 @@ from tlcore.evaluation import (
     proportion,
 )
 from tlcore.training import feature_extract
+
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
 
 SIZE = (32, 32)
 
@@ -247,7 +252,7 @@ class TestEvaluate:
         mode = "categorical" if num_classes == 3 else "int"
         data = image_folder(images / "test", image_size=SIZE, label_mode=mode).dataset()
         if num_classes == 1:
-            data = data.map(lambda x, y: (x, tf.cast(y[:, None] > 0, tf.float32)))
+            data = data.map(lambda x, y: (x, tf().cast(y[:, None] > 0, tf().float32)))
         model = tiny(num_classes)
         feature_extract(model, data, epochs=1, verbose=0)
         model.get_layer("classifier").bias.assign([300.0, *[0.0] * (num_classes - 1)])

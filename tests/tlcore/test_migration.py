@@ -20,7 +20,6 @@ from zipfile import ZipFile
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from packaging.requirements import Requirement
 from packaging.version import Version
 from PIL import Image
@@ -30,9 +29,12 @@ from tlcore.cli.main import main
 from tlcore.data.sample_images import write_sample_images
 from tlcore.runs.run import start_run
 
+tf = pytest.importorskip("tensorflow")
+
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs/migration.md"
 pytestmark = [
+    pytest.mark.tensorflow,
     pytest.mark.skipif(not TABLE.exists(), reason="docs/ is not next to the tests"),
     # Keras 3.15 warns so about every dataset.
     pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning"),

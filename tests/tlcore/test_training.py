@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.callbacks import checkpoint_callback, early_stopping_callback
 from tlcore.data.arrays import image_arrays
@@ -20,6 +19,12 @@ from tlcore.evaluation import evaluate
 from tlcore.freezing import freeze, frozen_fingerprint, unfreeze
 from tlcore.models import create_model
 from tlcore.training import feature_extract, fine_tune, fit
+
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
 
 SHAPE = (32, 32, 3)
 SIZE = SHAPE[:2]
@@ -261,7 +266,7 @@ class TestDataThatIsNoFolder:
         model = create_model(network, 3, input_shape=(None, None, 3))
         images = np.random.default_rng(0).uniform(0, 255, (6, 96, 96, 3))
         labels = np.arange(6) % 3
-        batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
+        batches = tf().data.Dataset.from_tensor_slices((images, labels)).batch(3)
         for data in ((images, labels), batches):
             stop = keras.callbacks.EarlyStopping("val_loss")
             feature_extract(model, data, data, epochs=1, callbacks=[stop], **QUIET)

@@ -17,7 +17,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from tlcore.caching.entry import BLOCK_ROWS, Key
+from tlcore.caching.batch_sizes import computed, computed_sizes
+from tlcore.caching.entry import BLOCK_ROWS, Features, Key
 from tlcore.caching.header import dtype_of
 from tlcore.caching.store import FeatureCache, TooLargeError
 from tlcore.caching.work import check_batch_independence, source_fingerprint
@@ -31,7 +32,6 @@ class BatchFeatures:
     """The cut for the images of batches.
 
     Args:
-        model: the model that was split.
         divided: the split whose prefix computes the cut.
         prefix: that prefix, compiled.
         image_size: (height, width) of the images.
@@ -49,19 +49,11 @@ class BatchFeatures:
         cache: FeatureCache,
     ) -> None:
         self._split, self._prefix, self._cache = divided, prefix, cache
-        self._fingerprint = source_fingerprint(divided, image_size)
+        self._image_size = image_size
         cache.folder.mkdir(parents=True, exist_ok=True)
         self._spool = _Spool(divided.cut, cache)
-        # By a fast hash of the values, for look-ups; sha256 addresses what is kept.
-        self._rows: dict[bytes, int] = {}
-        self._digests: list[str] = []
-        found = cache.related(Key(self._fingerprint, ()))
-        self._known = {
-            digest: (features, row)
-            for features in reversed(found)
-            for row, digest in enumerate(features.images)
-        }
-        self._whole = {features.images for features in found}
+        self._sizes: dict[int, int] = {}
+        self._tables: dict[int, _Table] = {}
         self._readings = self._computed = self._seen = 0
 
     @property
@@ -85,10 +77,27 @@ class BatchFeatures:
             cut = self._prefix(pictures)
             check_batch_independence(self._prefix, pictures, cut)
 
+    def size(self, count: int, images: NDArray[Any]) -> int:
+        """Return the batch size at which images of a batch of `count` are computed.
+
+        Args:
+            count: the number of images in the batch.
+            images: some images, for a trial.
+        """
+        if count not in self._sizes:
+            self._sizes |= computed_sizes(
+                [count],
+                self._prefix,
+                source_fingerprint(self._split, self._image_size),
+                self._cache.folder,
+                lambda: _pictures(images[:BLOCK_ROWS]),
+            )
+        return self._sizes[count]
+
     def take(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the cut of a batch: one array per tensor, images first."""
-        if len(images) == 1:
-            # Kernels may round differently for one image; at most one in an epoch.
+        if self.size(len(images), images) == 1:
+            # At most one in an epoch.
             self._seen += 1
             return self._prefix(_pictures(images))
         return self.rows(self.numbers(images))
@@ -100,20 +109,18 @@ class BatchFeatures:
     def numbers(self, images: NDArray[Any]) -> list[int]:
         """Return what identifies each image of a batch, after it is computed."""
         self._seen += len(images)
+        size = self.size(len(images), images)
+        table = self._table(size)
         keys = [xxhash.xxh3_128_digest(_bytes(image)) for image in images]
         # In the order of the images, each once.
-        fresh = {key: i for i, key in enumerate(keys) if key not in self._rows}
-        missing = self._recall(images, fresh)
+        fresh = {key: i for i, key in enumerate(keys) if key not in table.rows}
+        missing = self._recall(table, images, fresh)
         if missing:
             at = list(missing.values())
             self._computed += len(at)
-            pictures = _pictures(images[at])
-            # One image alone is doubled, because a batch of one rounds differently.
-            cut = self._prefix(
-                np.repeat(pictures, 2, axis=0) if len(at) == 1 else pictures
-            )
-            self._add(list(missing), images[at], [array[: len(at)] for array in cut])
-        return [self._rows[key] for key in keys]
+            cut = computed(self._prefix, _pictures(images[at]), size)
+            self._add(table, list(missing), images[at], cut)
+        return [table.rows[key] for key in keys]
 
     def keep(self) -> None:
         """Write what was computed to the cache, as an entry of all these images.
@@ -122,9 +129,13 @@ class BatchFeatures:
             OSError: there is no room for it, or no permission.
             TooLargeError: it would be larger than the limit of the cache.
         """
-        order = np.argsort(self._digests)
-        key = Key(self._fingerprint, tuple(self._digests[i] for i in order))
-        if not key.images or key.images in self._whole:
+        for table in self._tables.values():
+            self._keep(table)
+
+    def _keep(self, table: "_Table") -> None:
+        order = np.argsort(table.digests)
+        key = Key(table.fingerprint, tuple(table.digests[i] for i in order))
+        if not key.images or key.images in table.whole:
             return
         about = {
             "cut": self._split.name,
@@ -132,6 +143,7 @@ class BatchFeatures:
             "image_bytes": self._split.nbytes,
             "view": None,
         }
+        numbers = np.array(table.numbers)
         cache = self._cache
         with (
             cache.locked(key),
@@ -139,30 +151,68 @@ class BatchFeatures:
         ):
             for block in range(builder.layout.blocks):
                 rows = order[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
-                builder.write(block, self._spool.take(rows.tolist()))
-        self._whole.add(key.images)
+                builder.write(block, self._spool.take(numbers[rows].tolist()))
+        table.whole.add(key.images)
+
+    def _table(self, size: int) -> "_Table":
+        if size not in self._tables:
+            fingerprint = source_fingerprint(self._split, self._image_size, size=size)
+            found = self._cache.related(Key(fingerprint, ()))
+            self._tables[size] = _Table(fingerprint, found)
+        return self._tables[size]
 
     def _recall(
-        self, images: NDArray[Any], fresh: dict[bytes, int]
+        self, table: "_Table", images: NDArray[Any], fresh: dict[bytes, int]
     ) -> dict[bytes, int]:
         """Take rows from the cache; return the images that it does not hold."""
         missing = {}
         for key, i in fresh.items():
-            digest = tensor_digest(images[i]) if self._known else ""
-            if digest in self._known:
-                features, row = self._known[digest]
-                self._add([key], images[i : i + 1], features.take(np.array([row])))
+            digest = tensor_digest(images[i]) if table.known else ""
+            if digest in table.known:
+                features, row = table.known[digest]
+                rows = features.take(np.array([row]))
+                self._add(table, [key], images[i : i + 1], rows)
             else:
                 missing[key] = i
         return missing
 
     def _add(
-        self, keys: Sequence[bytes], images: NDArray[Any], rows: Sequence[NDArray[Any]]
+        self,
+        table: "_Table",
+        keys: Sequence[bytes],
+        images: NDArray[Any],
+        rows: Sequence[NDArray[Any]],
     ) -> None:
         first = self._spool.append(rows)
         for i, key in enumerate(keys):
-            self._rows[key] = first + i
-            self._digests.append(tensor_digest(images[i]))
+            table.rows[key] = first + i
+            table.numbers.append(first + i)
+            table.digests.append(tensor_digest(images[i]))
+
+
+class _Table:
+    """What is known of images whose features are computed at one size.
+
+    Attributes:
+        fingerprint: of all that the features depend on except the images.
+        rows: by a fast hash of the values, the row of an image in the spool.
+        numbers: the rows, in the order in which they came.
+        digests: the sha256 of each image, by which it is kept; in the same order.
+        known: by digest, the row of an image in an entry of the cache.
+        whole: the images of each of these entries.
+    """
+
+    def __init__(self, fingerprint: str, found: Sequence[Features]) -> None:
+        self.fingerprint = fingerprint
+        self.rows: dict[bytes, int] = {}
+        self.numbers: list[int] = []
+        self.digests: list[str] = []
+        self.known = {
+            digest: (features, row)
+            for features in reversed(found)
+            for row, digest in enumerate(features.images)
+        }
+        self.whole = {features.images for features in found}
 
 
 class _Spool:

@@ -14,16 +14,16 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.backend import seam
 from tlcore.caching.batch_features import BatchFeatures
 from tlcore.caching.feeds import CacheOptions, Feed, NotCached, require_cacheable
-from tlcore.caching.redirection import marked_as_cut
+from tlcore.caching.redirection import Side, apart, marked_as_cut
 from tlcore.caching.replay import Replay
 from tlcore.caching.store import TooLargeError
 from tlcore.caching.work import InexactError
 from tlcore.data.batches import Batches
 from tlcore.data.contents import Batch
 from tlcore.data.dataset_orders import order_of
-from tlcore.data.pipeline import from_generator
 from tlcore.data.random_maps import random_operation
 from tlcore.files import readable
 from tlcore.splitting.graph import UnsplittableError
@@ -82,14 +82,15 @@ def batches_feed(
         )
     except NotCached as reason:
         data = _dataset(source, partial(_images, batches), images, count=count)
-        return Feed(data, None, f"end to end, {reason}", source)
+        side = Side(whole=apart(model, training=training))
+        return Feed(data, side, f"end to end, {reason}", source)
     rows = tuple(((None, *t.shape), t.dtype) for t in divided.cut)
-    elements = partial(_cuts, batches, features, _replay(source, len(first.images)))
+    elements = partial(_cuts, batches, features, _replay(source, features, first))
     data = _dataset(source, elements, rows, count=count)
     how = f"cached at {divided.name}, {readable(divided.nbytes)}/image"
     return Feed(
         marked_as_cut(data),
-        divided.suffix,
+        Side(divided.suffix),
         f"{how}, by the values of each image",
         source,
         features,
@@ -136,11 +137,16 @@ def _features(
     return features, divided
 
 
-def _replay(source: Batches, batch_size: int) -> Replay | None:
+def _replay(source: Batches, features: BatchFeatures, first: Batch) -> Replay | None:
     """Return what gives later readings of a pipeline, None if it must be read."""
     order = order_of(source.data) if source.count is not None else None
-    # The cut of an image alone in its batch is not among the rows: it is computed.
-    if order is None or order.count % batch_size == 1:
+    if order is None:
+        return None
+    count = len(first.images)
+    rest = order.count % count
+    # An image has one row here, whichever batch it comes in.
+    sizes = {features.size(n, first.images) for n in (count, rest) if n}
+    if len(sizes) > 1 or 1 in sizes:
         return None
     return Replay(source, order)
 
@@ -183,7 +189,8 @@ def _dataset(
     """Return the batches as a dataset, each iteration of which is one reading."""
     rest = _rest(source.first())
     signature = (inputs, *(_spec((None, *x.shape[1:]), x) for x in rest))
-    return from_generator(lambda: source.guarded(elements), signature, count)
+    guarded = partial(source.guarded, elements)
+    return seam.current().generated(guarded, signature, count)
 
 
 def _rest(batch: Batch) -> list[NDArray[Any]]:

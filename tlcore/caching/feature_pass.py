@@ -5,7 +5,7 @@ process or several, and read back) and the rows that training reads instead of i
 What features depend on and how they are computed is in `work`; it trains nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class CachedRows:
         count: the number of images.
         tensors: what a row consists of.
         views: the number of views of each image.
+        sizes: by the size of a batch, the size at which its rows are computed.
 
     Attributes:
         tensors: what a row consists of.
@@ -33,27 +34,32 @@ class CachedRows:
     """
 
     def __init__(
-        self, count: int, tensors: Sequence[Tensor], *, views: int = 1
+        self,
+        count: int,
+        tensors: Sequence[Tensor],
+        *,
+        sizes: Mapping[int, int],
+        views: int = 1,
     ) -> None:
         self.tensors = tuple(tensors)
         self.nbytes = sum(tensor.nbytes for tensor in tensors)
         self._count = count
-        # By view, and by whether images are alone in their batch.
-        self._entries: dict[tuple[int, bool], tuple[Features, NDArray[np.int64]]] = {}
-        self._views = views
+        # By view, and by the size at which they are computed.
+        self._entries: dict[tuple[int, int], tuple[Features, NDArray[np.int64]]] = {}
+        self._views, self._sizes = views, dict(sizes)
 
     def add(self, source: Source, features: Features) -> None:
         """Read some or all images of the folder from an entry from now on."""
         at = {digest: row for row, digest in enumerate(features.images)}
         # Row -1 is refused by `Features.take`: an image that the entry does not hold.
         rows = [at.get(digest, -1) for digest in source.folder.digests]
-        self._entries[source.view, source.alone] = features, np.array(rows, np.int64)
+        self._entries[source.view, source.size] = features, np.array(rows, np.int64)
 
     def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Return the cut for the visits of one batch, all of the same epoch."""
         epoch = int(visits[0]) // self._count
-        alone = len(visits) == 1
-        features, rows = self._entries[epoch % self._views, alone]
+        size = self._sizes[len(visits)]
+        features, rows = self._entries[epoch % self._views, size]
         return features.take(rows[visits % self._count])
 
     def batches(self) -> Iterator[list[NDArray[Any]]]:

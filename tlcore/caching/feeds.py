@@ -6,7 +6,7 @@ inexact or impossible ends in images and a reason, never in other weights. Featu
 computed in `feature_pass`; steps that take them are in `redirection`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, require_whole
+from tlcore.backend import seam
 from tlcore.caching.batch_features import BatchFeatures, keep_or_say
+from tlcore.caching.batch_sizes import computed_sizes
 from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feature_pass import CachedRows, cached_features
-from tlcore.caching.redirection import marked_as_cut
+from tlcore.caching.redirection import Side, apart, marked_as_cut
 from tlcore.caching.store import FeatureCache, TooLargeError, default_cache
 from tlcore.caching.work import InexactError, PassOptions, Source
 from tlcore.data.batches import Batches
@@ -28,7 +30,7 @@ from tlcore.data.image_folder import ImageFolder
 from tlcore.files import readable
 from tlcore.progress import PassProgress
 from tlcore.splitting.graph import Graph, UnsplittableError
-from tlcore.splitting.part import Part, kept_prefix
+from tlcore.splitting.part import kept_prefix
 from tlcore.splitting.split import Split, split, split_augmentation
 from tlcore.splitting.views import ViewBank
 
@@ -72,14 +74,14 @@ class Feed:
 
     Attributes:
         data: batches of inputs and labels.
-        part: what runs on the inputs if they are a cut; None if they are images.
+        side: what steps run on the inputs.
         sentence: how the data is read, and why, for people.
         batches: what the data is read from, None for images that are known by number.
         features: what gives the cuts of these batches, None if images are read.
     """
 
     data: Any
-    part: Part | None
+    side: Side
     sentence: str
     batches: Batches | None = None
     features: BatchFeatures | None = None
@@ -135,7 +137,7 @@ def training_feed(
         'cached at pool, 512 B/image'
     """
     stream = partial(folder.stream, steps.start, weights=weights)
-    end_to_end = Feed(stream(), None, "")
+    end_to_end = Feed(stream(), Side(whole=apart(model, training=True)), "")
     bank, augmentation = None, None
     graph: keras.Model | Graph = model
     if options.views is not None:
@@ -149,7 +151,8 @@ def training_feed(
         )
         views = marked_as_cut(stream(bank=bank))
         count = f"{counted(options.views, 'view')}, "
-        end_to_end = Feed(views, augmentation.suffix, count)
+        rest = apart(graph, training=True) or augmentation.suffix
+        end_to_end = Feed(views, Side(rest), count)
     visited = _Visited.between(folder, steps)
     try:
         rows, divided, how = _cached(
@@ -158,11 +161,13 @@ def training_feed(
     except NotCached as reason:
         return Feed(
             end_to_end.data,
-            end_to_end.part,
+            end_to_end.side,
             f"{end_to_end.sentence}end to end, {reason}",
         )
     data = marked_as_cut(stream(rows=rows))
-    return Feed(data, divided.suffix, end_to_end.sentence + how)
+    # A callback may evaluate on images meanwhile.
+    side = Side(divided.suffix, end_to_end.side.whole)
+    return Feed(data, side, end_to_end.sentence + how)
 
 
 def evaluation_feed(
@@ -186,8 +191,10 @@ def evaluation_feed(
             model, model, folder, options, visited, bank=None, name=name
         )
     except NotCached as reason:
-        return Feed(folder.dataset(), None, f"end to end, {reason}")
-    return Feed(marked_as_cut(folder.dataset(rows=rows)), divided.suffix, how)
+        whole = apart(model, training=False)
+        return Feed(folder.dataset(), Side(whole=whole), f"end to end, {reason}")
+    data = marked_as_cut(folder.dataset(rows=rows))
+    return Feed(data, Side(divided.suffix), how)
 
 
 def evaluation_rows(
@@ -240,26 +247,26 @@ class _Visited:
     """What some steps visit.
 
     Attributes:
-        images: indices of images that share a batch with others.
-        alone: indices of images that are alone in a batch, which needs other features.
+        batches: by the size of a batch, the indices of the images that are in one.
         epochs: the epochs that the steps touch.
     """
 
-    images: NDArray[np.int64]
-    alone: NDArray[np.int64]
+    batches: Mapping[int, NDArray[np.int64]]
     epochs: range
 
     @classmethod
     def between(cls, folder: ImageFolder, steps: range) -> "_Visited":
         """Return what the steps from the first of epoch 0 on visit."""
         epochs = range(steps.start // len(folder), -(-steps.stop // len(folder)))
-        images = np.arange(folder.num_images)
-        if folder.batch_size == 1:
-            return cls(images[:0], images, epochs)
-        # The last batch of an epoch holds one image, in each epoch another one.
-        single = folder.num_images % folder.batch_size == 1
-        alone = {int(folder.order(e)[-1]) for e in epochs} if single else set()
-        return cls(images, np.array(sorted(alone), np.int64), epochs)
+        size, rest = folder.batch_size, folder.num_images % folder.batch_size
+        batches = {}
+        if folder.num_images >= size:
+            batches[size] = np.arange(folder.num_images)
+        if rest:
+            # The last batch of an epoch holds fewer, in each epoch other ones.
+            last = {int(i) for e in epochs for i in folder.order(e)[-rest:]}
+            batches[rest] = np.array(sorted(last), np.int64)
+        return cls(batches, epochs)
 
 
 def _cached(
@@ -302,25 +309,42 @@ def _gathered(
 ) -> tuple[CachedRows, Split, str]:
     """Compute or find the features of every view that is visited."""
     views = 1 if bank is None else bank.count
-    rows = CachedRows(folder.num_images, divided.cut, views=views)
     progress = options.progress and partial(options.progress, name)
-    pass_options = PassOptions(options.open(), options.workers, progress)
+    cache = options.open()
+    pass_options = PassOptions(cache, options.workers, progress)
     shape = (*folder.image_size, model.input_shape[-1])
     prefix = kept_prefix(model, divided.prefix, divided.fingerprint, shape)
+    sizes = computed_sizes(
+        visited.batches,
+        prefix,
+        Source(model, folder, divided).fingerprint,
+        cache.folder,
+        partial(_first_images, folder),
+    )
+    rows = CachedRows(folder.num_images, divided.cut, sizes=sizes, views=views)
+    wanted: dict[int, NDArray[np.int64]] = {}
+    for size, images in visited.batches.items():
+        at = sizes[size]
+        wanted[at] = np.union1d(wanted.get(at, images), images)
     done = []
     for view in sorted({epoch % views for epoch in visited.epochs}):
-        for images, alone in ((visited.images, False), (visited.alone, True)):
-            if len(images):
-                source = Source(model, folder, divided, bank, view, alone)
-                features, what = cached_features(source, images, pass_options, prefix)
-                rows.add(source, features)
-                done.append(what)
+        for at, images in wanted.items():
+            source = Source(model, folder, divided, bank, view, at)
+            features, what = cached_features(source, images, pass_options, prefix)
+            rows.add(source, features)
+            done.append(what)
     how = f"cached at {divided.name}, {readable(divided.nbytes)}/image"
     if "rebuilt" in done:
         how += " (a damaged entry was computed again)"
     elif set(done) == {"read"}:
         how += " (found)"
     return rows, divided, how
+
+
+def _first_images(folder: ImageFolder) -> NDArray[np.float32]:
+    visits = np.arange(min(folder.num_images, BLOCK_ROWS))
+    images = next(iter(folder.pictures(visits, batch_size=BLOCK_ROWS)))
+    return np.asarray(images, np.float32)
 
 
 def _split_views(model: keras.Model) -> tuple[Split, Graph]:
@@ -354,14 +378,14 @@ def _check_steps(model: keras.Model) -> None:
 
 def _why_not(model: keras.Model) -> str | None:
     """Return why a model's steps cannot run a suffix, None if they can."""
-    if keras.backend.backend() != "tensorflow":
-        return f"the backend is {keras.backend.backend()}"
     own = _own_step(model)
     if own is not None:
         return f"the model has its own {own}"
-    if model.distribute_strategy.num_replicas_in_sync > 1:
+    # Only TensorFlow's models have a strategy.
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
         return "the model trains on several devices"
-    if model.compiled and model.jit_compile:
+    if model.compiled and model.jit_compile and not seam.current().JIT:
         # XLA fuses operations by what surrounds them, and rounds as it fuses.
         return "the model is compiled with XLA, which may round differently"
     return None

@@ -16,6 +16,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tlcore.backend import seam
+from tlcore.caching.batch_sizes import ANY, filled
 from tlcore.caching.entry import BLOCK_ROWS, Builder, Features, Key
 from tlcore.caching.store import FeatureCache
 from tlcore.data.arrays import ImageArrays
@@ -59,8 +61,8 @@ class Source:
         split: the split whose prefix computes the features.
         bank: what turns images into views first; None leaves them as they are.
         view: which view of the bank.
-        alone: whether each image is computed in a batch of its own. Kernels may round
-            differently for one image than for several.
+        size: the batch size at which they are computed, from `batch_sizes`; `ANY` for
+            one that does not matter.
     """
 
     model: keras.Model
@@ -68,7 +70,7 @@ class Source:
     split: Split
     bank: ViewBank | None = None
     view: int = 0
-    alone: bool = False
+    size: int = ANY
 
     @cached_property
     def fingerprint(self) -> str:
@@ -81,18 +83,15 @@ class Source:
             self.folder.image_size,
             reading=None if in_memory else self.folder.reading.bits(),
             view=view,
-            alone=self.alone,
+            size=self.size,
         )
 
     @property
     def batch(self) -> int:
         """Return how many images are computed at a time."""
-        # Not the batch size of training, so that one entry serves every batch size:
-        # from two images on, kernels give an image the same bits in batches of any
-        # size (`check_batch_independence` probes it). One image alone often runs
-        # another kernel, a matrix-vector instead of a matrix product, which adds up in
-        # another order. Images that are alone in their batch have their own entry.
-        return 1 if self.alone else BLOCK_ROWS
+        # Not the batch size of training, so that one entry serves all sizes that round
+        # alike.
+        return self.size or BLOCK_ROWS
 
 
 def source_fingerprint(
@@ -101,7 +100,7 @@ def source_fingerprint(
     *,
     reading: Mapping[str, Any] | None = None,
     view: str | None = None,
-    alone: bool = False,
+    size: int = ANY,
 ) -> str:
     """Return the sha256 of all that features depend on except the images.
 
@@ -110,9 +109,9 @@ def source_fingerprint(
         image_size: (height, width) of the images.
         reading: how files became pixels; None where digests are of pixels.
         view: the fingerprint of the view that is made of each image first.
-        alone: whether each image is computed in a batch of its own.
+        size: the batch size at which they are computed.
     """
-    facts = [divided.fingerprint, image_size, reading, view, alone, arithmetic()]
+    facts = [divided.fingerprint, image_size, reading, view, size, arithmetic()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -239,13 +238,11 @@ class _Computed:
         with as_raised():
             for images in pictures:
                 count = len(images)
-                # The last batch may hold one image. It is doubled, because a batch of
-                # one rounds differently, and the second row is dropped below.
-                single = count == 1 and not source.alone
-                cut = self._prefix(keras.ops.repeat(images, 2, 0) if single else images)
+                batch = filled(images, source.size)
+                cut = self._prefix(batch)
                 # Once per pass: whether it holds depends on the prefix alone.
-                if not done and not source.alone:
-                    check_batch_independence(self._prefix, images, cut)
+                if not done and source.size != 1:
+                    check_batch_independence(self._prefix, batch, cut)
                 done += count
                 if self._progress is not None:
                     self._progress(done, total)
@@ -255,19 +252,22 @@ class _Computed:
 def check_batch_independence(
     prefix: Prefix, images: Any, cut: Sequence[NDArray[Any]]
 ) -> None:
-    """Recompute the first and last image as a batch of two; the bits must not change.
+    """Recompute some images in other company; the bits must not change.
 
-    Swapped, so that a row that depends on its position in the batch differs as well.
-    This is a probe, not a proof. It finds BatchNorm in training mode, random layers and
-    kernels that choose their algorithm by the size of the batch.
+    In reverse, so that a row that depends on its position in the batch differs as well:
+    the last and the first image as a batch of two where any size will do, else the
+    whole batch. This is a trial, not a proof. It finds BatchNorm in training mode and
+    random layers, and kernels whose choice by batch size is not expected.
 
     Raises:
         InexactError: the bits change, or a layer of another package may be random.
     """
-    pair = np.array([len(images) - 1, 0])
-    again = prefix(keras.ops.take(images, pair, axis=0))
+    order = np.arange(len(images))[::-1]
+    if seam.current().computed_as(2) == ANY:
+        order = order[[0, -1]]
+    again = prefix(np.asarray(images)[order])
     for array, known in zip(again, cut, strict=True):
-        if array.tobytes() != known[pair].tobytes():
+        if array.tobytes() != known[order].tobytes():
             raise InexactError("features of an image depend on the others in its batch")
     if prefix.part.foreign_layers:
         _check_foreign_layers(prefix.part, images)
@@ -280,7 +280,7 @@ def _check_foreign_layers(part: Part, images: Any) -> None:
     loss. The code of others says nothing, so what they do is observed.
     """
     names = ", ".join(repr(layer.name) for layer in part.foreign_layers)
-    before = [np.copy(variable) for variable in part.variables]
+    before = _values(part)
     outputs = [part([images], training=training) for training in (False, False, True)]
     for values in zip(*outputs, strict=True):
         first, second, trained = (keras.ops.convert_to_numpy(x) for x in values)
@@ -290,6 +290,10 @@ def _check_foreign_layers(part: Part, images: Any) -> None:
             raise InexactError(f"{names} may compute something else in training")
     if part.losses:
         raise InexactError(f"{names} may add to the loss")
-    after = [np.copy(variable) for variable in part.variables]
+    after = _values(part)
     if any(a.tobytes() != b.tobytes() for a, b in zip(before, after, strict=True)):
         raise InexactError(f"{names} may change a state when called")
+
+
+def _values(part: Part) -> list[NDArray[Any]]:
+    return [np.copy(keras.ops.convert_to_numpy(x)) for x in part.variables]

@@ -121,7 +121,7 @@ def _describe_job(
         "cut": source.split.cut,
         "views": None if source.bank is None else source.bank.count,
         "view": source.view,
-        "alone": source.alone,
+        "size": source.size,
         # Not the source's, which counts the devices: a worker sees one GPU of many.
         "fingerprint": source.split.fingerprint,
         "key": work.key,
@@ -196,7 +196,7 @@ def _compute(job: dict[str, Any], blocks: range) -> dict[int, list[str]]:
     wanted = [steps[outputs] for outputs in job["steps"]]
     prefix = Part(wanted, job["takes"], job["gives"])
     source = Source(
-        model, folder, Split(cut, prefix, prefix), bank, job["view"], job["alone"]
+        model, folder, Split(cut, prefix, prefix), bank, job["view"], job["size"]
     )
     if source.split.fingerprint != job["fingerprint"]:
         raise InexactError("the model changes when it is saved and loaded")

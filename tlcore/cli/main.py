@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import click
 
+from tlcore.backend.installed import MODULES, missing_backend
 from tlcore.cli.check_data import check_data
 from tlcore.cli.commands import (
     backbones,
@@ -62,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         error.show(shown)  # with the words that were typed, or that a script passed
         echo(shown.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        reason = missing_backend()
+        if reason is None or error.name not in MODULES.values():
+            raise
+        _fail(f"error: {reason}", 2)
     except Exception as error:
         if not _is_input(error):
             raise

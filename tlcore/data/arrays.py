@@ -10,18 +10,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import require_whole
+from tlcore.backend.transport import Bank, Content, Rows
 from tlcore.data.image_folder import ImageFolder
-from tlcore.data.pipeline import Bank, Pipeline, Rows
+from tlcore.data.pipeline import Pipeline
 from tlcore.data.pixels import RGB
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 BATCH_SIZE = 32
 """Images per batch of a bare tuple (images, labels), as in Keras's `fit`."""
@@ -79,7 +77,6 @@ class ImageArrays(ImageFolder):
             digests=self.digests,
             labels=self.labels,
             image_size=self.image_size,
-            batch_size=self.batch_size,
             label_mode=self.label_mode,
             num_classes=self.num_classes,
             arrays=self.images,
@@ -105,37 +102,31 @@ class _ArrayPipeline(Pipeline):
     arrays: NDArray[Any] = field(kw_only=True, repr=False)
     weights: NDArray[np.float32] | None = field(kw_only=True, repr=False)
 
-    def batches(
+    def labelled(
         self,
-        visits: "tf.data.Dataset",
         *,
-        first_batch: int,
         rows: Rows | None,
         bank: Bank | None,
         weights: Sequence[float] | None = None,
-    ) -> "tf.data.Dataset":
+    ) -> Content:
         """Return batches as those of a folder, with the weights of the arrays."""
         if weights is None and self.weights is not None:
             weights = self.weights.tolist()
-        return super().batches(
-            visits, first_batch=first_batch, rows=rows, bank=bank, weights=weights
-        )
+        return super().labelled(rows=rows, bank=bank, weights=weights)
 
-    def _loaded(self, visits: "tf.data.Dataset") -> "tf.data.Dataset":
-        """Return (image, visit) for each visit."""
-        import tensorflow as tf
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (height, width, channels) of an image."""
+        return self.arrays.shape[1:]
 
-        dtype = np.dtype("uint8" if self.arrays.dtype == np.uint8 else "float32")
-        count, shape = len(self.arrays), self.arrays.shape[1:]
+    @property
+    def dtype(self) -> str:
+        """Return the type of an image as it is read."""
+        return "uint8" if self.arrays.dtype == np.uint8 else "float32"
 
-        def read(visit: int) -> NDArray[Any]:
-            return np.asarray(self.arrays[visit % count], dtype)
-
-        def load(visit: Any) -> tuple[Any, Any]:
-            image = tf.numpy_function(read, [visit], dtype, stateful=False)
-            return tf.ensure_shape(image, shape), visit
-
-        return visits.map(load, num_parallel_calls=2, deterministic=True)
+    def read(self, visit: int) -> NDArray[Any]:
+        """Return the image of a visit."""
+        return np.asarray(self.arrays[visit % len(self.arrays)], self.dtype)
 
 
 def image_arrays(

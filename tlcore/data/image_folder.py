@@ -1,10 +1,10 @@
-"""Image folder: one folder of images per class, as `tf.data` batches in a known order.
+"""Image folder: one folder of images per class, as batches in a known order.
 
 Owns the value `ImageFolder` and the function `image_folder` that opens one: all images
 are checked before training and all bad ones reported together; the order of an epoch is
 a pure function of seed and epoch, and the folder lists its images in that of epoch 0,
 so that `paths`, `labels` and `dataset()` agree. Which folders and subsets there are is
-decided in `layout`, how a file is decoded in `images`, how visits become batches in
+decided in `layout`, how a file is decoded in `images`, what a batch holds in
 `pipeline`; several folders are opened together in `splits`.
 """
 
@@ -12,17 +12,19 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import require_path, require_whole
+from tlcore.backend import seam
+from tlcore.backend.transport import Bank, Plan, Rows
 from tlcore.data.allotment import allot
 from tlcore.data.decoded import DecodedImages
 from tlcore.data.layout import Listing, lay_out, ranked_indices, text_digest
@@ -30,12 +32,9 @@ from tlcore.data.notes import notes
 from tlcore.data.opening import check_folders
 from tlcore.data.options import check_label_mode, check_percent, folder_options
 from tlcore.data.orders import permutation
-from tlcore.data.pipeline import Bank, Pipeline, Rows
+from tlcore.data.pipeline import Pipeline
 from tlcore.data.pixels import COMPOSED, FIRST_FRAME, RGB, ROTATED
 from tlcore.data.reading import DEFAULT, Reading
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 T = TypeVar("T")
 
@@ -213,10 +212,10 @@ class ImageFolder:
     def dataset(
         self,
         *,
-        rows: "Rows | None" = None,
-        bank: "Bank | None" = None,
+        rows: Rows | None = None,
+        bank: Bank | None = None,
         reshuffle: bool = False,
-    ) -> "tf.data.Dataset":
+    ) -> Any:
         """Return one epoch of (images, labels) batches, in the order of `paths`.
 
         Every iteration has the same order, so that predictions can be compared with
@@ -232,6 +231,8 @@ class ImageFolder:
         Returns:
             Batches of images, float32 in [0, 255] of shape (n, height, width, 3), or of
             a tuple of the arrays of `rows`; and of labels in the form of `label_mode`.
+            They are a `tf.data.Dataset` with TensorFlow, else a
+            `keras.utils.PyDataset` of NumPy arrays.
 
         Example:
             >>> test = tl.image_folder("photos/test", image_size=32, label_mode="int")
@@ -239,26 +240,25 @@ class ImageFolder:
             >>> bool((labels == test.labels).all())
             True
         """
-        import tensorflow as tf
-
-        pipeline = self._pipeline
-        visits = tf.data.Dataset.range(self.num_images)
+        begin = None
         if self.shuffle and reshuffle:
             epochs = itertools.count()
-            visits = tf.data.Dataset.range(1).flat_map(
-                lambda _: pipeline.visited(lambda: self._visits(next(epochs)))
-            )
-        batches = pipeline.batches(visits, first_batch=0, rows=rows, bank=bank)
-        return batches.apply(tf.data.experimental.assert_cardinality(len(self)))
+
+            def begin() -> int:
+                return next(epochs) * len(self)
+
+        content = self._pipeline.labelled(rows=rows, bank=bank)
+        plan = self._plan(count=len(self), begin=begin)
+        return seam.current().batches(plan, content)
 
     def stream(
         self,
         first_step: int = 0,
         *,
-        rows: "Rows | None" = None,
-        bank: "Bank | None" = None,
+        rows: Rows | None = None,
+        bank: Bank | None = None,
         weights: Sequence[float] | None = None,
-    ) -> "tf.data.Dataset":
+    ) -> Any:
         """Return the infinite stream of batches that training reads.
 
         Step s is batch `s % len(self)` of epoch `s // len(self)`, whichever step the
@@ -278,30 +278,17 @@ class ImageFolder:
         Raises:
             ValueError: `first_step` is negative.
         """
-        import tensorflow as tf
-
         require_whole("first_step", first_step, least=0)
-        pipeline = self._pipeline
-        first_epoch, first_batch = divmod(first_step, len(self))
-        visits = (
-            tf.data.Dataset.counter(first_epoch)
-            .flat_map(lambda epoch: pipeline.visited(self._visits, epoch))
-            .skip(first_batch * self.batch_size)
-        )
-        # `flat_map` loses the cardinality, by which readers know that a dataset never
-        # ends (`plot_images` refuses it instead of reading for ever).
-        infinite = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        return pipeline.batches(
-            visits, first_batch=first_batch, rows=rows, bank=bank, weights=weights
-        ).apply(infinite)
+        content = self._pipeline.labelled(rows=rows, bank=bank, weights=weights)
+        return seam.current().batches(self._plan(first=first_step), content)
 
     def pictures(
         self,
         visits: NDArray[np.int64],
         *,
         batch_size: int,
-        bank: "Bank | None" = None,
-    ) -> "tf.data.Dataset":
+        bank: Bank | None = None,
+    ) -> Any:
         """Return the images of given visits, without labels.
 
         Args:
@@ -312,11 +299,10 @@ class ImageFolder:
         Returns:
             Batches of images, float32 in [0, 255] of shape (n, height, width, 3).
         """
-        import tensorflow as tf
-
-        return self._pipeline.images(
-            tf.data.Dataset.from_tensor_slices(visits), batch_size, bank
-        )
+        parts = [visits[i : i + batch_size] for i in range(0, len(visits), batch_size)]
+        sizes = tuple(len(part) for part in parts)
+        plan = Plan(lambda step: parts[step], sizes, count=len(parts))
+        return seam.current().batches(plan, self._pipeline.images(bank))
 
     def unshuffled(self) -> "ImageFolder":
         """Return the same folder sorted by class and path, for every epoch."""
@@ -412,15 +398,30 @@ class ImageFolder:
             labels=self.labels,
             image_size=self.image_size,
             reading=self.reading,
-            batch_size=self.batch_size,
             label_mode=self.label_mode,
             num_classes=self.num_classes,
             decoded=self.decoded,
         )
 
-    def _visits(self, epoch: int) -> NDArray[np.int64]:
-        """Return the visits of an epoch: `order` with the epoch in each number."""
-        return self.order(epoch) + int(epoch) * self.num_images
+    def _plan(
+        self,
+        *,
+        first: int = 0,
+        count: int | None = None,
+        begin: Callable[[], int] | None = None,
+    ) -> Plan:
+        """Return the plan of epochs in their orders: batch by batch, none over two."""
+        size = self.batch_size
+        full, rest = divmod(self.num_images, size)
+        order = lru_cache(maxsize=2)(self.order)  # of this epoch, and of the next
+
+        def visits(step: int) -> NDArray[np.int64]:
+            epoch, batch = divmod(step, len(self))
+            images = order(epoch)[batch * size : (batch + 1) * size]
+            return images + epoch * self.num_images
+
+        sizes = (size,) * full + ((rest,) if rest else ())
+        return Plan(visits, sizes, first, count, begin)
 
 
 def image_folder(

@@ -6,6 +6,7 @@ they are. The order of a run is in `runner`, the format of `run.json` in `run`.
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from tlcore.data.image_folder import ImageFolder
@@ -25,16 +26,25 @@ def recorders(
         columns: the history of the run so far, by column; each epoch is added to it.
         caching: the lines that say how the images are read.
     """
-    import keras
-
     from tlcore import callbacks
 
     return [
         callbacks.EpochClock(),  # first: it adds "seconds" to the logs of the others
         callbacks.checkpoint_callback(run.path / f"checkpoints/{phase}.weights.h5"),
-        keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
+        _board(run.path / "tensorboard"),
         _recorder(run, phase, rate, columns, caching),
     ]
+
+
+def _board(folder: Path) -> Any:
+    """Return the callback that logs for TensorBoard."""
+    import keras
+
+    from tlcore.callbacks import EpochEvents
+
+    if keras.backend.backend() == "tensorflow":
+        return keras.callbacks.TensorBoard(folder, write_graph=False)
+    return EpochEvents(folder)
 
 
 def first_pictures(run: Run, train: ImageFolder, seed: int) -> Any:

@@ -1,10 +1,8 @@
 """Part: some steps of a model as a layer, and that layer compiled for any batch size.
 
 Owns running steps with the same bits as the model: in its order, under its name scopes,
-with its casts. Owns the only place where a part is compiled for batches of any size,
-and that a model's prefix is compiled once; Keras's `predict` compiles again for every
-other batch size. Which steps form a part is decided in `split`; `graph` says what a
-step is.
+with its casts. Owns that a model's prefix is compiled once; how that is done is of the
+backend. Which steps form a part is decided in `split`; `graph` says what a step is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +13,7 @@ from weakref import WeakKeyDictionary
 import keras
 from numpy.typing import NDArray
 
-from tlcore.arguments import require_tensorflow
+from tlcore.backend import seam
 from tlcore.splitting.graph import Scope, Step, is_own, layers_within
 
 
@@ -104,55 +102,20 @@ class _Scopes:
             self._entered.append((scope, context))
 
 
-Compiled = Callable[[Any], list[NDArray[Any]]]
-"""From a batch of images to the tensors of a cut."""
-
-
-def compiled(part: Part, image_shape: tuple[int, ...]) -> Compiled:
-    """Return a function that runs a part in inference mode, traced once.
-
-    Args:
-        part: the part to run; it takes one tensor.
-        image_shape: (height, width, channels) of one image.
-
-    Returns:
-        A function of batches of float32, (n, *image_shape), for any n. It returns one
-        array per tensor that the part returns.
-
-    Raises:
-        ValueError: the Keras backend is not TensorFlow.
-
-    Example:
-        >>> import numpy as np
-        >>> from tlcore.splitting.split import split
-        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
-        >>> run = compiled(split(model).prefix, (32, 32, 3))
-        >>> [features.shape for features in run(np.zeros((5, 32, 32, 3), "float32"))]
-        [(5, 128)]
-    """
-    require_tensorflow("Compiling a part requires")
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec((None, *image_shape), tf.float32)]
-
-    run = tf.function(
-        lambda images: part([images], training=False),
-        input_signature=signature,
-        autograph=False,
-        jit_compile=False,
-    )
-    # TensorFlow warns of frequent retracing where several parts of models are compiled,
-    # because it counts all functions of this line as one. Each is traced once.
-    run._omit_frequent_tracing_warning = True  # noqa: SLF001
-    return lambda images: [keras.ops.convert_to_numpy(x) for x in run(images)]
-
-
 class Prefix:
     """The prefix of a split, compiled on first use.
 
     Args:
         part: the prefix.
         image_shape: (height, width, channels) of the images it takes.
+
+    Example:
+        >>> import numpy as np
+        >>> from tlcore.splitting.split import split
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> run = Prefix(split(model).prefix, (32, 32, 3))
+        >>> [features.shape for features in run(np.zeros((5, 32, 32, 3), "float32"))]
+        [(5, 128)]
     """
 
     def __init__(self, part: Part, image_shape: tuple[int, ...]) -> None:
@@ -164,8 +127,9 @@ class Prefix:
         return self._run(images)
 
     @cached_property
-    def _run(self) -> Compiled:
-        return compiled(self.part, self._image_shape)
+    def _run(self) -> Callable[[Any], list[NDArray[Any]]]:
+        # Not `predict`: with TensorFlow it compiles again for every other batch size.
+        return seam.current().compiled(self.part, self._image_shape)
 
 
 _MAX_KEPT = 4

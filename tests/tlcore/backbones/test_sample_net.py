@@ -5,13 +5,18 @@ import re
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.backbones.sample_net import SAMPLE_NET_WEIGHTS, build_sample_net
 from tlcore.data.drawing import PRETRAINING_KINDS, SAMPLE_KINDS, draw_sample_image
 from tlcore.evaluation import evaluate
 from tlcore.models import create_model
 from tlcore.training import feature_extract
+
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
 
 KINDS = SAMPLE_KINDS[:10]
 TRAIN_PER_CLASS, TEST_PER_CLASS = 10, 20
@@ -93,9 +98,11 @@ def test_pretrained_features_beat_random_ones_by_twenty_points():
 def test_they_do_through_feature_extraction_too():
     images = draw(0, TRAIN_PER_CLASS, seed=0), draw(TRAIN_PER_CLASS, 10, seed=0)
     train, test = (
-        tf.data.Dataset.from_tensor_slices(
+        tf()
+        .data.Dataset.from_tensor_slices(
             ((x + 1) * 127.5, np.arange(len(x)) // (len(x) // len(KINDS)))
-        ).batch(50)
+        )
+        .batch(50)
         for x in images
     )
     accuracies = []

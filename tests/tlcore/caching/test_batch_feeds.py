@@ -5,7 +5,6 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.caching.batch_features import BatchFeatures
 from tlcore.caching.store import FeatureCache
@@ -19,6 +18,12 @@ from tlcore.training import feature_extract, fine_tune, fit
 
 from .networks import SHAPE, Lines, compiled, tiny
 
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
+
 matrix = pytest.mark.matrix
 
 RNG = np.random.default_rng(0)
@@ -28,7 +33,7 @@ WEIGHTS = np.linspace(0, 2, 22).astype("float32")
 
 
 def dataset(count=22, **options):
-    data = tf.data.Dataset.from_tensor_slices((X[:count], Y[:count], WEIGHTS[:count]))
+    data = tf().data.Dataset.from_tensor_slices((X[:count], Y[:count], WEIGHTS[:count]))
     return data.shuffle(count, seed=4, **options).batch(5)
 
 
@@ -175,7 +180,7 @@ class TestReplay:
     """What a pipeline gave twice it is not asked for again, if its order is known."""
 
     def pipeline(self):
-        pictures = tf.data.Dataset.from_tensor_slices((X, Y))
+        pictures = tf().data.Dataset.from_tensor_slices((X, Y))
         seen = pictures.shuffle(9, seed=4).map(lambda x, y: (x * 1.0, y)).batch(5)
         for _ in seen.take(1):  # as a tutorial shows its images
             pass
@@ -228,7 +233,9 @@ class TestWhatIsSaid:
         ("make", "options", "reason"),
         [
             (
-                lambda: dataset().map(lambda x, y, w: (tf.image.random_hue(x, 0.1), y)),
+                lambda: dataset().map(
+                    lambda x, y, w: (tf().image.random_hue(x, 0.1), y)
+                ),
                 {},
                 r"its pipeline is random (RandomUniform), so no image comes again",
             ),
@@ -256,8 +263,10 @@ class TestWhatIsSaid:
 
     def test_that_images_never_came_again(self, tmp_path):
         def noisy(x, y, w):
-            noise = tf.numpy_function(lambda: np.float32(RNG.normal()), [], tf.float32)
-            return tf.ensure_shape(x + noise, (None, *SHAPE)), y
+            noise = tf().numpy_function(
+                lambda: np.float32(RNG.normal()), [], tf().float32
+            )
+            return tf().ensure_shape(x + noise, (None, *SHAPE)), y
 
         said = sentence(dataset().map(noisy), epochs=2, cache=tmp_path)
         assert said[1] == (
@@ -336,7 +345,7 @@ class TestWhatComesLater:
 
     def test_of_a_dataset_of_unknown_length_as_well(self):
         labels = np.where(np.arange(22) == 21, 9, Y)
-        data = tf.data.Dataset.from_tensor_slices((X, labels)).batch(5)
+        data = tf().data.Dataset.from_tensor_slices((X, labels)).batch(5)
         with pytest.raises(ValueError, match="train, epoch 1, step 5, with a label 9"):
             sentence(data.filter(lambda *_: True))
         with pytest.raises(ValueError, match="data, epoch 1, step 5, with a label 9"):

@@ -378,21 +378,24 @@ class TestWhatGoesWrong:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "together", "alone"),
+    ("batch_size", "sizes"),
     [
-        (8, 36, lambda folder: set()),
-        (7, 36, lambda folder: {folder.order(epoch)[-1] for epoch in (1, 2)}),
-        (1, 0, lambda folder: set(range(36))),
+        (8, {8: 36, 4: 8}),
+        (7, {7: 36, 1: 2}),
+        (1, {1: 36}),
+        (36, {36: 36}),
+        (64, {36: 36}),
     ],
 )
-def test_what_steps_visit_is_together_in_batches_or_alone(
-    train, batch_size, together, alone
-):
+def test_what_steps_visit_is_known_by_the_size_of_its_batch(train, batch_size, sizes):
     folder = replace(train, batch_size=batch_size)
     visited = _Visited.between(folder, range(len(folder) + 1, 3 * len(folder)))
-    assert visited.epochs == range(1, 3)
-    assert len(visited.images) == together
-    assert set(visited.alone) == alone(folder)
+    assert {size: len(images) for size, images in visited.batches.items()} == sizes
+    if batch_size == 7:
+        last = {folder.order(epoch)[-1] for epoch in (1, 2)}
+        assert set(visited.batches[1]) == last
+    if batch_size < 36:
+        assert visited.epochs == range(1, 3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.caching.redirection import _CUT, redirected
+from tlcore.caching.redirection import _CUT, Side, redirected
 from tlcore.callbacks import EpochClock, checkpoint_callback
 from tlcore.evaluation import evaluate
 from tlcore.models import load_model
@@ -24,7 +24,8 @@ class Watching(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.models.add(id(self.model))
         self.outputs.append(self.model.predict(self.batch, verbose=0))
-        self.outputs.append(np.array(self.model(self.batch)))
+        outputs = self.model(self.batch)
+        self.outputs.append(keras.ops.convert_to_numpy(outputs))
         results = self.model.evaluate(
             self.batch, self.labels, return_dict=True, verbose=0
         )
@@ -37,7 +38,7 @@ class TestCallbacks:
         watched = []
         for cache in ("off", tmp_path):
             keras.utils.set_random_seed(3)
-            model, watching = tiny(), Watching(batch.numpy(), labels.numpy())
+            model, watching = tiny(), Watching(np.asarray(batch), np.asarray(labels))
             fine_tune(
                 model,
                 train,
@@ -141,7 +142,7 @@ def test_the_model_is_its_own_again_after_training(tmp_path, train):
 
 def test_nothing_is_redirected_where_nothing_is_cached():
     model = tiny()
-    with redirected(model, train=None, test=None):
+    with redirected(model, train=Side(), test=Side()):
         assert "train_step" not in vars(model)
 
 

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from tlcore.backend import seam
+from tlcore.caching.batch_sizes import ANY
 from tlcore.caching.entry import BLOCK_ROWS, Key
 from tlcore.caching.feeds import CacheOptions, training_feed
 from tlcore.caching.work import Source, Work
@@ -124,10 +126,10 @@ class TestBatches:
         assert folder.num_images == BLOCK_ROWS + 1
         return folder
 
-    def computed(self, folder, *, alone):
+    def computed(self, folder, *, size):
         """Return the sizes of the batches that compute an entry, and its rows."""
         model = tiny()
-        source = Source(model, folder, split(model), alone=alone)
+        source = Source(model, folder, split(model), size=size)
         work = Work(source, Key("0" * 64, tuple(sorted(folder.digests))), related=())
         prefix, rows = Sizes(source.split.prefix), []
 
@@ -138,13 +140,21 @@ class TestBatches:
         work.compute(range(2), Builder(), prefix, None)
         return prefix.batches, rows
 
+    @pytest.mark.tensorflow
     def test_hold_two_images_at_least_unless_each_is_alone(self, folder):
-        together, rows = self.computed(folder, alone=False)
-        # The second one probes that images do not depend on each other.
+        together, rows = self.computed(folder, size=ANY)
+        # The second one tries whether images depend on each other.
         assert together == [BLOCK_ROWS, 2, 2]
-        alone, alone_rows = self.computed(folder, alone=True)
+        alone, alone_rows = self.computed(folder, size=1)
         assert alone == [1] * folder.num_images
         np.testing.assert_array_equal(rows, alone_rows)
+
+    def test_are_full_where_the_size_matters(self, folder):
+        sizes, rows = self.computed(folder, size=5)
+        # The second one tries whether images depend on each other.
+        tried = 5 if seam.current().computed_as(2) is None else 2
+        assert sizes == [5, tried, *[5] * 6]
+        assert len(rows) == folder.num_images
 
 
 class TestKey:

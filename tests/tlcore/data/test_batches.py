@@ -3,10 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.data.batches import Batches
 from tlcore.data.contents import Expected
+
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (10, 8, 8, 3)).astype("float32")
@@ -14,7 +19,7 @@ Y = np.arange(10) % 3
 
 
 def dataset(x=X, y=Y):
-    return tf.data.Dataset.from_tensor_slices((x, y))
+    return tf().data.Dataset.from_tensor_slices((x, y))
 
 
 class Numbered(keras.utils.PyDataset):
@@ -99,7 +104,7 @@ class TestReading:
             assert labels_of(batches.epoch()) == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0]]
 
     def test_sample_weights_come_along(self):
-        data = dataset().batch(5).map(lambda x, y: (x, y, tf.ones_like(y) * 2))
+        data = dataset().batch(5).map(lambda x, y: (x, y, tf().ones_like(y) * 2))
         (first, _) = Batches(data, "train").epoch()
         assert first.weights.tolist() == [2] * 5
 
@@ -114,10 +119,10 @@ class TestReading:
 
     def test_an_error_of_the_pipeline_is_a_sentence(self):
         def failing(x, y):
-            with tf.control_dependencies(
-                [tf.debugging.assert_less(y, tf.constant(2, tf.int64))]
+            with tf().control_dependencies(
+                [tf().debugging.assert_less(y, tf().constant(2, tf().int64))]
             ):
-                return tf.identity(x), y
+                return tf().identity(x), y
 
         batches = Batches(dataset().map(failing).batch(2), "train")
         with pytest.raises(ValueError, match="train, epoch 1, step 2, which coul"):
@@ -201,7 +206,12 @@ class TestRefused:
             (
                 lambda: (
                     dataset()
-                    .map(lambda x, y: (tf.numpy_function(np.copy, [x], tf.float32), y))
+                    .map(
+                        lambda x, y: (
+                            tf().numpy_function(np.copy, [x], tf().float32),
+                            y,
+                        )
+                    )
                     .batch(2)
                 ),
                 r"images of unknown rank.*tf.ensure_shape\(x, \(None, 224, 224, 3",
@@ -210,13 +220,15 @@ class TestRefused:
                 lambda: (
                     dataset()
                     .batch(2)
-                    .map(lambda x, y: (x, tf.numpy_function(np.copy, [y], tf.int64)))
+                    .map(
+                        lambda x, y: (x, tf().numpy_function(np.copy, [y], tf().int64))
+                    )
                 ),
                 r"labels of unknown rank.*\(x, tf.ensure_shape\(y, \(None,\)\)\)",
             ),
             (
-                lambda: tf.data.Dataset.from_generator(
-                    lambda: iter([(X, Y)]), output_types=(tf.float32, tf.int64)
+                lambda: tf().data.Dataset.from_generator(
+                    lambda: iter([(X, Y)]), output_types=(tf().float32, tf().int64)
                 ),
                 "numpy_function, py_function and from_generator.*ensure_shape",
             ),

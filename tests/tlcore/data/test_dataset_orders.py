@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.data.dataset_orders import order_of
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 NUMBERS = tf.data.Dataset.range(20)
 SLICES = tf.data.Dataset.from_tensor_slices(np.arange(20))

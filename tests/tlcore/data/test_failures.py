@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tlcore as tl
 from tlcore.cli import main as cli
 from tlcore.data.failures import as_raised, raised_inside
 from tlcore.data.sample_images import write_sample_images
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 
 def dataset(action):

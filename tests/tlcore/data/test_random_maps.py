@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.data.random_maps import random_operation
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 NUMBERS = tf.data.Dataset.range(4)
 IMAGES = NUMBERS.map(lambda x: tf.zeros((8, 8, 3)))

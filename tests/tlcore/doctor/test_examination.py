@@ -7,12 +7,14 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.doctor import examination as doctor
 from tlcore.doctor import probes
 from tlcore.doctor.examination import Finding, examine, installed_stack, judge
 from tlcore.doctor.questions import PROBES, find_probe
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 IDS = [f"A{number}" for number in range(1, 16) if number != 3]
 IN_PROCESS = [probe.id for probe in PROBES.values() if not probe.in_processes]

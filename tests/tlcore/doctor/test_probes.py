@@ -6,7 +6,6 @@ import warnings
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.backbones.inference import Backbone
 from tlcore.callbacks import BestCheckpoint
@@ -15,6 +14,9 @@ from tlcore.doctor import probes
 from tlcore.doctor.examination import judge
 from tlcore.doctor.questions import PROBES, find_probe
 from tlcore.models import load_model
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 NAMES = [probe.name for probe in PROBES.values() if not probe.in_processes]
 

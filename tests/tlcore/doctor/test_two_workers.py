@@ -9,6 +9,8 @@ import pytest
 from tlcore.doctor.questions import PROBES
 from tlcore.doctor.two_workers import COMMAND, TwoWorkers, main
 
+pytestmark = pytest.mark.tensorflow
+
 INDEX = 'import json, os; i = json.loads(os.environ["TF_CONFIG"])["task"]["index"]\n'
 
 

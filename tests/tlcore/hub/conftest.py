@@ -5,7 +5,7 @@ import pytest
 
 def save_writing(folder, target):
     """Save a SavedModel that writes a file when it is loaded, and one when called."""
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow")
     from tensorflow.python.trackable.resource import TrackableResource
 
     class Writing(TrackableResource):

@@ -20,6 +20,8 @@ from tlcore.data import unpacking
 from tlcore.hub import handles
 from tlcore.hub.handles import FORMS, absolute, fingerprint, is_handle, resolve
 
+pytestmark = pytest.mark.tensorflow
+
 
 def packed(files, *, mode="w:gz"):
     """Return an archive of files by name."""

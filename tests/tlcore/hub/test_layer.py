@@ -11,6 +11,8 @@ import tlcore as tl
 from tlcore.hub import handles
 from tlcore.hub.layer import HubLayer
 
+pytestmark = pytest.mark.tensorflow
+
 SHARED = Path(__file__).parents[2].parent / "shared"
 MOBILENET = SHARED / "hub/mobilenet_v2_035_224_feature_vector"
 needs_mobilenet = pytest.mark.skipif(

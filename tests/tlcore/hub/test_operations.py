@@ -3,12 +3,14 @@
 import shutil
 
 import pytest
-import tensorflow as tf
 
 from tlcore.cli.main import main
 from tlcore.hub.layer import HubLayer
 from tlcore.hub.operations import touching_operations
 from tlcore.hub.saved_models import load
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 
 def saved(folder, compute, dtype=tf.float32):

@@ -5,10 +5,12 @@ import re
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.hub import saved_models
 from tlcore.hub.saved_models import Form, find_entry, load
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 IMAGES = np.zeros((2, 32, 32, 3), np.float32)
 

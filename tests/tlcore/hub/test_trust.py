@@ -13,6 +13,8 @@ from tlcore.hub import handles, trust
 from tlcore.hub.layer import HubLayer
 from tlcore.hub.trust import Consent, UntrustedError, consent_of, consenting
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(autouse=True)
 def _nothing_was_opened(monkeypatch):

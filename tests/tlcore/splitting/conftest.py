@@ -3,10 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tlcore.models import create_model
 from tlcore.splitting.part import Prefix
+
+
+def tf():
+    """Return TensorFlow, for the tests that are marked with its name."""
+    return pytest.importorskip("tensorflow")
+
 
 SHAPE = (8, 8, 3)
 BATCH, BLOCK = 4, 32
@@ -56,18 +61,18 @@ def outcome(run, model, tensors, *, training):
         return keras.tree.flatten(run(inputs, training=training))
 
     def step(inputs):
-        with tf.GradientTape() as tape:
+        with tf().GradientTape() as tape:
             outputs = forward(inputs)
             squares = [keras.ops.square(keras.ops.cast(x, "float32")) for x in outputs]
             loss = sum(keras.ops.mean(x) for x in squares)
         moved = zip(variables, tape.gradient(loss, variables), strict=True)
         return outputs, [x for _, x in moved if x is not None]
 
-    signature = [tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in tensors]
+    signature = [tf().TensorSpec((None, *x.shape[1:]), x.dtype) for x in tensors]
     bits = []
     for function in (forward, step) if variables else (forward,):
-        graph = tf.function(function, input_signature=[signature], autograph=False)
-        results = tf.nest.flatten(graph(list(tensors)))
+        graph = tf().function(function, input_signature=[signature], autograph=False)
+        results = tf().nest.flatten(graph(list(tensors)))
         state = [np.array(variable) for variable in model.variables]
         bits.append([np.array(x).tobytes() for x in (*results, *state)])
         for variable, value in zip(model.variables, before, strict=True):

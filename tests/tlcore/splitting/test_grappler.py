@@ -13,6 +13,8 @@ from tlcore.models import create_model
 from tlcore.splitting.graph import UnsplittableError
 from tlcore.splitting.split import POLICIES, split
 
+pytestmark = pytest.mark.tensorflow
+
 layers, ops = keras.layers, keras.ops
 
 SHAPE = (8, 8, 3)

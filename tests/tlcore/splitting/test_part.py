@@ -1,4 +1,4 @@
-"""Compilation: a part of a model for batches of any size, traced once."""
+"""Parts: a prefix for batches of any size, compiled once."""
 
 import gc
 import weakref
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlcore.splitting.part import compiled, kept_prefix
+from tlcore.splitting.part import Prefix, kept_prefix
 from tlcore.splitting.split import split
 
 
@@ -21,12 +21,13 @@ class Traced(keras.layers.Layer):
         return inputs
 
 
+@pytest.mark.tensorflow
 def test_a_part_gives_what_the_model_gives_and_is_traced_once():
     inputs = keras.Input((8, 8, 3))
     features = Traced()(keras.layers.Conv2D(4, 3, trainable=False)(inputs))
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(features))
     halves = split(keras.Model(inputs, outputs), policy="boundary")
-    run = compiled(halves.prefix, (8, 8, 3))
+    run = Prefix(halves.prefix, (8, 8, 3))
     Traced.calls = 0
     expected = keras.Model(inputs, keras.layers.Flatten()(features)).predict(
         images(), verbose=0
@@ -36,12 +37,6 @@ def test_a_part_gives_what_the_model_gives_and_is_traced_once():
         (rows,) = run(images()[:count])
         np.testing.assert_array_equal(rows, expected[:count])
     assert Traced.calls == 1
-
-
-def test_another_backend_is_refused(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match="Received: backend='jax'. Set KERAS_BACKEND"):
-        compiled(None, (8, 8, 3))
 
 
 class TestKeptPrefix:

@@ -1,0 +1,1 @@
+"""Backends: what differs between TensorFlow, JAX and PyTorch, one module for each."""

@@ -1,0 +1,133 @@
+"""JAX: jitted parts, and what XLA would otherwise round differently.
+
+Owns what `seam` lists, for JAX. XLA compiles a function for each shape, chooses kernels
+by the number of rows, and fuses what it compiles together; so features are computed at
+the size of the batch that they train in, and a cut is kept apart from what follows it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
+from tlcore.backend.transport import Content, Plan
+
+MATERIALISES = True
+BUILDS_FROM_DATA = True
+JIT = True
+_DETERMINISTIC = "--xla_gpu_deterministic_ops"
+_UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+
+
+def compiled(
+    part: Any,
+    image_shape: tuple[int, ...],  # noqa: ARG001 - jit looks at the images
+) -> Callable[[Any], list[NDArray[Any]]]:
+    """Return a function that runs a part, compiled once for each batch size."""
+
+    def run(trainable: Any, others: Any, images: Any) -> Any:
+        outputs, _ = part.stateless_call(trainable, others, [images], training=False)
+        return outputs
+
+    jitted = jax.jit(run)
+
+    def call(images: Any) -> list[NDArray[Any]]:
+        # Weights are arguments: as constants XLA folds them, minutes for a backbone.
+        trainable = [variable.value for variable in part.trainable_variables]
+        others = [variable.value for variable in part.non_trainable_variables]
+        outputs = jitted(trainable, others, np.asarray(images, np.float32))
+        return [np.asarray(array) for array in outputs]
+
+    return call
+
+
+def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:
+    """Return a cut that XLA computes before anything that uses it.
+
+    Its bits are combined with a zero that is known only when the images are. XLA drops
+    `optimization_barrier` on a CPU, and without gradients it fuses across the cut.
+    """
+    zero = jnp.isnan(jnp.ravel(images)[0])
+    convert = jax.lax.bitcast_convert_type
+    apart = []
+    for array in cut:
+        bits = _UNSIGNED[array.dtype.itemsize]
+        apart.append(convert(convert(array, bits) ^ zero.astype(bits), array.dtype))
+    return apart
+
+
+def computed_as(size: int) -> int | None:  # noqa: ARG001 - the same for every size
+    """Return None: kernels differ by size, from one network to the next."""
+    return None
+
+
+def batches(plan: Plan, content: Content) -> LookAhead:
+    """Return the batches of a plan."""
+    return planned(plan, content, bank_views(content, jax.jit))
+
+
+def generated(
+    batches: Callable[[], Iterator[Any]],
+    signature: Sequence[Any],  # noqa: ARG001 - arrays say their types
+    count: int | None,
+) -> InOrder:
+    """Return what a function yields as a dataset."""
+    return InOrder(batches, count)
+
+
+def make_deterministic() -> None:
+    """Make sure that operations are deterministic, as they are on a CPU.
+
+    Raises:
+        ValueError: there is a GPU, and XLA was not told so before it started.
+    """
+    if not is_deterministic():
+        raise ValueError(
+            "Deterministic operations on a GPU must be asked for before JAX starts. "
+            f"Received: XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r}. Set "
+            f"XLA_FLAGS={_DETERMINISTIC}=true in the environment."
+        )
+
+
+def is_deterministic() -> bool:
+    """Return whether operations are deterministic: on a CPU, or by XLA's flag."""
+    if jax.default_backend() == "cpu":
+        return True
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    return any(flag in {_DETERMINISTIC, f"{_DETERMINISTIC}=true"} for flag in flags)
+
+
+def switches() -> dict[str, object]:
+    """Return the options of XLA and the precision of products."""
+    return {
+        "xla_flags": sorted(os.environ.get("XLA_FLAGS", "").split()),
+        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+        "x64": bool(jax.config.jax_enable_x64),
+        "jaxlib": jax.lib.__version__,
+        "devices": [device.device_kind for device in jax.local_devices()],
+    }
+
+
+def devices() -> list[str]:
+    """Return the devices as Keras lists them."""
+    return list(keras.distribution.list_devices())
+
+
+def synchronize() -> None:
+    """Wait for all devices: each runs what was queued before in its order."""
+    for device in jax.local_devices():
+        jax.device_put(0.0, device).block_until_ready()
+
+
+def peak_memory() -> int | None:
+    """Return the peak of JAX's own memory on the first GPU, in bytes."""
+    first = jax.local_devices()[0]
+    if first.platform == "cpu":
+        return None
+    return int((first.memory_stats() or {}).get("peak_bytes_in_use", 0))

@@ -1,0 +1,115 @@
+"""PyTorch: parts without gradients, and the switches of its kernels.
+
+Owns what `seam` lists, for PyTorch. Steps run operation by operation; kernels choose
+their algorithm by the number of rows and of threads.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
+from tlcore.backend.transport import Content, Plan
+
+MATERIALISES = False
+BUILDS_FROM_DATA = True
+JIT = False
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def compiled(
+    part: Any,
+    image_shape: tuple[int, ...],  # noqa: ARG001 - nothing is compiled
+) -> Callable[[Any], list[NDArray[Any]]]:
+    """Return a function that runs a part without gradients."""
+
+    def call(images: Any) -> list[NDArray[Any]]:
+        with torch.no_grad():
+            tensor = keras.ops.convert_to_tensor(np.asarray(images, np.float32))
+            outputs = part([tensor], training=False)
+        return [keras.ops.convert_to_numpy(array) for array in outputs]
+
+    return call
+
+
+def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:  # noqa: ARG001
+    """Return the cut: PyTorch runs one operation after the other."""
+    return list(cut)
+
+
+def computed_as(size: int) -> int | None:  # noqa: ARG001 - the same for every size
+    """Return None: kernels differ by size, from one network to the next."""
+    return None
+
+
+def batches(plan: Plan, content: Content) -> LookAhead:
+    """Return the batches of a plan."""
+    return planned(plan, content, bank_views(content, _without_gradients))
+
+
+def _without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(images: NDArray[Any], seeds: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            tensor = keras.ops.convert_to_tensor(images)
+            return np.asarray(keras.ops.convert_to_numpy(function(tensor, seeds)))
+
+    return call
+
+
+def generated(
+    batches: Callable[[], Iterator[Any]],
+    signature: Sequence[Any],  # noqa: ARG001 - arrays say their types
+    count: int | None,
+) -> InOrder:
+    """Return what a function yields as a dataset."""
+    return InOrder(batches, count)
+
+
+def make_deterministic() -> None:
+    """Switch to deterministic kernels for the rest of the process."""
+    # cuBLAS reads it when its first handle is made, and is not deterministic without.
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
+    torch.use_deterministic_algorithms(mode=True)
+
+
+def is_deterministic() -> bool:
+    """Return whether kernels are deterministic."""
+    return bool(torch.are_deterministic_algorithms_enabled())
+
+
+def switches() -> dict[str, object]:
+    """Return the switches of the kernels, the threads and the GPUs."""
+    count = torch.cuda.device_count()
+    return {
+        "deterministic": is_deterministic(),
+        "threads": torch.get_num_threads(),
+        "mkldnn": bool(torch.backends.mkldnn.enabled),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "tf32": bool(torch.backends.cudnn.allow_tf32),
+        "benchmark": bool(torch.backends.cudnn.benchmark),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(count)],
+    }
+
+
+def devices() -> list[str]:
+    """Return the GPUs, or the CPU."""
+    found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return found or ["cpu:0"]
+
+
+def synchronize() -> None:
+    """Wait for the GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak_memory() -> int | None:
+    """Return the peak of PyTorch's own memory on the first GPU, in bytes."""
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.max_memory_allocated())

@@ -1,0 +1,92 @@
+"""Seam: the one way to what differs between the backends of Keras.
+
+Owns the list of what each backend module has, and the choice among them. A module is
+imported with its framework, so that only the chosen one is.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from tlcore.backend.transport import Content, Plan
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+class Backend(Protocol):
+    """What every backend module has."""
+
+    MATERIALISES: bool
+    """Whether its compiler fuses across a cut, so that whole models must not let it."""
+
+    JIT: bool
+    """Whether a training step is compiled as a whole."""
+
+    BUILDS_FROM_DATA: bool
+    """Whether Keras reads a batch before the first step, to build what is not built."""
+
+    def compiled(
+        self, part: Any, image_shape: tuple[int, ...]
+    ) -> Callable[[Any], list[NDArray[Any]]]:
+        """Return a function that runs a part in inference mode on a batch of images."""
+
+    def batches(self, plan: Plan, content: Content) -> Any:
+        """Return a dataset of the batches of a plan; each iteration begins anew."""
+
+    def generated(
+        self,
+        batches: Callable[[], Iterator[Any]],
+        signature: Sequence[Any],
+        count: int | None,
+    ) -> Any:
+        """Return what a function yields as a dataset; each iteration calls it anew."""
+
+    def materialised(self, images: Any, cut: Sequence[Any]) -> list[Any]:
+        """Return a cut that no compiler fuses with what comes after it."""
+
+    def computed_as(self, size: int) -> int | None:
+        """Return the batch size at which images of a batch of a size are computed.
+
+        0 stands for any size of at least 2, None for what only a trial can tell.
+        """
+
+    def make_deterministic(self) -> None:
+        """Make every operation return the same bits every time."""
+
+    def is_deterministic(self) -> bool:
+        """Return whether `make_deterministic` is in effect."""
+
+    def switches(self) -> dict[str, object]:
+        """Return what the bits of a forward pass depend on besides the versions."""
+
+    def devices(self) -> list[str]:
+        """Return the devices that it computes on, such as "gpu:0"."""
+
+    def synchronize(self) -> None:
+        """Wait until the devices have finished all work queued so far."""
+
+    def peak_memory(self) -> int | None:
+        """Return the peak memory of the first GPU in bytes, None without one."""
+
+
+def current() -> Backend:
+    """Return the module of Keras's backend.
+
+    Raises:
+        ValueError: Keras has a backend that this package does not run on.
+
+    Example:
+        >>> current().JIT
+        False
+    """
+    import keras  # late: data is described without a framework
+
+    name = keras.backend.backend()
+    if name not in BACKENDS:
+        raise ValueError(
+            f"Keras's backend must be one of: {', '.join(BACKENDS)}. "
+            f"Received: backend={name!r}. Set KERAS_BACKEND before Keras is imported."
+        )
+    return cast("Backend", importlib.import_module(f"tlcore.backend.on_{name}"))
