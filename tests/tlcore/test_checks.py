@@ -76,6 +76,7 @@ class TestDataSpec:
         ],
         ids=["known", "repeated", "unknown", "empty"],
     )
+    @pytest.mark.tensorflow
     def test_a_dataset_knows_its_shapes_and_perhaps_its_length(
         self, noise, change, batches, unbounded
     ):
@@ -107,6 +108,7 @@ class TestDataSpec:
         with pytest.raises(ValueError, match="Data must be .*Received: list"):
             feature_extract(tiny(), [1, 2, 3], **QUIET)
 
+    @pytest.mark.tensorflow
     def test_images_in_a_mapping_are_refused(self, tiny, noise):
         data = noise().map(lambda images, labels: ({"image": images}, labels))
         with pytest.raises(ValueError, match=r"batches \(images, labels\). Received"):
@@ -146,6 +148,7 @@ class TestData:
             with pytest.raises(ValueError, match="a dataset without a batch"):
                 feature_extract(tiny(), *arguments, **QUIET)
 
+    @pytest.mark.tensorflow
     def test_data_without_an_end_is_refused(self, tiny, noise):
         model, data = tiny(), noise()
         with pytest.raises(ValueError, match=r"train, which repeats\..*or give steps"):

@@ -245,6 +245,7 @@ class TestEvaluate:
     @pytest.mark.parametrize(
         "num_classes", [pytest.param(1, marks=pytest.mark.matrix), 3]
     )
+    @pytest.mark.tensorflow
     def test_it_agrees_with_keras_where_the_model_is_sure_and_wrong(
         self, tiny, images, num_classes
     ):
@@ -291,6 +292,7 @@ class TestEvaluate:
         with pytest.raises(ValueError, match="Received: data, a dataset without a bat"):
             evaluate(tiny(), noise().take(0))
 
+    @pytest.mark.tensorflow
     def test_a_dataset_that_turns_out_empty_is_refused(self, tiny, noise):
         nothing = noise().filter(lambda *_: False)
         with pytest.raises(ValueError, match="a dataset without a batch"):

@@ -330,6 +330,7 @@ class TestDatasets:
         history = feature_extract(tiny(), noise(), noise(), epochs=2, **QUIET)
         assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
+    @pytest.mark.tensorflow
     def test_data_without_an_end_trains_by_the_step(self, tiny, noise):
         history = feature_extract(
             tiny(), noise().repeat(), epochs=1, steps_per_epoch=np.int64(2), **QUIET
@@ -502,6 +503,7 @@ def test_predictions_of_keras_are_in_the_order_of_paths_and_labels(tiny, images)
     assert opened.labels.tolist() != sorted(opened.labels)
 
 
+@pytest.mark.tensorflow
 def test_a_step_is_traced_once(tiny, train, held_out, monkeypatch):
     # A function that creates variables is traced once more by TensorFlow.
     traced, compute_loss = [], keras.Model.compute_loss

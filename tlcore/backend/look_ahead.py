@@ -100,6 +100,11 @@ class LookAhead(keras.utils.PyDataset):
         for number in numbers:
             yield self[number]
 
+    def take(self, count: int) -> "LookAhead":
+        """Return the first batches."""
+        most = count if self._count is None else min(count, self._count)
+        return LookAhead(self._begin, most, self._finish, self._started)
+
     def map(self, function: Callable[..., Any]) -> "LookAhead":
         """Return the same batches with a function applied to each."""
         finish = (*self._finish, function)
@@ -140,7 +145,12 @@ class InOrder(keras.utils.PyDataset):
         """Return the next batch; the first one begins a new reading."""
         if index == 0:
             self._elements = iter(self._batches())
-        return self._finished(next(self._elements))
+        batch = next(self._elements, None)
+        if batch is None:
+            # Keras asks for as many as there should be. Why there are fewer is known by
+            # whoever reads them.
+            raise IndexError(f"the data ended before batch {index + 1}")
+        return self._finished(batch)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches of a new reading."""

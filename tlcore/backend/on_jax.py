@@ -7,6 +7,7 @@ the size of the batch that they train in, and a cut is kept apart from what foll
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -29,7 +30,12 @@ def compiled(
     part: Any,
     image_shape: tuple[int, ...],  # noqa: ARG001 - jit looks at the images
 ) -> Callable[[Any], list[NDArray[Any]]]:
-    """Return a function that runs a part, compiled once for each batch size."""
+    """Return a function that runs a part, compiled once for each batch size.
+
+    It holds copies of the weights that the part has when it is first called. While a
+    model trains, Keras takes the weights out of it, and its steps may reuse their
+    memory.
+    """
 
     def run(trainable: Any, others: Any, images: Any) -> Any:
         outputs, _ = part.stateless_call(trainable, others, [images], training=False)
@@ -37,11 +43,14 @@ def compiled(
 
     jitted = jax.jit(run)
 
+    @cache
+    def weights() -> list[list[Any]]:
+        kinds = part.trainable_variables, part.non_trainable_variables
+        return [[jnp.array(x.value, copy=True) for x in some] for some in kinds]
+
     def call(images: Any) -> list[NDArray[Any]]:
         # Weights are arguments: as constants XLA folds them, minutes for a backbone.
-        trainable = [variable.value for variable in part.trainable_variables]
-        others = [variable.value for variable in part.non_trainable_variables]
-        outputs = jitted(trainable, others, np.asarray(images, np.float32))
+        outputs = jitted(*weights(), np.asarray(images, np.float32))
         return [np.asarray(array) for array in outputs]
 
     return call

@@ -240,15 +240,17 @@ class ImageFolder:
             >>> bool((labels == test.labels).all())
             True
         """
-        begin = None
+        content = self._pipeline.labelled(rows=rows, bank=bank)
         if self.shuffle and reshuffle:
             epochs = itertools.count()
-
-            def begin() -> int:
-                return next(epochs) * len(self)
-
-        content = self._pipeline.labelled(rows=rows, bank=bank)
-        plan = self._plan(count=len(self), begin=begin)
+            plan = replace(
+                self._plan(self.order),
+                count=len(self),
+                begin=lambda: next(epochs) * len(self),
+            )
+        else:
+            listed = np.arange(self.num_images, dtype=np.int64)
+            plan = replace(self._plan(lambda _: listed), count=len(self))
         return seam.current().batches(plan, content)
 
     def stream(
@@ -280,7 +282,8 @@ class ImageFolder:
         """
         require_whole("first_step", first_step, least=0)
         content = self._pipeline.labelled(rows=rows, bank=bank, weights=weights)
-        return seam.current().batches(self._plan(first=first_step), content)
+        plan = replace(self._plan(self.order), first=first_step)
+        return seam.current().batches(plan, content)
 
     def pictures(
         self,
@@ -403,25 +406,18 @@ class ImageFolder:
             decoded=self.decoded,
         )
 
-    def _plan(
-        self,
-        *,
-        first: int = 0,
-        count: int | None = None,
-        begin: Callable[[], int] | None = None,
-    ) -> Plan:
-        """Return the plan of epochs in their orders: batch by batch, none over two."""
+    def _plan(self, order: Callable[[int], NDArray[np.int64]]) -> Plan:
+        """Return the plan of epochs in an order: batch by batch, none over two."""
         size = self.batch_size
         full, rest = divmod(self.num_images, size)
-        order = lru_cache(maxsize=2)(self.order)  # of this epoch, and of the next
+        kept = lru_cache(maxsize=2)(order)  # of this epoch, and of the next
 
         def visits(step: int) -> NDArray[np.int64]:
             epoch, batch = divmod(step, len(self))
-            images = order(epoch)[batch * size : (batch + 1) * size]
+            images = kept(epoch)[batch * size : (batch + 1) * size]
             return images + epoch * self.num_images
 
-        sizes = (size,) * full + ((rest,) if rest else ())
-        return Plan(visits, sizes, first, count, begin)
+        return Plan(visits, (size,) * full + ((rest,) if rest else ()))
 
 
 def image_folder(

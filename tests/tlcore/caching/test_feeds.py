@@ -292,6 +292,7 @@ class TestTheLine:
         fit(model, train, epochs=1, cache=tmp_path, say=said, verbose=0)
         assert said == ["train: end to end, the model has its own train_step"]
 
+    @pytest.mark.tensorflow
     def test_says_that_xla_may_round_differently(self, tmp_path, train):
         model = compiled(tiny(), jit_compile=True)
         feed = training_feed(model, train, CacheOptions(tmp_path), range(1))
@@ -380,7 +381,7 @@ class TestWhatGoesWrong:
 @pytest.mark.parametrize(
     ("batch_size", "sizes"),
     [
-        (8, {8: 36, 4: 8}),
+        (8, {8: 36, 4: 7}),
         (7, {7: 36, 1: 2}),
         (1, {1: 36}),
         (36, {36: 36}),

@@ -47,6 +47,7 @@ class TestForeignLayers:
         expected = "end to end, features of an image depend on the others"
         assert sentence(Mixing).startswith(expected)
 
+    @pytest.mark.tensorflow
     def test_one_that_is_random_without_saying_so_is_not(self, sentence):
         class Noisy(Halving):
             def call(self, inputs):

@@ -1,6 +1,7 @@
 """An opened folder: its images, their order, subsets held out, and bad files."""
 
 import hashlib
+import itertools
 import re
 import shutil
 from dataclasses import replace
@@ -329,7 +330,7 @@ def test_a_stream_from_a_step_on_is_the_stream_without_what_is_before(
     folder, visited, first_step, batch_size
 ):
     images = image_folder(folder, image_size=SIZE, batch_size=batch_size)
-    skipped = images.stream().skip(first_step)
+    skipped = itertools.islice(images.stream(), first_step, None)
     assert visited(images.stream(first_step), 7) == visited(skipped, 7)
 
 
