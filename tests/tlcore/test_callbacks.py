@@ -7,9 +7,12 @@ import keras
 import numpy as np
 import pytest
 
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from tlcore.callbacks import (
     BestCheckpoint,
     EpochClock,
+    EpochEvents,
     LossGuard,
     checkpoint_callback,
     early_stopping_callback,
@@ -35,8 +38,9 @@ class TestTensorBoard:
     def test_it_logs_to_folder_experiment_and_moment(self, tmp_path):
         callback = tensorboard_callback(tmp_path, "model_1", now=lambda: self.moment)
         assert callback.log_dir == str(tmp_path / "model_1" / "20260102-030405")
-        assert callback.histogram_freq == 0
+        assert getattr(callback, "histogram_freq", 0) == 0
 
+    @pytest.mark.tensorflow
     def test_histograms_come_on_request(self, tmp_path):
         callback = tensorboard_callback(tmp_path, "model_1", histograms=True)
         assert callback.histogram_freq == 1
@@ -46,10 +50,49 @@ class TestTensorBoard:
         fit(tiny(), callback)
         assert list(tmp_path.glob("model_1/20260102-030405/train/*tfevents*"))
 
+    def test_histograms_are_refused_on_other_backends(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+        message = "Histograms for TensorBoard need the TensorFlow backend. Received: ba"
+        with pytest.raises(ValueError, match=message):
+            tensorboard_callback(tmp_path, "model_1", histograms=True)
+
     @pytest.mark.parametrize("name", ["", "../elsewhere", "/elsewhere"])
     def test_an_experiment_outside_the_folder_is_refused(self, tmp_path, name):
         with pytest.raises(ValueError, match="dir_name. Received: exp.*Write a name"):
             tensorboard_callback(tmp_path, name)
+
+
+class TestEpochEvents:
+    """What TensorBoard's own reader finds, whatever Keras's backend."""
+
+    def scalars(self, folder):
+        events = EventAccumulator(str(folder)).Reload()
+        return {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+
+    def test_each_epoch_has_its_figures(self, tmp_path):
+        history = fit(tiny(), EpochEvents(tmp_path), epochs=3)
+        found = self.scalars(tmp_path / "train")
+        assert set(found) == {"epoch_loss", "epoch_mae", "epoch_learning_rate"}
+        losses = found["epoch_loss"]
+        assert [event.step for event in losses] == [0, 1, 2]
+        expected = pytest.approx(history.history["loss"])
+        assert [event.value for event in losses] == expected
+        assert not (tmp_path / "validation").exists()
+
+    def test_validation_has_a_folder_of_its_own(self, tmp_path):
+        x, y = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
+        callback = EpochEvents(tmp_path)
+        data = {"validation_data": (x, y), "callbacks": [callback], "verbose": 0}
+        tiny().fit(x, y, epochs=2, **data)
+        assert set(self.scalars(tmp_path / "validation")) == {"epoch_loss", "epoch_mae"}
+
+    def test_a_second_fit_goes_on(self, tmp_path):
+        model, callback = tiny(), EpochEvents(tmp_path)
+        fit(model, callback, epochs=1)
+        x, y = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
+        model.fit(x, y, initial_epoch=1, epochs=2, callbacks=[callback], verbose=0)
+        steps = [event.step for event in self.scalars(tmp_path / "train")["epoch_loss"]]
+        assert steps == [0, 1]
 
 
 class TestCheckpoint:

@@ -128,6 +128,12 @@ def devices() -> list[str]:
     return list(keras.distribution.list_devices())
 
 
+def threads(count: int) -> dict[str, str]:
+    """Return the environment in which a process computes with some threads."""
+    # The name under which XLA looks for a share of the processor.
+    return {"NPROC": str(count)}
+
+
 def synchronize() -> None:
     """Wait for all devices: each runs what was queued before in its order."""
     for device in jax.local_devices():

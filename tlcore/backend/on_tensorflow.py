@@ -287,6 +287,11 @@ def devices() -> list[str]:
     return list(keras.distribution.list_devices())
 
 
+def threads(count: int) -> dict[str, str]:
+    """Return the environment in which a process computes with some threads."""
+    return {"TF_NUM_INTRAOP_THREADS": str(count)}
+
+
 def synchronize() -> None:
     """Wait for the GPUs."""
     if tf.config.list_physical_devices("GPU"):

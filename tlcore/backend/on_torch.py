@@ -102,6 +102,11 @@ def devices() -> list[str]:
     return found or ["cpu:0"]
 
 
+def threads(count: int) -> dict[str, str]:
+    """Return the environment in which a process computes with some threads."""
+    return {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
+
+
 def synchronize() -> None:
     """Wait for the GPU."""
     if torch.cuda.is_available():

@@ -64,6 +64,9 @@ class Backend(Protocol):
     def devices(self) -> list[str]:
         """Return the devices that it computes on, such as "gpu:0"."""
 
+    def threads(self, count: int) -> dict[str, str]:
+        """Return the environment in which a process computes with some threads."""
+
     def synchronize(self) -> None:
         """Wait until the devices have finished all work queued so far."""
 

@@ -6,9 +6,9 @@ that its prefix has the fingerprint of the parent's, writes its blocks to the fi
 the entry, and reports progress and checksums on standard output, one line of JSON each.
 How rows are computed is in `work`.
 
-Why processes: one TensorFlow leaves cores idle, because small operations do not scale
+Why processes: one framework leaves cores idle, because small operations do not scale
 to many threads and Python's part holds the GIL, and it computes on one GPU unless a
-strategy says otherwise. Why not `fork`: TensorFlow's threads do not survive it.
+strategy says otherwise. Why not `fork`: a framework's threads do not survive it.
 """
 
 import json
@@ -24,9 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-import keras
 import numpy as np
 
+from tlcore.backend import seam
 from tlcore.caching.entry import Builder
 from tlcore.caching.store import FeatureCache
 from tlcore.caching.work import InexactError, PassOptions, Source, Work
@@ -136,13 +136,14 @@ def _describe_job(
 def _worker(
     command: list[str], number: int, workers: int, errors: TextIO
 ) -> subprocess.Popen[str]:
-    # Every TensorFlow starts a thread per core. Without a cap, N workers on C cores run
+    # Every framework starts a thread per core. Without a cap, N workers on C cores run
     # N * C threads and are slower than one.
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": threads}
-    gpus = len(keras.distribution.list_devices("gpu"))
+    backend = seam.current()
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    environment = {**os.environ, **backend.threads(threads)}
+    gpus = sum(not device.startswith("cpu") for device in backend.devices())
     if gpus:
-        # TensorFlow reserves the memory of every GPU that it sees, for itself.
+        # A framework reserves the memory of every GPU that it sees, for itself.
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else [str(i) for i in range(gpus)]
         environment["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from tlcore.backend import seam
 from tlcore.doctor.questions import PROBES, Probe, find_probe
 from tlcore.doctor.two_workers import TwoWorkers
 
@@ -26,6 +27,8 @@ PATIENT_WORKER_SECONDS = 120.0
 
 _DISTRIBUTIONS = {
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly", "tf-nightly-cpu"),
+    "jax": ("jax",),
+    "torch": ("torch",),
     "keras": ("keras", "keras-nightly"),
     "tensorflow_hub": ("tensorflow-hub", "tf-hub-nightly"),
     "tf_keras": ("tf-keras", "tf-keras-nightly"),
@@ -140,7 +143,7 @@ def installed_stack() -> Stack:
 
         # A nightly build installed over a release leaves the metadata of both.
         versions["keras"] = keras.__version__
-        devices = tuple(map(str, keras.distribution.list_devices()))
+        devices = tuple(seam.current().devices())
         return Stack(versions, keras.backend.backend(), devices)
     except Exception as error:  # noqa: BLE001 - a broken stack is what it looks for
         return Stack(versions, f"none ({_reason(error)})", ())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry
+from tlcore.backend import seam
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.files import replacing
@@ -392,6 +393,6 @@ def _machine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "devices": keras.distribution.list_devices(),
+        "devices": seam.current().devices(),
         "backend": keras.backend.backend(),
     }

@@ -151,6 +151,7 @@ class Sizes:
         return [images.mean((1, 2))]
 
 
+@pytest.mark.tensorflow
 def test_an_image_alone_is_doubled_unless_it_is_alone_in_training_too(tmp_path):
     # Kernels round one image differently from several.
     divided = replace(split(tiny()), cut=(Tensor("mean", (3,), "float32"),))

@@ -244,7 +244,7 @@ class TestTheSameBits:
         )
 
     def test_of_evaluate(self, tmp_path, train):
-        model = tiny()
+        model, train = tiny(), replace(train, batch_size=12)
         plain = evaluate(model, train, cache="off")
         for _ in range(2):
             assert evaluate(model, train, cache=tmp_path / "cache") == plain

@@ -18,7 +18,7 @@ from .networks import SIZE, Computed, Halving, compiled, tiny
 @pytest.fixture(scope="module")
 def folder(images):
     """Return images in two blocks, one for each of two workers."""
-    return image_folder(images, image_size=SIZE, batch_size=8)
+    return image_folder(images, image_size=SIZE, batch_size=9)
 
 
 class WithinThisProcess:
