@@ -6,7 +6,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tlcore.callbacks import (
