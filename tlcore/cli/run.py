@@ -40,9 +40,7 @@ from tlcore.cli.signals import Signals
 @click.option(
     "--handle", help="A SavedModel instead: a folder, .tar.gz, address, Kaggle handle."
 )
-@click.option(
-    "--trust", is_flag=True, help="The SavedModel may do more than compute."
-)
+@click.option("--trust", is_flag=True, help="The SavedModel may do more than compute.")
 @click.option("--weights", help='"imagenet", "none" or the path of a weights file.')
 @click.option("--image-size", type=int, help="Height and width in pixels.")
 @click.option("--percent", type=float, help="Percent of the training images used.")
