@@ -208,7 +208,9 @@ def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
     "stack",
     ["own", *(pytest.param(s, marks=pytest.mark.matrix) for s in STACKS if s != "own")],
 )
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter:UserWarning")
+@pytest.mark.filterwarnings(
+    r"ignore:\s*Warning. (tf.lite.Interpreter|Please use the LiteRT):UserWarning"
+)
 def test_what_is_exported_or_loaded_is_what_predicts(tmp_path, stack):
     import tensorflow as tf
 
