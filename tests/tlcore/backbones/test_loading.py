@@ -145,6 +145,7 @@ class TestImagenetWeights:
         assert len(network.layers) == len(plain.layers) + 1
         assert network.count_params() == plain.count_params()
 
+    @pytest.mark.matrix
     def test_other_weights_of_efficientnet_stay_as_they_are(
         self, tmp_path, images, plain
     ):
