@@ -583,6 +583,7 @@ def test_imagenet_weights_move_the_layers_of_efficientnet_by_one(row, efficientn
 
 
 @of("efficientnet-save")
+@pytest.mark.matrix
 def test_efficientnet_of_imagenet_can_be_saved(row, pretrained):
     assert row.says("works today. TensorFlow 2.10 to 2.12")
     for save, path in ((row.old, "base.h5"), (row.new, "base.keras")):

@@ -374,6 +374,7 @@ class TestDatasets:
 
 
 class TestWeights:
+    @pytest.mark.matrix
     def test_class_weights_multiply_the_loss(self, tiny, noise):
         losses = {
             weight: feature_extract(

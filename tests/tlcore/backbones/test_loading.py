@@ -123,6 +123,7 @@ class TestImagenetWeights:
         with pytest.raises(ZeroDivisionError, match="something else"):
             load_backbone("vgg16")
 
+    @pytest.mark.matrix
     def test_imagenet_weights_of_efficientnet_bring_their_second_rescaling(
         self, tmp_path, images, plain
     ):
