@@ -55,6 +55,7 @@ def verdict_on(splits, *, correct=None):
     return judgement
 
 
+@pytest.mark.matrix
 def test_an_honest_run_passes_on_a_machine_that_nobody_has_measured(folder):
     found = verdict_on(splits_of(folder))
     assert found.verdict == "pass", found.why

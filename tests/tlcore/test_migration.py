@@ -539,6 +539,7 @@ def test_imagenet_weights_take_no_grey_images(row, tmp_path):
 
 
 @of("grey-weights")
+@pytest.mark.matrix
 def test_weights_of_colours_do_not_fit_a_grey_network(row, efficientnet):
     efficientnet.save("efficientnet_b0.h5")
     row.fails()
@@ -584,6 +585,7 @@ def test_imagenet_weights_move_the_layers_of_efficientnet_by_one(row, efficientn
 
 
 @of("efficientnet-save")
+@pytest.mark.matrix
 def test_efficientnet_of_imagenet_can_be_saved(row, pretrained):
     assert row.says("works today. TensorFlow 2.10 to 2.12")
     for save, path in ((row.old, "base.h5"), (row.new, "base.keras")):
@@ -706,6 +708,7 @@ def test_latest_checkpoint_sees_no_checkpoint_of_keras(row, training):
 
 
 @of("monitor-val-acc")
+@pytest.mark.matrix
 def test_early_stopping_cannot_watch_val_acc(row, training):
     row.fails(**training)
     row.new(**training)
@@ -722,6 +725,7 @@ def test_early_stopping_cannot_watch_val_acc(row, training):
 
 
 @of("monitor-val-acc-mode")
+@pytest.mark.matrix
 def test_the_best_val_acc_is_never_saved(row, training):
     model = row.warns(**training)["model"]
     kept = keras.models.load_model("best.keras").get_weights()
@@ -737,6 +741,7 @@ def test_the_history_has_no_acc(row, training):
 
 
 @of("initial-epoch")
+@pytest.mark.matrix
 def test_the_last_epoch_is_no_count_of_epochs(row, training):
     def epochs(scope):
         return scope["history"].epoch, scope["more"].epoch
@@ -812,6 +817,7 @@ def test_the_first_steps_validate_the_first_classes(row, constant):
 
 
 @of("validation-steps-shuffled")
+@pytest.mark.matrix
 def test_some_steps_of_shuffled_images_validate_another_sample_each_epoch(
     row, constant
 ):

@@ -81,7 +81,14 @@ def test_the_backbone_is_frozen_and_the_head_is_not():
     assert (counts.trainable_tensors, counts.non_trainable_tensors) == (2, 2)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2_035", "vgg16", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v2_035",
+        pytest.param("vgg16", marks=pytest.mark.matrix),
+        pytest.param("efficientnet_b0", marks=pytest.mark.matrix),
+    ],
+)
 def test_images_enter_as_0_to_255_and_meet_the_input_contract(name):
     preprocess = {
         "mobilenet_v2_035": keras.applications.mobilenet_v2.preprocess_input,
@@ -170,6 +177,7 @@ class AlwaysNoise(Noise):
         return super().call(images, training=True)
 
 
+MATRIX = pytest.mark.matrix
 STACKS = {
     "tutorial": lambda: "tutorial",
     "generator": lambda: "generator",
@@ -189,7 +197,13 @@ def augmented(stack, **options):
     )
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize(
+    "stack",
+    [
+        pytest.param(name, marks=() if name in {"tutorial", "own"} else MATRIX)
+        for name in STACKS
+    ],
+)
 def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
     model = augmented(stack)
     predicted = model.predict(PICTURES, verbose=0)
@@ -208,7 +222,9 @@ def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
     "stack",
     ["own", *(pytest.param(s, marks=pytest.mark.matrix) for s in STACKS if s != "own")],
 )
-@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter:UserWarning")
+@pytest.mark.filterwarnings(
+    r"ignore:\s*Warning. (tf.lite.Interpreter|Please use the LiteRT):UserWarning"
+)
 def test_what_is_exported_or_loaded_is_what_predicts(tmp_path, stack):
     import tensorflow as tf
 

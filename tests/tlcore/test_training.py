@@ -41,6 +41,7 @@ class TestPhases:
         )
         assert first.epoch + second.epoch == list(range(10))
 
+    @pytest.mark.matrix
     def test_a_third_phase_goes_on_where_the_second_ended(self, tiny, train):
         model, history, epochs = tiny(), None, []
         for last in (1, 2, 3):
@@ -379,6 +380,7 @@ class TestDatasets:
 
 
 class TestWeights:
+    @pytest.mark.matrix
     def test_class_weights_multiply_the_loss(self, tiny, noise):
         losses = {
             weight: feature_extract(
@@ -414,6 +416,7 @@ class TestCallbacks:
         )
         assert history.epoch == [0]
 
+    @pytest.mark.matrix
     def test_one_that_declares_a_log_can_be_monitored(self, tiny, train, held_out):
         class AddsF1(keras.callbacks.Callback):
             log_names = ("val_f1",)

@@ -180,10 +180,11 @@ def _load_run(path: Path, trust: Trust) -> tuple[keras.Model, tuple[str, ...], R
 def _consent_of_run(run: Run) -> Consent:
     """Return what whoever trained a run here has consented to by doing so."""
     document = run.document
-    backbone = document.get("recipe", {}).get("backbone", "")
+    backbone = document.get("recipe", {}).get("backbone")
     host = document.get("process", {}).get("host")
-    here = host == socket.gethostname() and is_hub_handle(backbone)
-    trusted = frozenset({absolute(backbone)}) if here else frozenset()
+    trusted: frozenset[str] = frozenset()
+    if backbone and host == socket.gethostname() and is_hub_handle(backbone):
+        trusted = frozenset({absolute(backbone)})
     return Consent(trusted, download=False, operations=False)
 
 

@@ -123,6 +123,7 @@ class TestImagenetWeights:
         with pytest.raises(ZeroDivisionError, match="something else"):
             load_backbone("vgg16")
 
+    @pytest.mark.matrix
     def test_imagenet_weights_of_efficientnet_bring_their_second_rescaling(
         self, tmp_path, images, plain
     ):
@@ -145,6 +146,7 @@ class TestImagenetWeights:
         assert len(network.layers) == len(plain.layers) + 1
         assert network.count_params() == plain.count_params()
 
+    @pytest.mark.matrix
     def test_other_weights_of_efficientnet_stay_as_they_are(
         self, tmp_path, images, plain
     ):

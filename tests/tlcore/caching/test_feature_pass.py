@@ -93,6 +93,7 @@ class TestEachImageRunsOnce:
         folder = image_folder(copy, image_size=SIZE, batch_size=8)
         assert passed(tiny(), folder, tmp_path / "cache") == [("train", 1)]
 
+    @pytest.mark.matrix
     def test_and_again_at_another_size(self, tmp_path, images):
         for size in (32, 40):
             keras.utils.set_random_seed(7)

@@ -76,7 +76,7 @@ class TestTheSameBits:
     @pytest.mark.parametrize(
         ("model", "options"),
         [
-            (
+            pytest.param(
                 {"style": "sequential"},
                 {
                     "last": 2,
@@ -85,6 +85,7 @@ class TestTheSameBits:
                     "steps_per_epoch": 7,
                     "validation_freq": 2,
                 },
+                marks=matrix,
             ),
             (
                 {"head": "dense", "input_contract": "caffe", "dropout": 0.0},
@@ -173,6 +174,7 @@ class TestTheSameBits:
     def test_with_a_regularizer_in_what_trains(self, tmp_path, train, held_out):
         assert_the_same(both_ways(tmp_path, train, held_out, make=regularized))
 
+    @pytest.mark.matrix
     def test_in_phases_that_follow_each_other(self, tmp_path, train, held_out):
         ends = []
         for cache in ("off", tmp_path / "cache"):

@@ -54,6 +54,7 @@ class TestCallbacks:
         np.testing.assert_array_equal(watched[0].outputs, watched[1].outputs)
         assert watched[0].losses == watched[1].losses
 
+    @pytest.mark.matrix
     def test_checkpoints_hold_and_load_the_whole_model(self, tmp_path, train, held_out):
         whole, weights = tmp_path / "whole.keras", tmp_path / "epoch.weights.h5"
         model = tiny()

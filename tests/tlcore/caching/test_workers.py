@@ -60,6 +60,7 @@ class TestBytes:
             assert computed.images == [("train", 45)]
         assert entries[0] == entries[1]
 
+    @pytest.mark.matrix
     def test_a_worker_writes_those_of_its_parent(self, tmp_path, folder, monkeypatch):
         start = workers._worker
 

@@ -170,6 +170,7 @@ class TestPredict:
 
 
 class TestCache:
+    @pytest.mark.matrix
     def test_entries_are_listed_and_cleared(self, tlcore, data, tmp_path, small):
         folder = tmp_path / "cache"
         code, _, _ = tlcore(

@@ -78,6 +78,10 @@ DEFECTS = {
 }
 
 
+FIRST = {"training-argument", "frozen-network", "five-and-five"}
+"""Those that the default tests have; the others take seconds."""
+
+
 def carry_out(code, **names):
     names |= {"keras": keras, "np": np}
     exec(code, names)
@@ -147,7 +151,13 @@ REMEDIES = {
 
 
 class TestBothWords:
-    @pytest.mark.parametrize("name", DEFECTS)
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=() if name in FIRST else pytest.mark.matrix)
+            for name in DEFECTS
+        ],
+    )
     def test_a_defect_is_found(self, name):
         affected, evidence = trial(name, DEFECTS[name])
         assert affected, evidence

@@ -253,6 +253,7 @@ class TestSplits:
                 (directory / path.name).symlink_to(path)
         return directory
 
+    @pytest.mark.matrix
     def test_without_validation_epochs_are_validated_on_test(
         self, data, options, tmp_path
     ):
@@ -263,6 +264,7 @@ class TestSplits:
         assert final["val_accuracy"] == final["test_accuracy"]
         assert final["val_accuracy"]["n"] == 15
 
+    @pytest.mark.matrix
     def test_without_test_the_final_figures_are_on_validation(self, binary):
         assert set(binary.document["final"]) == {"val_accuracy", "val_loss"}
 
@@ -506,6 +508,7 @@ def test_with_random_augmentation_only_validation_is_cached(data, options):
     assert phase["caching"].startswith(f"{AUGMENTED}: cached at pool, ")
 
 
+@pytest.mark.matrix
 def test_views_are_a_bank_that_is_cached(data, options):
     lines = []
     run_until(

@@ -35,6 +35,7 @@ def conv(filters=4, **options):
     ids=["sum", "product", "batch norm", "prelu"],
 )
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.matrix
 def test_no_cut_is_where_tensorflow_merges_two_steps(
     joined, training, settle, assert_same
 ):
