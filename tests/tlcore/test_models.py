@@ -177,7 +177,6 @@ class AlwaysNoise(Noise):
         return super().call(images, training=True)
 
 
-MATRIX = pytest.mark.matrix
 STACKS = {
     "tutorial": lambda: "tutorial",
     "generator": lambda: "generator",
@@ -190,6 +189,12 @@ STACKS = {
 PICTURES = np.random.default_rng(0).uniform(0, 255, (4, *SHAPE)).astype("float32")
 
 
+def stacks(*first):
+    """Return all stacks, those that are not among the first ones for the matrix."""
+    others = [name for name in STACKS if name not in first]
+    return [*first, *(pytest.param(s, marks=pytest.mark.matrix) for s in others)]
+
+
 def augmented(stack, **options):
     keras.utils.set_random_seed(2)
     return create_model(
@@ -197,13 +202,7 @@ def augmented(stack, **options):
     )
 
 
-@pytest.mark.parametrize(
-    "stack",
-    [
-        pytest.param(name, marks=() if name in {"tutorial", "own"} else MATRIX)
-        for name in STACKS
-    ],
-)
+@pytest.mark.parametrize("stack", stacks("tutorial", "own"))
 def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
     model = augmented(stack)
     predicted = model.predict(PICTURES, verbose=0)
@@ -218,10 +217,7 @@ def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
     np.testing.assert_allclose(around(PICTURES), predicted, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "stack",
-    ["own", *(pytest.param(s, marks=pytest.mark.matrix) for s in STACKS if s != "own")],
-)
+@pytest.mark.parametrize("stack", stacks("own"))
 @pytest.mark.filterwarnings(
     r"ignore:\s*Warning. (tf.lite.Interpreter|Please use the LiteRT):UserWarning"
 )

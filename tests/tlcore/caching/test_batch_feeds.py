@@ -115,7 +115,7 @@ class TestTheSameBits:
         # Images that are alone in a batch of arrays have entries of their own.
         assert {entry.about["images"] for entry in entries} <= {1, 2, 21, 22}
 
-    @pytest.mark.matrix
+    @matrix
     def test_a_dataset_is_read_as_by_keras_itself(self):
         ours, _, _ = trained(dataset, "auto", phase=feature_extract)
         keras.utils.set_random_seed(3)
@@ -199,7 +199,7 @@ class TestReplay:
         )
         return model, [first.history, second.history]
 
-    @pytest.mark.matrix
+    @matrix
     def test_gives_the_same_bits_in_two_phases_with_two_readings_each(
         self, tmp_path, monkeypatch
     ):

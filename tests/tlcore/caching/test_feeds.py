@@ -174,7 +174,7 @@ class TestTheSameBits:
     def test_with_a_regularizer_in_what_trains(self, tmp_path, train, held_out):
         assert_the_same(both_ways(tmp_path, train, held_out, make=regularized))
 
-    @pytest.mark.matrix
+    @matrix
     def test_in_phases_that_follow_each_other(self, tmp_path, train, held_out):
         ends = []
         for cache in ("off", tmp_path / "cache"):

@@ -264,7 +264,6 @@ class TestSplits:
         assert final["val_accuracy"] == final["test_accuracy"]
         assert final["val_accuracy"]["n"] == 15
 
-    @pytest.mark.matrix
     def test_without_test_the_final_figures_are_on_validation(self, binary):
         assert set(binary.document["final"]) == {"val_accuracy", "val_loss"}
 
