@@ -185,6 +185,7 @@ def test_a_machine_that_changed_is_reported(results, tmp_path):
     assert "driver 569.0 -&gt; 570.1" in report.build(copy)[0]
 
 
+@pytest.mark.matrix
 def test_a_year_is_reported_in_seconds_and_kept_in_megabytes(tmp_path):
     here = baseline.Machine.of(selftest.IDENTITY)
     path = history_path(tmp_path, here.name)

@@ -52,6 +52,7 @@ class TestInferenceMode:
             -8:
         ] == [1.0] * 8
 
+    @pytest.mark.matrix
     def test_a_frozen_efficientnet_repeats_itself_in_training_mode(self, images):
         network = load_backbone(
             "efficientnet_b0", weights=None, input_shape=(32, 32, 3)

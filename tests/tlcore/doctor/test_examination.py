@@ -115,11 +115,14 @@ class TestAnswers:
 
 
 class TestExamine:
+    # The bench suites ask the same questions in the main job.
+    @pytest.mark.matrix
     @pytest.mark.parametrize("name", IN_PROCESS)
     def test_every_question_is_answered_here(self, examined, name):
         finding = examined[0][name]
         assert finding.status in {"affected", "not affected"}, finding.evidence
 
+    @pytest.mark.matrix
     def test_random_numbers_go_on_as_if_nothing_had_been(self, examined):
         _, after, without = examined
         assert after == without
@@ -127,6 +130,7 @@ class TestExamine:
     @pytest.mark.skipif(
         KERAS >= (3, 16), reason="what Keras 3.16 and later say is not known yet"
     )
+    @pytest.mark.matrix
     @pytest.mark.parametrize("name", ["A1", "A4", "A5", "A6"])
     def test_what_is_known_of_this_keras_is_found(self, examined, name):
         finding = examined[0][name]

@@ -302,6 +302,7 @@ class TestOutputs:
         with pytest.raises(ValueError, match="output_key must be one of: none"):
             HubLayer(small_saved_model, output_key="doubled")
 
+    @pytest.mark.matrix
     def test_what_comes_out_has_the_type_of_the_policy(
         self, small_saved_model, mixed_float16
     ):
