@@ -83,8 +83,8 @@ class RandomTone(keras.layers.Layer):
     Example:
         >>> import numpy as np
         >>> tone = RandomTone(0.2, 0.2, seed=1)
-        >>> tone(np.ones((2, 8, 8, 3), "float32"), training=True).shape
-        TensorShape([2, 8, 8, 3])
+        >>> tuple(tone(np.ones((2, 8, 8, 3), "float32"), training=True).shape)
+        (2, 8, 8, 3)
     """
 
     def __init__(

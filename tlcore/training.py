@@ -15,6 +15,7 @@ import numpy as np
 
 from tlcore.arguments import require_one_of, require_positive, require_whole
 from tlcore.backend import seam
+from tlcore.backend.shares import check_shares
 from tlcore.caching.batch_feeds import batches_feed
 from tlcore.caching.feeds import (
     AUTO,
@@ -274,6 +275,9 @@ def fit(
     check_sample_weight(sample_weight, train_spec, factors)
     check_logs(callbacks, model, train_spec, validation_spec)
     check_selection(callbacks, validation_spec)
+    for spec in (train_spec, validation_spec):
+        if spec is not None and spec.folder is not None:
+            check_shares(spec.name, model, spec.folder.batch_sizes)
 
     if train_spec.folder is not None and steps_per_epoch is None:
         steps_per_epoch = train_spec.batches
@@ -289,14 +293,18 @@ def fit(
         )
     _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
     train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
-    if seam.current().BUILDS_FROM_DATA:
-        _create_variables(model, train_spec)
+    if seam.current().BUILDS_FROM_DATA or seam.current().replicas(model) > 1:
+        _build(model, train_spec)
     # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
     guard = BatchGuard([feed.raise_error for feed in feeds.values()])
     sides = {"train": train_feed.side, "test": validation_feed.side}
     try:
-        with redirected(model, **sides), warnings.catch_warnings():
+        with (
+            redirected(model, **sides),
+            seam.current().dividing(),
+            warnings.catch_warnings(),
+        ):
             # Keras warns at the end of data whose length it does not know. Whether the
             # end comes too early is looked at by whoever reads it.
             warnings.filterwarnings("ignore", "Your input ran out of data")
@@ -406,11 +414,12 @@ def _compile(
         metrics=metrics,
         # With TensorFlow XLA may round differently in a part of a model than in the
         # whole, and cached training promises the same bits.
-        jit_compile=seam.current().JIT,
+        jit_compile="auto" if seam.current().JIT else False,
     )
     if seam.current().JIT:
         # Keras compiles nothing of a step in which one layer says that XLA cannot run
-        # it, as its zoom, rotation and translation say. On JAX XLA runs them.
+        # it, as its zoom, rotation and translation say. On JAX XLA runs them. Asked for
+        # it, Keras warns, and again when the model is loaded.
         model._jit_compile = True  # noqa: SLF001 - the public setter looks at layers
     if not seam.current().BUILDS_FROM_DATA:
         _create_variables(model, train)
@@ -420,20 +429,23 @@ def _create_variables(model: keras.Model, train: DataSpec) -> None:
     """Create the variables of the optimizer and of the metrics.
 
     Keras creates them in the first step. TensorFlow traces a function that has created
-    variables once more: a second each time, several with a large backbone. On other
-    backends Keras reads a batch for it, as if it held images, and begins again.
+    variables once more: a second each time, several with a large backbone.
     """
     labels = np.zeros((2, *(n or 1 for n in train.label_shape)), "float32")
-    if seam.current().BUILDS_FROM_DATA:
-        images = np.zeros((2, *(n or 1 for n in train.image_shape)), "float32")
-        model._symbolic_build(data_batch=(images, labels, None))  # noqa: SLF001
-        return
     outputs = np.zeros((2, *model.output_shape[1:]), "float32")
-    with model.distribute_strategy.scope():
+    with seam.current().scope(model):
         model.optimizer.build(model.trainable_variables)
         if type(model).compute_metrics is keras.Model.compute_metrics:
             model.compute_metrics(None, labels, outputs)
             model.reset_metrics()
+
+
+def _build(model: keras.Model, train: DataSpec) -> None:
+    """Build what Keras would build from a batch that it reads, as if of images."""
+    labels = np.zeros((2, *(n or 1 for n in train.label_shape)), "float32")
+    images = np.zeros((2, *(n or 1 for n in train.image_shape)), "float32")
+    with seam.current().scope(model):
+        model._symbolic_build(data_batch=(images, labels, None))  # noqa: SLF001
 
 
 def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> None:

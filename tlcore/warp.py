@@ -57,8 +57,8 @@ class RandomWarp(keras.layers.Layer):
         >>> import numpy as np
         >>> images = np.ones((2, 8, 8, 3), "float32")
         >>> warp = RandomWarp([("flip", "horizontal"), ("rotation", 0.1)], seed=1)
-        >>> warp(images, training=True).shape
-        TensorShape([2, 8, 8, 3])
+        >>> tuple(warp(images, training=True).shape)
+        (2, 8, 8, 3)
     """
 
     def __init__(
@@ -124,7 +124,8 @@ def transforms(
     Example:
         >>> import numpy as np
         >>> draws = np.array([[1.0, 0.5], [-1.0, 0.5]], "float32")
-        >>> transforms([("translation", 0.2, 0.1)], draws, (10, 20))[:, :6].numpy()
+        >>> found = transforms([("translation", 0.2, 0.1)], draws, (10, 20))
+        >>> np.asarray(found)[:, :6]
         array([[ 1.,  0., -1.,  0.,  1., -2.],
                [ 1.,  0., -1.,  0.,  1.,  2.]], dtype=float32)
     """
@@ -133,7 +134,9 @@ def transforms(
     factors: list[float] = [
         1.0 if kind == "flip" else f for kind, *fs in steps for f in fs
     ]
-    left = iter(ops.unstack(draws * np.array(factors, "float32"), axis=1))
+    # NumPy times a tensor of PyTorch is an array of NumPy.
+    draws = ops.convert_to_tensor(draws)
+    left = iter(ops.unstack(draws * _constant(factors), axis=1))
     # All matrices at once, each the identity plus multiples of constant ones, in
     # coordinates whose origin is the center: few operations, which TensorFlow traces
     # again for every function that a model is in.
@@ -147,7 +150,7 @@ def transforms(
             multiples.append(multiple)
             constants.append(constant)
     weights = ops.expand_dims(ops.stack(multiples, axis=1), (2, 3, 4))
-    matrices = ops.sum(weights * np.stack(constants), axis=1) + np.eye(3, dtype="f4")
+    matrices = ops.sum(weights * _constant(constants), axis=1) + _constant(np.eye(3))
     product, *others = ops.unstack(matrices, len(steps), axis=1)
     # The first step is the outermost: a pixel of the result is looked up in what the
     # last step was given, and that place in what the step before it was given.
@@ -156,6 +159,10 @@ def transforms(
         # moves pixels of a large image by a fraction of one.
         product = ops.sum(product[:, :, :, None] * other[:, None], axis=2)
     return _from_corner(product, height, width)
+
+
+def _constant(numbers: Any) -> Any:
+    return ops.convert_to_tensor(np.asarray(numbers, "float32"))
 
 
 def _from_corner(matrices: Any, height: Any, width: Any) -> Any:

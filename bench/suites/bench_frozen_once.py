@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 import pytest
 from PIL import Image
+from plain_keras import plain_model
 
 import tlcore as tl
 from tlcore.caching.entry import BLOCK_ROWS, Builder, Key
@@ -93,33 +94,6 @@ def keras_folder(folder):
         seed=1,
         verbose=False,
     )
-
-
-def plain_model(classes, *, last=0, augmented=False):
-    """Return what the tutorials write: a network inside a functional model."""
-    import keras
-
-    network = keras.applications.EfficientNetB0(include_top=False, weights=None)
-    network.trainable = last > 0
-    for layer in network.layers[: len(network.layers) - last]:
-        layer.trainable = False
-    inputs = keras.Input((SIZE, SIZE, 3))
-    x = inputs
-    if augmented:
-        x = keras.Sequential(
-            [
-                keras.layers.RandomFlip("horizontal"),
-                keras.layers.RandomRotation(0.2),
-                keras.layers.RandomZoom(0.2),
-                keras.layers.RandomZoom(height_factor=0.2, width_factor=0.0),
-                keras.layers.RandomZoom(height_factor=0.0, width_factor=0.2),
-            ]
-        )(x)
-    x = keras.layers.GlobalAveragePooling2D()(network(x, training=False))
-    outputs = keras.layers.Dense(classes, activation="softmax")(x)
-    model = keras.Model(inputs, outputs)
-    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
-    return model
 
 
 def our_model(classes, **options):

@@ -12,6 +12,15 @@ from tlcore.data.splits import Splits
 CLASSES, PER_CLASS, SIZE, BATCH = 10, 20, 96, 32
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that the suites have."""
+    parser.addoption(
+        "--small",
+        action="store_true",
+        help="the GPU suites with small images and few steps, to try them on a CPU",
+    )
+
+
 @pytest.fixture(scope="session")
 def sample_splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     """Ten classes of generated images, 20 + 10 + 10 each, at 96 pixels."""

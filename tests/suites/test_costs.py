@@ -19,7 +19,9 @@ def compiled(*, trainable=True, metrics=()):
     return model
 
 
-CONVOLUTION, DENSE = 2 * 4 * 4 * 5 * 9 * 3, 2 * 5 * 2
+# Of the 9 pixels under a filter XLA counts those that are not padding.
+TAPS = 10 * 10 if keras.backend.backend() == "jax" else 4 * 4 * 9
+CONVOLUTION, DENSE = 2 * TAPS * 5 * 3, 2 * 5 * 2
 
 
 def test_a_forward_pass_is_counted_by_the_image():
@@ -65,6 +67,7 @@ def test_a_checkpoint_holds_the_weights_and_the_optimizer():
     assert costs.checkpoint_bytes(model) >= 4 * (model.count_params() + numbers)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch traces nothing")
 def test_tracing_is_counted_and_running_is_not():
     counter = costs.TraceCounter()
     model = compiled(metrics=[counter])

@@ -92,14 +92,16 @@ class TestTone:
     @pytest.mark.parametrize("draws", [(0.9, 0.8), (-0.9, -0.7), (0.5, -1.0), (0, 0)])
     def test_it_is_contrast_then_brightness_of_keras(self, monkeypatch, draws):
         def uniform(shape, *_):
-            return np.broadcast_to(np.float32(draws).reshape(2, 1, 1, 1, 1), shape)
+            drawn = np.float32(draws).reshape(2, 1, 1, 1, 1)
+            return keras.ops.convert_to_tensor(np.broadcast_to(drawn, shape).copy())
 
         monkeypatch.setattr(keras.random, "uniform", uniform)
         found = RandomTone(0.5, 0.6)(IMAGES, training=True)
         contrast = keras.layers.RandomContrast(0.5, value_range=(0, 255))
         brightness = keras.layers.RandomBrightness(0.6, value_range=(0, 255))
         expected = contrast.transform_images(
-            IMAGES, {"contrast_factor": np.float32(1 + 0.5 * draws[0])}
+            keras.ops.convert_to_tensor(IMAGES),
+            {"contrast_factor": np.float32(1 + 0.5 * draws[0])},
         )
         expected = brightness.transform_images(
             expected, {"rgb_delta": np.float32(255 * 0.6 * draws[1])}

@@ -15,6 +15,15 @@ MODULES = sorted(
     for path in PACKAGE.rglob("[a-z]*.py")
     if ">>>" in path.read_text(encoding="utf-8")
 )
+OF_TENSORFLOW = {
+    "tlcore.backend.installed",  # its examples show the default backend
+    "tlcore.backend.seam",
+    "tlcore.data.dataset_orders",
+    "tlcore.data.random_maps",
+    "tlcore.hub.layer",
+    "tlcore.hub.operations",
+    "tlcore.hub.saved_models",
+}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -30,7 +39,17 @@ def _beside_images(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("_beside_images")
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            id=dotted(path),
+            marks=[pytest.mark.tensorflow] if dotted(path) in OF_TENSORFLOW else [],
+        )
+        for path in MODULES
+    ],
+)
 def test_the_examples_of_a_module_are_right(path):
     module = importlib.import_module(dotted(path))
     failed, tried = doctest.testmod(module, extraglobs={"tl": tl}, optionflags=FLAGS)

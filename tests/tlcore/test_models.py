@@ -130,7 +130,8 @@ def test_augmentation_acts_in_training_only():
     model = create_model(network(), 3, input_shape=SHAPE, augmentation="photometric")
     augmentation = model.get_layer("augmentation")
     np.testing.assert_array_equal(augmentation(IMAGES, training=False), IMAGES)
-    assert np.abs(augmentation(IMAGES, training=True) - IMAGES).max() > 1
+    changed = np.asarray(augmentation(IMAGES, training=True)) - IMAGES
+    assert np.abs(changed).max() > 1
 
 
 def test_a_seed_is_drawn_from_in_the_order_of_the_model():
@@ -195,6 +196,9 @@ def stacks(*first):
     return [*first, *(pytest.param(s, marks=pytest.mark.matrix) for s in others)]
 
 
+numbers = keras.ops.convert_to_numpy
+
+
 def augmented(stack, **options):
     keras.utils.set_random_seed(2)
     return create_model(
@@ -207,21 +211,31 @@ def test_augmentation_acts_in_training_only_whatever_is_left_out(stack):
     model = augmented(stack)
     predicted = model.predict(PICTURES, verbose=0)
     for images in (PICTURES, keras.ops.convert_to_tensor(PICTURES)):
-        bare = [np.asarray(model(images)) for _ in range(2)]
+        bare = [numbers(model(images)) for _ in range(2)]
         np.testing.assert_array_equal(*bare)
         np.testing.assert_allclose(bare[0], predicted, atol=1e-6)
-    trained = [np.asarray(model(PICTURES, training=True)) for _ in range(2)]
+    trained = [numbers(model(PICTURES, training=True)) for _ in range(2)]
     assert np.abs(trained[0] - trained[1]).max() > 1e-4
 
     around = keras.Sequential([keras.Input(SHAPE), model])
-    np.testing.assert_allclose(around(PICTURES), predicted, atol=1e-6)
+    np.testing.assert_allclose(numbers(around(PICTURES)), predicted, atol=1e-6)
 
 
+@pytest.mark.parametrize("stack", stacks("own"))
+def test_what_is_saved_and_loaded_is_what_predicts(tmp_path, stack):
+    model = augmented(stack, style="sequential" if stack == "own" else "functional")
+    predicted = model.predict(PICTURES, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(numbers(loaded(PICTURES)), predicted, atol=1e-6)
+
+
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("stack", stacks("own"))
 @pytest.mark.filterwarnings(
     r"ignore:\s*Warning. (tf.lite.Interpreter|Please use the LiteRT):UserWarning"
 )
-def test_what_is_exported_or_loaded_is_what_predicts(tmp_path, stack):
+def test_what_is_exported_is_what_predicts(tmp_path, stack):
     import tensorflow as tf
 
     model = augmented(stack, style="sequential" if stack == "own" else "functional")
@@ -230,9 +244,6 @@ def test_what_is_exported_or_loaded_is_what_predicts(tmp_path, stack):
     served = tf.saved_model.load(tmp_path / "served")
     for _ in range(2):
         np.testing.assert_allclose(served.serve(PICTURES), predicted, atol=1e-6)
-    model.save(tmp_path / "model.keras")
-    loaded = load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded(PICTURES), predicted, atol=1e-6)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "served"))
     lite = tf.lite.Interpreter(model_content=converter.convert())
     lite.resize_tensor_input(lite.get_input_details()[0]["index"], PICTURES.shape)
@@ -278,7 +289,7 @@ def test_mixed_precision_keeps_pixels_and_probabilities_in_float32():
     assert dtypes["pool"] == "bfloat16"
     layers = model.get_layer("augmentation").layers
     assert {x.compute_dtype for x in layers} == {"float32"}
-    assert model(IMAGES).dtype == "float32"
+    assert keras.backend.standardize_dtype(model(IMAGES).dtype) == "float32"
 
 
 @pytest.mark.matrix

@@ -126,7 +126,7 @@ class TestOptimizersOfKeras:
     def test_each_phase_trains_with_a_copy(self, tiny, train):
         model, given = tiny(), keras.optimizers.SGD(0.01, momentum=0.9)
         first = feature_extract(model, train, epochs=1, optimizer=given, **QUIET)
-        assert type(model.optimizer) is keras.optimizers.SGD
+        assert isinstance(model.optimizer, keras.optimizers.SGD)
         assert model.optimizer is not given
         assert model.optimizer.momentum == 0.9
         assert int(given.iterations) == 0
@@ -141,7 +141,7 @@ class TestOptimizersOfKeras:
         model = tiny()
         options = {"learning_rate": schedule, "optimizer": "adamw"}
         feature_extract(model, train, epochs=1, **options, **QUIET)
-        assert type(model.optimizer) is keras.optimizers.AdamW
+        assert isinstance(model.optimizer, keras.optimizers.AdamW)
         assert float(model.optimizer.learning_rate) < 0.1
         optimizer = keras.optimizers.Adam(schedule)
         fine_tune(model, train, last=1, epochs=1, optimizer=optimizer, **QUIET)
@@ -521,3 +521,23 @@ def test_a_step_is_traced_once(tiny, train, held_out, monkeypatch):
     assert len(traced) == 2  # a training step and a test step
     fine_tune(model, train, held_out, history=history, last=2, **quick)
     assert len(traced) == 4
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="only JAX compiles a whole step"
+)
+def test_a_layer_that_keras_keeps_from_xla_is_compiled_with_the_others(train):
+    calls = []
+
+    class Zoom(keras.layers.RandomZoom):
+        def call(self, images, training=True):
+            calls.append(training)
+            return super().call(images, training=training)
+
+    assert not Zoom(0.1).supports_jit
+    model = create_model(
+        "sample_net", 3, input_shape=(32, 32, 3), augmentation=Zoom(0.1)
+    )
+    calls.clear()
+    feature_extract(model, train, epochs=4, **QUIET)
+    assert 1 <= len(calls) < 4 * len(train)

@@ -158,6 +158,7 @@ def test_the_geometry_has_the_distribution_of_the_chain(name):
 
 
 class TestOneResampling:
+    @pytest.mark.tensorflow  # the operation that resamples is
     @pytest.mark.parametrize("name", AUGMENTATIONS)
     def test_there_is_one_in_the_graph_of_every_stack(self, name):
         import tensorflow as tf
@@ -220,9 +221,16 @@ class TestLayer:
         outputs = RandomWarp([("rotation", 0.2), ("translation", 0.1, 0.1)])(inputs)
         assert outputs.shape == (None, None, None, 3)
         model = keras.Model(inputs, outputs)
+        for shape in ((20, 30, 3), (30, 20, 3)):
+            assert model.predict(noise(2, shape), verbose=0).shape == (2, *shape)
+            assert model(noise(2, shape), training=True).shape == (2, *shape)
+
+    @pytest.mark.tensorflow
+    def test_nor_need_a_graph_know_it(self):
         import tensorflow as tf
 
-        call = tf.function(lambda images: model(images, training=True))
+        warp = RandomWarp([("rotation", 0.2), ("translation", 0.1, 0.1)])
+        call = tf.function(lambda images: warp(images, training=True))
         call = call.get_concrete_function(tf.TensorSpec((None, None, None, 3)))
         for shape in ((20, 30, 3), (30, 20, 3)):
             assert call(tf.constant(noise(2, shape))).shape == (2, *shape)

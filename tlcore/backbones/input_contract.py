@@ -64,7 +64,7 @@ def contract_layer(scheme: str) -> keras.Layer | None:
 
     Example:
         >>> import numpy as np
-        >>> contract_layer("signed")(np.array([0.0, 255.0])).numpy().tolist()
+        >>> np.asarray(contract_layer("signed")(np.array([0.0, 255.0]))).tolist()
         [-1.0, 1.0]
     """
     require_one_of("input_contract", scheme, SCHEMES, subject="An input contract")

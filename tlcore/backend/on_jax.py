@@ -7,6 +7,7 @@ the size of the batch that they train in, and a cut is kept apart from what foll
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -14,13 +15,17 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
 from tlcore.backend.transport import Content, Plan
 
 MATERIALISES = True
+REWRITES = False
+SIZES_ROUND_ALIKE = False
 BUILDS_FROM_DATA = True
+REPLICATES_SMALL_BATCHES = True
 JIT = True
 _DETERMINISTIC = "--xla_gpu_deterministic_ops"
 _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
@@ -50,8 +55,24 @@ def compiled(
 
     def call(images: Any) -> list[NDArray[Any]]:
         # Weights are arguments: as constants XLA folds them, minutes for a backbone.
-        outputs = jitted(*weights(), np.asarray(images, np.float32))
+        outputs = jitted(*weights(), _placed(np.asarray(images, np.float32)))
         return [np.asarray(array) for array in outputs]
+
+    return call
+
+
+def forward(model: Any) -> Callable[[Any], Any]:
+    """Return a function that runs a model with the weights that it has at each call."""
+
+    def run(trainable: Any, others: Any, images: Any) -> Any:
+        outputs, _ = model.stateless_call(trainable, others, images, training=False)
+        return outputs
+
+    jitted = jax.jit(run)
+
+    def call(images: Any) -> Any:
+        kinds = model.trainable_variables, model.non_trainable_variables
+        return jitted(*([x.value for x in some] for some in kinds), images)
 
     return call
 
@@ -71,9 +92,65 @@ def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:
     return apart
 
 
-def computed_as(size: int) -> int | None:  # noqa: ARG001 - the same for every size
-    """Return None: kernels differ by size, from one network to the next."""
-    return None
+def replicas(layer: Any = None) -> int:  # noqa: ARG001 - the same for each
+    """Return the devices along the batch axis of the distribution that is set."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+
+
+def _placed(array: NDArray[Any]) -> Any:
+    """Return a batch as Keras divides it, so that each device computes its share."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return array
+    layout = distribution.get_data_layout(array.shape)
+    return jax.device_put(array, _divided(array, _sharding(layout)))
+
+
+def _sharding(layout: Any) -> NamedSharding:
+    return getattr(layout, "backend_layout", layout)
+
+
+def _divided(array: Any, layout: NamedSharding) -> NamedSharding:
+    """Return how a batch is divided; one that cannot be is on every device."""
+    if len(array) % replicas() == 0:
+        return layout
+    return NamedSharding(layout.mesh, PartitionSpec())
+
+
+def scope(model: Any) -> AbstractContextManager[object]:  # noqa: ARG001 - of none
+    """Do nothing: variables are where Keras puts them."""
+    return nullcontext()
+
+
+@contextmanager
+def dividing() -> Iterator[None]:
+    """Have batches that devices cannot divide evenly computed by each of them.
+
+    Keras fails at such a batch, which the last one of most epochs is.
+    """
+    if replicas() == 1:
+        yield
+        return
+    from keras.src.backend.jax import distribution_lib
+
+    # Keras has no public place where the layout of one batch is chosen.
+    theirs = distribution_lib.distribute_data_input
+
+    def distribute(batch: Any, layout: Any, batch_dim_name: str) -> Any:
+        if len(batch) % replicas() == 0:
+            return theirs(batch, layout, batch_dim_name)
+        # Keras passes its own layout, or for some batches that of JAX.
+        return jax.device_put(batch, _divided(batch, _sharding(layout)))
+
+    distribution_lib.distribute_data_input = distribute
+    try:
+        yield
+    finally:
+        distribution_lib.distribute_data_input = theirs
 
 
 def batches(plan: Plan, content: Content) -> LookAhead:
@@ -120,6 +197,7 @@ def switches() -> dict[str, object]:
         "x64": bool(jax.config.jax_enable_x64),
         "jaxlib": jax.lib.__version__,
         "devices": [device.device_kind for device in jax.local_devices()],
+        "shares": replicas(),
     }
 
 
@@ -135,9 +213,10 @@ def threads(count: int) -> dict[str, str]:
 
 
 def synchronize() -> None:
-    """Wait for all devices: each runs what was queued before in its order."""
+    """Wait for all devices."""
     for device in jax.local_devices():
-        jax.device_put(0.0, device).block_until_ready()
+        # A computation is queued behind all others of its device, a transfer is not.
+        (jax.device_put(0.0, device) + 1).block_until_ready()
 
 
 def peak_memory() -> int | None:
@@ -146,3 +225,7 @@ def peak_memory() -> int | None:
     if first.platform == "cpu":
         return None
     return int((first.memory_stats() or {}).get("peak_bytes_in_use", 0))
+
+
+def forget_peak_memory() -> None:
+    """Do nothing: JAX remembers the peak of the process."""

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import keras
@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 from tlcore.backend.transport import AHEAD, Bank, Content, Plan
 
 MATERIALISES = False
+REWRITES = True
+SIZES_ROUND_ALIKE = True
+# From two images on. One image alone often runs another kernel, a matrix-vector instead
+# of a matrix product, which adds up in another order.
 BUILDS_FROM_DATA = False
+REPLICATES_SMALL_BATCHES = False
 JIT = False
 _END_POLLS, _END_POLL_SECONDS = 50, 0.1
 """How often, and how far apart, to look whether tf.data is done at the end."""
@@ -31,9 +36,15 @@ def compiled(
 ) -> Callable[[Any], list[NDArray[Any]]]:
     """Return a function that runs a part on a batch of any size, traced once."""
     signature = [tf.TensorSpec((None, *image_shape), tf.float32)]
+    strategy = _strategy_of(part)
 
+    def infer(images: Any) -> Any:
+        return part([images], training=False)
+
+    if strategy is not None:
+        return _divided(strategy, infer)
     run = tf.function(
-        lambda images: part([images], training=False),
+        infer,
         input_signature=signature,
         autograph=False,
         jit_compile=False,
@@ -44,19 +55,69 @@ def compiled(
     return lambda images: [keras.ops.convert_to_numpy(x) for x in run(images)]
 
 
+def _strategy_of(layer: Any) -> Any:
+    """Return the strategy that holds copies of the weights of a layer, None for one."""
+    for variable in layer.variables:
+        strategy = getattr(variable.value, "distribute_strategy", None)
+        if strategy is not None and strategy.num_replicas_in_sync > 1:
+            return strategy
+    return None
+
+
+def _divided(
+    strategy: Any, run: Callable[[Any], Any]
+) -> Callable[[Any], list[NDArray[Any]]]:
+    """Return a function that divides a batch among devices as `fit` does."""
+    count = strategy.num_replicas_in_sync
+    every = tf.function(
+        lambda shares: strategy.run(run, (shares,)),
+        autograph=False,
+        reduce_retracing=True,
+    )
+
+    def call(images: Any) -> list[NDArray[Any]]:
+        step = -(-len(images) // count)
+        parts = [
+            tf.constant(images[i * step : (i + 1) * step], tf.float32)
+            for i in range(count)
+        ]
+        shares = strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
+        found = [strategy.experimental_local_results(x) for x in every(shares)]
+        return [np.concatenate([x.numpy() for x in local]) for local in found]
+
+    return call
+
+
+def forward(model: Any) -> Callable[[Any], Any]:
+    """Return a function that runs a model, traced for each shape of images."""
+    run: Callable[[Any], Any] = tf.function(
+        lambda images: model(images, training=False), autograph=False
+    )
+    return run
+
+
 def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:  # noqa: ARG001
     """Return the cut: TensorFlow runs one operation after the other."""
     return list(cut)
 
 
-def computed_as(size: int) -> int | None:
-    """Return 1 for 1, and else 0.
+def replicas(layer: Any) -> int:
+    """Return the number of devices of the strategy that a layer was made in."""
+    strategy = _strategy_of(layer)
+    return 1 if strategy is None else int(strategy.num_replicas_in_sync)
 
-    From two images on, kernels give an image the same bits in batches of any size. One
-    image alone often runs another kernel, a matrix-vector instead of a matrix product,
-    which adds up in another order.
-    """
-    return 1 if size == 1 else 0
+
+def scope(model: Any) -> AbstractContextManager[object]:
+    """Have variables be made in the strategy of a model."""
+    found: AbstractContextManager[object] = model.distribute_strategy.scope()
+    return found
+
+
+def dividing() -> AbstractContextManager[object]:
+    """Do nothing: TensorFlow divides any batch of as many images as devices."""
+    return nullcontext()
 
 
 class _Calls:
@@ -303,3 +364,9 @@ def peak_memory() -> int | None:
     if not tf.config.list_physical_devices("GPU"):
         return None
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def forget_peak_memory() -> None:
+    """Begin to look for the peak anew."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.reset_memory_stats("GPU:0")

@@ -6,6 +6,7 @@ their algorithm by the number of rows and of threads.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -17,7 +18,10 @@ from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
 from tlcore.backend.transport import Content, Plan
 
 MATERIALISES = False
+REWRITES = False
+SIZES_ROUND_ALIKE = False
 BUILDS_FROM_DATA = True
+REPLICATES_SMALL_BATCHES = False
 JIT = False
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -37,14 +41,34 @@ def compiled(
     return call
 
 
+def forward(model: Any) -> Callable[[Any], Any]:
+    """Return a function that runs a model without gradients."""
+
+    def call(images: Any) -> Any:
+        with torch.no_grad():
+            return model(images, training=False)
+
+    return call
+
+
 def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:  # noqa: ARG001
     """Return the cut: PyTorch runs one operation after the other."""
     return list(cut)
 
 
-def computed_as(size: int) -> int | None:  # noqa: ARG001 - the same for every size
-    """Return None: kernels differ by size, from one network to the next."""
-    return None
+def replicas(layer: Any) -> int:  # noqa: ARG001 - the same for each
+    """Return 1: Keras trains on one device with PyTorch."""
+    return 1
+
+
+def scope(model: Any) -> AbstractContextManager[object]:  # noqa: ARG001 - of none
+    """Do nothing: variables are where Keras puts them."""
+    return nullcontext()
+
+
+def dividing() -> AbstractContextManager[object]:
+    """Do nothing: no batch is divided."""
+    return nullcontext()
 
 
 def batches(plan: Plan, content: Content) -> LookAhead:
@@ -118,3 +142,9 @@ def peak_memory() -> int | None:
     if not torch.cuda.is_available():
         return None
     return int(torch.cuda.max_memory_allocated())
+
+
+def forget_peak_memory() -> None:
+    """Begin to look for the peak anew."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()

@@ -6,6 +6,7 @@ imported with its framework, so that only the chosen one is.
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
@@ -21,6 +22,12 @@ class Backend(Protocol):
     MATERIALISES: bool
     """Whether its compiler fuses across a cut, so that whole models must not let it."""
 
+    REWRITES: bool
+    """Whether it rewrites a graph by rules that depend on what else is in it."""
+
+    REPLICATES_SMALL_BATCHES: bool
+    """Whether every device can compute a batch that is too small to be divided."""
+
     JIT: bool
     """Whether a training step is compiled as a whole."""
 
@@ -31,6 +38,12 @@ class Backend(Protocol):
         self, part: Any, image_shape: tuple[int, ...]
     ) -> Callable[[Any], list[NDArray[Any]]]:
         """Return a function that runs a part in inference mode on a batch of images."""
+
+    def forward(self, model: Any) -> Callable[[Any], Any]:
+        """Return a function that runs a model in inference mode and does not wait.
+
+        It takes a batch of images on the device and leaves the outputs there.
+        """
 
     def batches(self, plan: Plan, content: Content) -> Any:
         """Return a dataset of the batches of a plan; each iteration begins anew."""
@@ -46,11 +59,20 @@ class Backend(Protocol):
     def materialised(self, images: Any, cut: Sequence[Any]) -> list[Any]:
         """Return a cut that no compiler fuses with what comes after it."""
 
-    def computed_as(self, size: int) -> int | None:
-        """Return the batch size at which images of a batch of a size are computed.
+    SIZES_ROUND_ALIKE: bool
+    """Whether an image gets the same bits in all batches of at least two.
 
-        0 stands for any size of at least 2, None for what only a trial can tell.
-        """
+    Where not, only a trial can tell which sizes round alike.
+    """
+
+    def replicas(self, layer: Any) -> int:
+        """Return the number of devices among which batches for a layer are divided."""
+
+    def scope(self, model: Any) -> AbstractContextManager[object]:
+        """Have variables be made where those of a model are."""
+
+    def dividing(self) -> AbstractContextManager[object]:
+        """Have batches that devices cannot divide evenly computed by each of them."""
 
     def make_deterministic(self) -> None:
         """Make every operation return the same bits every time."""
@@ -72,6 +94,9 @@ class Backend(Protocol):
 
     def peak_memory(self) -> int | None:
         """Return the peak memory of the first GPU in bytes, None without one."""
+
+    def forget_peak_memory(self) -> None:
+        """Begin to look for the peak anew, where the framework can."""
 
 
 def current() -> Backend:

@@ -48,20 +48,19 @@ def computed_sizes(
     Returns:
         The size itself, or `ANY`.
     """
-    backend = seam.current()
-    found = {size: backend.computed_as(size) for size in sizes}
-    known = {size: at for size, at in found.items() if at is not None}
-    if len(known) == len(found):
-        return known
+    found = set(sizes)
+    if seam.current().SIZES_ROUND_ALIKE:
+        # Some device gets one image alone.
+        few = 2 * prefix.replicas
+        return {size: size if size < few else ANY for size in found}
     path = folder / ".sizes" / f"{fingerprint[:32]}.json"
     kept = _kept(path, fingerprint)
-    known |= {size: kept[size] for size in found if size in kept}
-    known.setdefault(BLOCK_ROWS, ANY)
-    missing = sorted(found.keys() - known.keys())
+    known = {BLOCK_ROWS: ANY} | kept
+    missing = sorted(found - known.keys())
     if missing:
-        few = images()
+        some = images()
         known |= {
-            size: ANY if rounds_alike(prefix, few, size) else size for size in missing
+            size: ANY if rounds_alike(prefix, some, size) else size for size in missing
         }
         _keep(path, fingerprint, kept | known)
     return {size: known[size] for size in found}
@@ -89,29 +88,27 @@ def computed(prefix: Prefix, images: NDArray[Any], size: int) -> list[NDArray[An
         images: any number of at least 1, (n, height, width, channels).
         size: from `computed_sizes`.
     """
-    step = size or (len(images) if _any_is_any() else BLOCK_ROWS)
+    step = size or (len(images) if seam.current().SIZES_ROUND_ALIKE else BLOCK_ROWS)
     parts = []
     for first in range(0, len(images), step):
         some = images[first : first + step]
-        parts.append([array[: len(some)] for array in prefix(filled(some, size))])
+        batch = filled(some, size, prefix.replicas)
+        parts.append([array[: len(some)] for array in prefix(batch)])
     return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def filled(images: Any, size: int) -> Any:
+def filled(images: Any, size: int, replicas: int = 1) -> Any:
     """Return a batch that rounds as batches of a size do; the images come first.
 
     Args:
         images: at most that many, (n, height, width, channels).
         size: from `computed_sizes`.
+        replicas: the devices among which the batch is divided.
     """
     # One image alone is doubled.
-    least = size or (2 if _any_is_any() else BLOCK_ROWS)
+    few = 2 * replicas if seam.current().SIZES_ROUND_ALIKE else BLOCK_ROWS
+    least = size or few
     return images if len(images) >= least else _repeated(np.asarray(images), least)
-
-
-def _any_is_any() -> bool:
-    """Return whether all batches of at least two round alike, without a trial."""
-    return seam.current().computed_as(2) == ANY
 
 
 def _repeated(images: NDArray[Any], count: int) -> NDArray[Any]:

@@ -314,6 +314,11 @@ def _gathered(
     pass_options = PassOptions(cache, options.workers, progress)
     shape = (*folder.image_size, model.input_shape[-1])
     prefix = kept_prefix(model, divided.prefix, divided.fingerprint, shape)
+    if options.workers > 1 and prefix.replicas > 1:
+        raise ValueError(
+            f"One process computes on all of {prefix.replicas} devices. Received: "
+            f"workers={options.workers}. Leave workers out."
+        )
     sizes = computed_sizes(
         visited.batches,
         prefix,
@@ -381,10 +386,6 @@ def _why_not(model: keras.Model) -> str | None:
     own = _own_step(model)
     if own is not None:
         return f"the model has its own {own}"
-    # Only TensorFlow's models have a strategy.
-    strategy = getattr(model, "distribute_strategy", None)
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
-        return "the model trains on several devices"
     if model.compiled and model.jit_compile and not seam.current().JIT:
         # XLA fuses operations by what surrounds them, and rounds as it fuses.
         return "the model is compiled with XLA, which may round differently"

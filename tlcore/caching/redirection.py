@@ -178,9 +178,8 @@ def marked_as_cut(dataset: Any) -> Any:
     """Return a dataset whose inputs are marked as a cut.
 
     Example:
-        >>> import tensorflow as tf
-        >>> batches = tf.data.Dataset.from_tensors(([1.0, 2.0], [0, 1]))
-        >>> [sorted(inputs) for inputs, labels in marked_as_cut(batches)]
+        >>> folder = tl.image_folder("photos/train", image_size=32)
+        >>> [sorted(inputs) for inputs, labels in marked_as_cut(folder.dataset())]
         [['tlcore_cut_0']]
     """
 

@@ -81,8 +81,8 @@ class ImageFolder:
         >>> train.num_images, len(train)
         (12, 3)
         >>> images, labels = next(iter(train.dataset()))
-        >>> images.shape, labels.shape
-        (TensorShape([5, 32, 32, 3]), TensorShape([5, 3]))
+        >>> tuple(images.shape), tuple(labels.shape)
+        ((5, 32, 32, 3), (5, 3))
     """
 
     directory: Path
@@ -405,6 +405,13 @@ class ImageFolder:
             num_classes=self.num_classes,
             decoded=self.decoded,
         )
+
+    @property
+    def batch_sizes(self) -> set[int]:
+        """Return the numbers of images that a batch may hold."""
+        rest = self.num_images % self.batch_size
+        full = {self.batch_size} if self.num_images >= self.batch_size else set()
+        return full | ({rest} if rest else set())
 
     def _plan(self, order: Callable[[int], NDArray[np.int64]]) -> Plan:
         """Return the plan of epochs in an order: batch by batch, none over two."""

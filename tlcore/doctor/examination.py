@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from tlcore.backend import seam
 from tlcore.doctor.questions import PROBES, Probe, find_probe
 from tlcore.doctor.two_workers import TwoWorkers
 
@@ -140,6 +139,8 @@ def installed_stack() -> Stack:
         versions[module] = next(filter(None, map(_version, names)), None)
     try:
         import keras
+
+        from tlcore.backend import seam
 
         # A nightly build installed over a release leaves the metadata of both.
         versions["keras"] = keras.__version__

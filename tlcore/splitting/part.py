@@ -59,7 +59,8 @@ class Part(keras.Layer):
 
     def call(self, tensors: list[Any], training: bool | None = None) -> list[Any]:  # noqa: FBT001
         """Return the outputs of the steps for `tensors`."""
-        tensors = _share_batch_size(tensors) if self.tied else tensors
+        if self.tied and seam.current().REWRITES:
+            tensors = _share_batch_size(tensors)
         values = dict(zip(self.takes, tensors, strict=True))
         with _Scopes() as scopes:
             for step in self.steps:
@@ -125,6 +126,11 @@ class Prefix:
     def __call__(self, images: Any) -> list[NDArray[Any]]:
         """Return the tensors of the cut for a batch of images."""
         return self._run(images)
+
+    @property
+    def replicas(self) -> int:
+        """Return the number of devices among which a batch is divided."""
+        return seam.current().replicas(self.part)
 
     @cached_property
     def _run(self) -> Callable[[Any], list[NDArray[Any]]]:

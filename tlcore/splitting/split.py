@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import keras
 
 from tlcore.arguments import require_one_of
+from tlcore.backend import seam
 from tlcore.splitting.fingerprint import prefix_fingerprint
 from tlcore.splitting.graph import (
     Graph,
@@ -108,10 +109,13 @@ def split(
     require_one_of("policy", policy, POLICIES)
     graph = model if isinstance(model, Graph) else unroll(model)
     steps, kept = _ordered(graph, training=training)
-    reordered = rewritten(graph, training=training)
-    if reordered is not None:
-        raise UnsplittableError(reordered)
-    cuts = _cuts(graph, steps, kept, terms(graph, training=training))
+    barred: Set[int] = frozenset()
+    if seam.current().REWRITES:
+        reordered = rewritten(graph, training=training)
+        if reordered is not None:
+            raise UnsplittableError(reordered)
+        barred = terms(graph, training=training)
+    cuts = _cuts(graph, steps, kept, barred)
     if not cuts:
         raise UnsplittableError(_obstacle(graph, steps, kept, training=training))
     count = max(cuts)

@@ -64,7 +64,11 @@ class TestForeignLayers:
                 self.calls += 1
                 return inputs + float(self.calls)
 
-        assert sentence(Drifting) == "end to end, 'own' may be random"
+        # Where nothing is traced, each call gives other numbers.
+        assert sentence(Drifting) in {
+            "end to end, 'own' may be random",
+            "end to end, features of an image depend on the others in its batch",
+        }
 
     def test_one_that_computes_something_else_in_training_is_not(self, read, sentence):
         class Mirroring(Halving):
@@ -153,7 +157,7 @@ class TestBatches:
     def test_are_full_where_the_size_matters(self, folder):
         sizes, rows = self.computed(folder, size=5)
         # The second one tries whether images depend on each other.
-        tried = 5 if seam.current().computed_as(2) is None else 2
+        tried = 5 if not seam.current().SIZES_ROUND_ALIKE else 2
         assert sizes == [5, tried, *[5] * 6]
         assert len(rows) == folder.num_images
 

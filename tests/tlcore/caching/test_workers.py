@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
+from tlcore.backend import seam
 from tlcore.caching import workers
 from tlcore.caching.feeds import CacheOptions, training_feed
 from tlcore.data.image_folder import image_folder
@@ -142,9 +143,8 @@ class TestWhatGoesWrong:
 def test_threads_and_gpus_are_divided_among_workers(monkeypatch, tmp_path):
     started = []
     monkeypatch.setattr(workers.os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(
-        workers.keras.distribution, "list_devices", lambda kind: [kind] * 2
-    )
+    backend = seam.current()
+    monkeypatch.setattr(backend, "devices", lambda: ["gpu:0", "gpu:1"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     monkeypatch.setattr(
         workers.subprocess, "Popen", lambda command, **options: started.append(options)
@@ -152,6 +152,7 @@ def test_threads_and_gpus_are_divided_among_workers(monkeypatch, tmp_path):
     for number in range(3):
         workers._worker(["python"], number, 3, errors=None)
     environments = [options["env"] for options in started]
-    assert {env["TF_NUM_INTRAOP_THREADS"] for env in environments} == {"2"}
+    (threads,) = {tuple(env[x] for x in backend.threads(2)) for env in environments}
+    assert set(threads) == {"2"}
     gpus = [env["CUDA_VISIBLE_DEVICES"] for env in environments]
     assert gpus == ["5", "7", "5"]

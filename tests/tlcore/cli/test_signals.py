@@ -99,6 +99,7 @@ class TestSignals:
             ("terminated", 143, "", ""),
         ],
     )
+    @pytest.mark.tensorflow
     def test_a_thread_of_tensorflow_neither_aborts_the_end_nor_holds_it_up(
         self, command, code, out, err
     ):

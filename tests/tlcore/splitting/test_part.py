@@ -51,7 +51,8 @@ class TestKeptPrefix:
         Traced.calls = 0
         (again,) = kept(model)(images())
         assert kept(model) is first
-        assert Traced.calls == 0
+        if keras.backend.backend() != "torch":  # which traces nothing
+            assert Traced.calls == 0
         np.testing.assert_array_equal(again, before)
 
     def test_another_model_and_other_sizes_have_their_own(self):
