@@ -277,7 +277,8 @@ def fit(
     check_selection(callbacks, validation_spec)
     for spec in (train_spec, validation_spec):
         if spec is not None and spec.folder is not None:
-            check_shares(spec.name, model, spec.folder.batch_sizes)
+            images, batch_size = spec.folder.num_images, spec.folder.batch_size
+            check_shares(spec.name, model, images, batch_size)
 
     if train_spec.folder is not None and steps_per_epoch is None:
         steps_per_epoch = train_spec.batches

@@ -65,9 +65,12 @@ class Session:
         reason = f"The first {self.runs} runs on this machine, one after the other."
         accept = ["--last", str(self.runs), "--reason", reason]
         steps["accept"] = self._tlbench("accept", *accept)
-        steps["gated run"] = self._pytest(*measured, "--tl-gate")
+        # What nothing was accepted for is a finding, no reason to measure two commits.
+        gate = ["--tl-gate", "--tl-unknown", "fail"]
+        steps["gated run"] = self._pytest(*measured, *gate)
         report = ["--out", str(self.folder / "report")]
         steps["report"] = self._tlbench("report", *report)
+        steps["status"] = self._tlbench("status")
         return steps
 
     def environment(self) -> dict[str, str]:
@@ -152,8 +155,7 @@ def spread(session: Session) -> str:
         for line in path.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             for name, timing in entry.get("timings", {}).items():
-                seconds = timing["seconds"][timing.get("warmup", 0) :]
-                found.setdefault((entry["case"], name), []).append(median(seconds))
+                found.setdefault((entry["case"], name), []).append(timing["median"])
     for (case, name), values in found.items():
         share = max(values) / min(values) - 1
         figures = f"{median(values):.4g} s | {share:.1%}"
@@ -172,7 +174,7 @@ def _taken(marks: Path) -> dict[str, float]:
 
 def _expected(step: str, taken: Mapping[str, float]) -> float:
     """Return the seconds that a step may take."""
-    if step in {"accept", "report"}:
+    if step in {"accept", "report", "status"}:
         return 0.0
     runs = [seconds for name, seconds in taken.items() if name.startswith("run")]
     return 1.1 * max(runs, default=_GUESS)

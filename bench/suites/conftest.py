@@ -21,6 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_tlbench_identity() -> dict[str, str]:
+    """Say which backend Keras has; TensorFlow goes without saying, as ever."""
+    from tlcore.backend.installed import chosen_backend
+
+    name = chosen_backend()
+    return {} if name == "tensorflow" else {"backend": name}
+
+
 @pytest.fixture(scope="session")
 def sample_splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     """Ten classes of generated images, 20 + 10 + 10 each, at 96 pixels."""

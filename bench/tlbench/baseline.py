@@ -31,7 +31,7 @@ class Machine:
     @classmethod
     def of(cls, identity: Identity) -> "Machine":
         """Return the machine with this identity."""
-        versions = machine.framework_key(identity["frameworks"])
+        versions = machine.framework_key(identity)
         return cls(
             identity=identity, name=machine.machine_id(identity), versions=versions
         )

@@ -17,7 +17,8 @@ class Specification:
     def pytest_tlbench_identity(self, config: pytest.Config) -> Mapping[str, Any]:
         """Return what else must match for the figures of two runs to be compared.
 
-        Plain JSON values by name, such as a precision policy.
+        Plain JSON values by name, such as a precision policy. The field `backend` is
+        also part of the key that costs are accepted under.
         """
         raise NotImplementedError
 

@@ -119,15 +119,23 @@ def libraries() -> dict[str, str]:
     return _versions(LIBRARIES)
 
 
-def framework_key(versions: Mapping[str, str]) -> str:
+def framework_key(found: Identity) -> str:
     """Return the key that costs are accepted under.
 
-    >>> framework_key({"numpy": "2.0", "keras": "3.15.1", "tensorflow": "2.21.0"})
-    'keras 3.15.1, tensorflow 2.21.0'
+    Versions of the frameworks, and the field `backend` where a suite's identity has
+    one: the framework that counts of those that are installed.
+
+    >>> versions = {"numpy": "2.0", "keras": "3.15.1", "jax": "0.10.2"}
+    >>> framework_key({"frameworks": versions, "backend": "jax"})
+    'jax 0.10.2, keras 3.15.1, backend jax'
     """
     # Neither decides what is counted as a cost; of before, identities have NumPy.
-    heavy = {k: v for k, v in versions.items() if k not in {"numpy", "torchvision"}}
-    return ", ".join(f"{k} {v}" for k, v in sorted(heavy.items())) or "no framework"
+    left_out = {"numpy", "torchvision"}
+    heavy = {k: v for k, v in found["frameworks"].items() if k not in left_out}
+    words = [f"{k} {v}" for k, v in sorted(heavy.items())]
+    if "backend" in found:
+        words.append(f"backend {found['backend']}")
+    return ", ".join(words) or "no framework"
 
 
 def machine_id(found: Identity) -> str:

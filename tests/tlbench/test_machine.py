@@ -196,8 +196,18 @@ def test_differences_are_said_ours_last(root):
 
 def test_the_key_of_costs_leaves_out_what_costs_do_not_depend_on():
     versions = {"numpy": "2.0", "keras": "3.15.1", "tensorflow": "2.21.0"}
-    assert machine.framework_key(versions) == "keras 3.15.1, tensorflow 2.21.0"
-    assert machine.framework_key({}) == "no framework"
+    found = {"frameworks": versions}
+    assert machine.framework_key(found) == "keras 3.15.1, tensorflow 2.21.0"
+    assert machine.framework_key({"frameworks": {}}) == "no framework"
+
+
+def test_costs_of_two_backends_are_kept_apart_where_both_are_installed():
+    versions = {"jax": "0.10.2", "keras": "3.15.1", "tensorflow": "2.21.0"}
+    keys = {
+        machine.framework_key({"frameworks": versions, **extra})
+        for extra in ({}, {"backend": "jax"}, {"backend": "torch"})
+    }
+    assert len(keys) == 3
 
 
 def test_the_context_explains(root):

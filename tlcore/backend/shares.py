@@ -5,20 +5,20 @@ the user's: `tf.distribute.MirroredStrategy` around the model, or
 `keras.distribution.DataParallel` on JAX.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from tlcore.arguments import counted
 from tlcore.backend import seam
 
 
-def check_shares(name: str, model: Any, sizes: Iterable[int]) -> None:
+def check_shares(name: str, model: Any, images: int, batch_size: int) -> None:
     """Refuse batches of which a device would get nothing.
 
     Args:
         name: what the data is called.
         model: the model that trains.
-        sizes: the numbers of images that a batch may hold.
+        images: their number in an epoch.
+        batch_size: images of a batch; the last one of an epoch may hold fewer.
 
     Raises:
         ValueError: a batch holds fewer images than there are devices, and the backend
@@ -26,7 +26,7 @@ def check_shares(name: str, model: Any, sizes: Iterable[int]) -> None:
     """
     backend = seam.current()
     devices = backend.replicas(model)
-    least = min(sizes, default=devices)
+    least = images % batch_size or batch_size
     if least < devices and not backend.REPLICATES_SMALL_BATCHES:
         raise ValueError(
             f"Each of {counted(devices, 'device')} must get an image of every batch. "

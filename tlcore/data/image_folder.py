@@ -406,13 +406,6 @@ class ImageFolder:
             decoded=self.decoded,
         )
 
-    @property
-    def batch_sizes(self) -> set[int]:
-        """Return the numbers of images that a batch may hold."""
-        rest = self.num_images % self.batch_size
-        full = {self.batch_size} if self.num_images >= self.batch_size else set()
-        return full | ({rest} if rest else set())
-
     def _plan(self, order: Callable[[int], NDArray[np.int64]]) -> Plan:
         """Return the plan of epochs in an order: batch by batch, none over two."""
         size = self.batch_size

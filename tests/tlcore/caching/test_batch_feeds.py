@@ -144,6 +144,8 @@ def sentence(data, *, validation=None, model=None, epochs=1, **options):
 class Sizes:
     """A prefix that notes the size of each batch; the row of an image is its mean."""
 
+    replicas = 1
+
     def __init__(self):
         self.batches = []
 

@@ -116,6 +116,8 @@ class TestForeignLayers:
 class Sizes:
     """A prefix that notes the size of each batch; the row of an image is its mean."""
 
+    replicas = 1
+
     def __init__(self, part):
         self.part, self.batches = part, []
 
