@@ -114,6 +114,19 @@ def _sharding(layout: Any) -> NamedSharding:
     return getattr(layout, "backend_layout", layout)
 
 
+def spread(tensors: Sequence[Any]) -> list[Any]:
+    """Return a batch within a step, divided among devices as one that comes in."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return list(tensors)
+    return [
+        jax.lax.with_sharding_constraint(
+            x, _divided(x, _sharding(distribution.get_data_layout(x.shape)))
+        )
+        for x in tensors
+    ]
+
+
 def _divided(array: Any, layout: NamedSharding) -> NamedSharding:
     """Return how a batch is divided; one that cannot be is on every device."""
     if len(array) % replicas() == 0:

@@ -109,6 +109,11 @@ def replicas(layer: Any) -> int:
     return 1 if strategy is None else int(strategy.num_replicas_in_sync)
 
 
+def spread(tensors: Sequence[Any]) -> list[Any]:
+    """Return the batch: no batch is filled within a step."""
+    return list(tensors)
+
+
 def scope(model: Any) -> AbstractContextManager[object]:
     """Have variables be made in the strategy of a model."""
     found: AbstractContextManager[object] = model.distribute_strategy.scope()

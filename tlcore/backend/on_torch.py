@@ -52,13 +52,22 @@ def forward(model: Any) -> Callable[[Any], Any]:
 
 
 def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:  # noqa: ARG001
-    """Return the cut: PyTorch runs one operation after the other."""
-    return list(cut)
+    """Return a cut that lies in memory as one that was read from the cache.
+
+    What a convolution returns is a view with other strides, and the next one chooses
+    its kernel by them.
+    """
+    return [tensor.contiguous() for tensor in cut]
 
 
 def replicas(layer: Any) -> int:  # noqa: ARG001 - the same for each
     """Return 1: Keras trains on one device with PyTorch."""
     return 1
+
+
+def spread(tensors: Sequence[Any]) -> list[Any]:
+    """Return the batch: no batch is divided within a step."""
+    return list(tensors)
 
 
 def scope(model: Any) -> AbstractContextManager[object]:  # noqa: ARG001 - of none

@@ -20,7 +20,7 @@ class Backend(Protocol):
     """What every backend module has."""
 
     MATERIALISES: bool
-    """Whether its compiler fuses across a cut, so that whole models must not let it."""
+    """Whether whole models must keep a cut apart, which `materialised` does."""
 
     REWRITES: bool
     """Whether it rewrites a graph by rules that depend on what else is in it."""
@@ -57,7 +57,7 @@ class Backend(Protocol):
         """Return what a function yields as a dataset; each iteration calls it anew."""
 
     def materialised(self, images: Any, cut: Sequence[Any]) -> list[Any]:
-        """Return a cut that no compiler fuses with what comes after it."""
+        """Return a cut in the form in which it comes from the cache."""
 
     SIZES_ROUND_ALIKE: bool
     """Whether an image gets the same bits in all batches of at least two.
@@ -67,6 +67,9 @@ class Backend(Protocol):
 
     def replicas(self, layer: Any) -> int:
         """Return the number of devices among which batches for a layer are divided."""
+
+    def spread(self, tensors: Sequence[Any]) -> list[Any]:
+        """Return a batch within a step, divided among devices as one that comes in."""
 
     def scope(self, model: Any) -> AbstractContextManager[object]:
         """Have variables be made where those of a model are."""

@@ -17,6 +17,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from tlcore.backend import seam
 from tlcore.caching.batch_sizes import computed, computed_sizes
 from tlcore.caching.entry import BLOCK_ROWS, Features, Key
 from tlcore.caching.header import dtype_of
@@ -35,6 +36,7 @@ class BatchFeatures:
         divided: the split whose prefix computes the cut.
         prefix: that prefix, compiled.
         image_size: (height, width) of the images.
+        full: the size of a batch; the last one of an epoch may be smaller.
         cache: where rows are looked up and kept.
 
     Raises:
@@ -46,10 +48,11 @@ class BatchFeatures:
         divided: Split,
         prefix: Prefix,
         image_size: tuple[int, int],
+        full: int,
         cache: FeatureCache,
     ) -> None:
         self._split, self._prefix, self._cache = divided, prefix, cache
-        self._image_size = image_size
+        self._image_size, self._full = image_size, full
         cache.folder.mkdir(parents=True, exist_ok=True)
         self._spool = _Spool(divided.cut, cache)
         self._sizes: dict[int, int] = {}
@@ -84,6 +87,8 @@ class BatchFeatures:
             count: the number of images in the batch.
             images: some images, for a trial.
         """
+        if not seam.current().SIZES_ROUND_ALIKE:
+            count = max(count, self._full)  # it is filled
         if count not in self._sizes:
             self._sizes |= computed_sizes(
                 [count],

@@ -82,7 +82,8 @@ def batches_feed(
         )
     except NotCached as reason:
         data = _dataset(source, partial(_images, batches), images, count=count)
-        side = Side(whole=apart(model, training=training))
+        whole = apart(model, training=training, fill=len(first.images))
+        side = Side(whole=whole)
         return Feed(data, side, f"end to end, {reason}", source)
     rows = tuple(((None, *t.shape), t.dtype) for t in divided.cut)
     elements = partial(_cuts, batches, features, _replay(source, features, first))
@@ -126,7 +127,8 @@ def _features(
         divided = split(model, training=training)
         shape = tuple(model.input_shape[1:])
         prefix = kept_prefix(model, divided.prefix, divided.fingerprint, shape)
-        features = BatchFeatures(divided, prefix, images.shape[1:3], options.open())
+        size = images.shape[1:3]
+        features = BatchFeatures(divided, prefix, size, len(images), options.open())
         features.probe(images)
     except (UnsplittableError, InexactError) as reason:
         raise NotCached(str(reason)) from None

@@ -58,7 +58,9 @@ class CachedRows:
     def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Return the cut for the visits of one batch, all of the same epoch."""
         epoch = int(visits[0]) // self._count
-        size = self._sizes[len(visits)]
+        # The last batch of an epoch is filled up to the size of the others.
+        full = self._sizes[max(self._sizes)]
+        size = self._sizes.get(len(visits), full)
         features, rows = self._entries[epoch % self._views, size]
         return features.take(rows[visits % self._count])
 

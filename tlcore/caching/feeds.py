@@ -137,7 +137,9 @@ def training_feed(
         'cached at pool, 512 B/image'
     """
     stream = partial(folder.stream, steps.start, weights=weights)
-    end_to_end = Feed(stream(), Side(whole=apart(model, training=True)), "")
+    full = _full(folder)
+    whole = apart(model, training=True, fill=full)
+    end_to_end = Feed(stream(), Side(whole=whole), "")
     bank, augmentation = None, None
     graph: keras.Model | Graph = model
     if options.views is not None:
@@ -151,7 +153,7 @@ def training_feed(
         )
         views = marked_as_cut(stream(bank=bank))
         count = f"{counted(options.views, 'view')}, "
-        rest = apart(graph, training=True) or augmentation.suffix
+        rest = apart(graph, training=True, fill=full) or augmentation.suffix
         end_to_end = Feed(views, Side(rest), count)
     visited = _Visited.between(folder, steps)
     try:
@@ -191,7 +193,7 @@ def evaluation_feed(
             model, model, folder, options, visited, bank=None, name=name
         )
     except NotCached as reason:
-        whole = apart(model, training=False)
+        whole = apart(model, training=False, fill=_full(folder))
         return Feed(folder.dataset(), Side(whole=whole), f"end to end, {reason}")
     data = marked_as_cut(folder.dataset(rows=rows))
     return Feed(data, Side(divided.suffix), how)
@@ -247,7 +249,8 @@ class _Visited:
     """What some steps visit.
 
     Attributes:
-        batches: by the size of a batch, the indices of the images that are in one.
+        batches: by the size of a batch, the indices of the images that are in one;
+            where sizes do not round alike, the last batch of an epoch is filled.
         epochs: the epochs that the steps touch.
     """
 
@@ -258,15 +261,20 @@ class _Visited:
     def between(cls, folder: ImageFolder, steps: range) -> "_Visited":
         """Return what the steps from the first of epoch 0 on visit."""
         epochs = range(steps.start // len(folder), -(-steps.stop // len(folder)))
-        size, rest = folder.batch_size, folder.num_images % folder.batch_size
-        batches = {}
-        if folder.num_images >= size:
-            batches[size] = np.arange(folder.num_images)
-        if rest:
+        full, rest = _full(folder), folder.num_images % folder.batch_size
+        batches = {full: np.arange(folder.num_images)}
+        if rest not in {0, full} and seam.current().SIZES_ROUND_ALIKE:
             # The last batch of an epoch holds fewer, in each epoch other ones.
             last = {int(i) for e in epochs for i in folder.order(e)[-rest:]}
             batches[rest] = np.array(sorted(last), np.int64)
         return cls(batches, epochs)
+
+
+def _full(folder: ImageFolder) -> int:
+    """Return the size of the batches of an epoch, to which smaller ones are filled."""
+    if seam.current().SIZES_ROUND_ALIKE:  # none is filled
+        return min(folder.batch_size, folder.num_images)
+    return folder.batch_size
 
 
 def _cached(

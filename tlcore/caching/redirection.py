@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from tlcore.backend import seam
 from tlcore.splitting.graph import Graph, UnsplittableError
@@ -25,34 +26,50 @@ _CUT = "tlcore_cut_{}"
 class Apart:
     """The two parts of a model, one after the other, and never compiled into one.
 
-    A compiler that fuses operations across the cut rounds as it fuses. A step from
-    images to the end that keeps the parts apart has the bits of a step that gets the
-    cut.
+    A compiler that fuses operations across the cut rounds as it fuses, and kernels
+    round by the size of a batch. A step from images to the end that keeps the parts
+    apart, and fills a small batch for the first of them, has the bits of a step that
+    gets the cut.
 
     Args:
         halves: the parts.
+        fill: the size to which batches are filled for the prefix.
     """
 
-    def __init__(self, halves: Split) -> None:
-        self._halves = halves
+    def __init__(self, halves: Split, fill: int) -> None:
+        self._halves, self._fill = halves, fill
 
     def __call__(self, tensors: list[Any], *, training: bool) -> list[Any]:
         """Return the outputs of the model for the tensors that its prefix takes."""
+        backend, count = seam.current(), tensors[0].shape[0]
+        small = count is not None and count < self._fill
+        if small:
+            rows = np.arange(self._fill) % count
+            whole = [keras.ops.take(x, rows, axis=0) for x in tensors]
+            tensors = backend.spread(whole)
         cut = self._halves.prefix(tensors, training=training)
-        apart = seam.current().materialised(tensors[0], cut)
+        if small:
+            cut = backend.spread([x[:count] for x in cut])
+        apart = backend.materialised(tensors[0], cut)
         outputs: list[Any] = self._halves.suffix(apart, training=training)
         return outputs
 
 
-def apart(model: keras.Model | Graph, *, training: bool) -> Apart | None:
+def apart(model: keras.Model | Graph, *, training: bool, fill: int) -> Apart | None:
     """Return a model that is kept apart at its cut, None where it need not be.
 
-    It need not where the compiler does not fuse, and where there is no cut.
+    It need not where nothing fuses and sizes round alike, and where there is no cut.
+
+    Args:
+        model: the model.
+        training: whether its steps train it.
+        fill: the size of a batch; the last one of an epoch is filled up to it.
     """
-    if not seam.current().MATERIALISES:
+    backend = seam.current()
+    if backend.SIZES_ROUND_ALIKE and not backend.MATERIALISES:
         return None
     try:
-        return Apart(split(model, training=training))
+        return Apart(split(model, training=training), fill)
     except UnsplittableError:
         return None
 

@@ -159,7 +159,7 @@ def test_an_image_alone_is_doubled_unless_it_is_alone_in_training_too(tmp_path):
     # Kernels round one image differently from several.
     divided = replace(split(tiny()), cut=(Tensor("mean", (3,), "float32"),))
     prefix = Sizes()
-    features = BatchFeatures(divided, prefix, SHAPE[:2], FeatureCache(tmp_path))
+    features = BatchFeatures(divided, prefix, SHAPE[:2], 4, FeatureCache(tmp_path))
     for rows in ([0, 1, 2, 2], [2, 3], [3, 4, 5, 3], [1]):
         (taken,) = features.take(X[rows])
         np.testing.assert_array_equal(taken, X[rows].mean((1, 2)))

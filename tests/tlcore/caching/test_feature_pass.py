@@ -1,7 +1,6 @@
 """The feature pass: each image runs through the frozen layers once."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -17,15 +16,8 @@ from tlcore.training import feature_extract
 from .networks import SIZE, Computed, compiled, tiny
 
 
-def evenly(folder):
-    """Return a folder without a smaller batch, whose images may need other features."""
-    even = folder.num_images % folder.batch_size == 0
-    return folder if even else replace(folder, batch_size=folder.num_images // 3)
-
-
 def passed(model, folder, cache, **options):
     """Return the passes that two epochs of training on a folder need."""
-    folder = evenly(folder)
     computed = Computed()
     feed_options = CacheOptions(cache, progress=computed)
     steps = range(2 * len(folder))
@@ -47,7 +39,7 @@ class TestEachImageRunsOnce:
         for epochs, expected in ((2, [("train", 36)]), (4, [])):
             computed = Computed()
             options = {"cache": tmp_path, "progress": computed, "verbose": 0}
-            feature_extract(tiny(), evenly(train), epochs=epochs, **options)
+            feature_extract(tiny(), train, epochs=epochs, **options)
             assert computed.images == expected
 
     @pytest.mark.parametrize(
@@ -108,7 +100,7 @@ class TestEachImageRunsOnce:
     def test_while_a_larger_part_of_the_images_adds_the_rest_alone(
         self, tmp_path, images
     ):
-        # Whole batches: features may depend on the size of a batch.
+        # Batches of one size: where kernels round by it, features depend on it.
         part = image_folder(images, image_size=SIZE, percent=20, batch_size=9)
         whole = image_folder(images, image_size=SIZE, batch_size=9)
         assert passed(tiny(), part, tmp_path) == [("train", 9)]
@@ -122,7 +114,7 @@ class TestEachImageRunsOnce:
 def test_a_damaged_entry_is_computed_again(tmp_path, train):
     def sentence():
         options = CacheOptions(tmp_path)
-        folder = evenly(train)
+        folder = train
         return training_feed(compiled(tiny()), folder, options, range(1)).sentence
 
     sentence()

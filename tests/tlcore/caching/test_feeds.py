@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tlcore.backend import seam
 from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feeds import (
     CacheOptions,
@@ -393,8 +394,10 @@ class TestWhatGoesWrong:
 def test_what_steps_visit_is_known_by_the_size_of_its_batch(train, batch_size, sizes):
     folder = replace(train, batch_size=batch_size)
     visited = _Visited.between(folder, range(len(folder) + 1, 3 * len(folder)))
+    if not seam.current().SIZES_ROUND_ALIKE:  # a small batch is filled
+        sizes = {batch_size: 36}
     assert {size: len(images) for size, images in visited.batches.items()} == sizes
-    if batch_size == 7:
+    if 1 in sizes and batch_size == 7:
         last = {folder.order(epoch)[-1] for epoch in (1, 2)}
         assert set(visited.batches[1]) == last
     if batch_size < 36:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tlcore.caching.redirection import _CUT, Side, redirected
-from tlcore.callbacks import EpochClock, checkpoint_callback
+from tlcore.callbacks import EpochClock, checkpoint_callback, tensorboard_callback
 from tlcore.evaluation import evaluate
 from tlcore.models import load_model
 from tlcore.training import feature_extract, fine_tune
@@ -98,7 +98,7 @@ class TestCallbacks:
                     keras.callbacks.EarlyStopping(
                         patience=3, restore_best_weights=True
                     ),
-                    keras.callbacks.TensorBoard(tmp_path / f"logs-{cache == 'off'}"),
+                    tensorboard_callback(tmp_path, f"logs-{cache == 'off'}"),
                     EpochClock(),
                 ],
                 verbose=0,
