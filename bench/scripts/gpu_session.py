@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -141,7 +142,8 @@ def take(session: Session, budget: float, clock: Callable[[], float]) -> int:
             return FAILED
         mark = {"step": step, "seconds": seconds, "code": done.returncode}
         with marks.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(mark)}\n")
+            # The line break ends what a killed session may have left of a mark.
+            file.write(f"\n{json.dumps(mark)}\n")
     print(spread(session))
     print(f"Copy {session.results} over results/, and commit.")
     return DONE
@@ -167,9 +169,12 @@ def _taken(marks: Path) -> dict[str, float]:
     """Return the seconds of each step that is done."""
     if not marks.exists():
         return {}
-    lines = marks.read_text(encoding="utf-8").splitlines()
-    found = [json.loads(line) for line in lines if line.endswith("}")]
-    return {mark["step"]: mark["seconds"] for mark in found}
+    taken: dict[str, float] = {}
+    for line in marks.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # half a mark is none
+            mark = json.loads(line)
+            taken[mark["step"]] = mark["seconds"]
+    return taken
 
 
 def _expected(step: str, taken: Mapping[str, float]) -> float:

@@ -13,6 +13,8 @@ import pytest
 from tlcore.doctor.examination import PATIENT_WORKER_SECONDS, examine
 from tlcore.doctor.questions import PROBES
 
+pytestmark = pytest.mark.tensorflow  # the accepted answers are those of its stack
+
 OF_THE_PROCESSOR = {"A12"}
 FIRST_VISIT = {"A1", "A2", "A4", "A5", "A6", "A7", "A8"}
 """What the main job asks: the defects that change weights or epochs in silence."""

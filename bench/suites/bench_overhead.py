@@ -68,7 +68,7 @@ def warm_epochs(block):
 def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
     """The harness waits for the device only before and after an epoch."""
     import costs
-    import tensorflow as tf
+    import keras
 
     seen = {"within": 0, "edges": 0}
     within = []
@@ -77,8 +77,11 @@ def bench_synchronisations(sample_splits, time_epochs, record, monkeypatch):
         seen["within" if within else "edges"] += 1
 
     monkeypatch.setattr(costs, "synchronize", counted)
-    monkeypatch.setattr(tf.test.experimental, "sync_devices", counted)
-    monkeypatch.setattr(tf.experimental, "async_clear_error", counted)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        monkeypatch.setattr(tf.test.experimental, "sync_devices", counted)
+        monkeypatch.setattr(tf.experimental, "async_clear_error", counted)
     model = tl.create_model("sample_net", 10, input_shape=(96, 96, 3))
     tl.feature_extract(model, sample_splits.train, epochs=1, verbose=0)
 

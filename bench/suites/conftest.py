@@ -21,6 +21,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what is of TensorFlow by nature where Keras has another backend."""
+    from tlcore.backend.installed import chosen_backend
+
+    if chosen_backend() == "tensorflow":
+        return
+    left_out = [item for item in items if item.get_closest_marker("tensorflow")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_tlbench_identity() -> dict[str, str]:
     """Say which backend Keras has; TensorFlow goes without saying, as ever."""
     from tlcore.backend.installed import chosen_backend

@@ -19,6 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
+from tlcore.backend.resident import brought
 from tlcore.backend.transport import Content, Plan
 
 MATERIALISES = True
@@ -167,8 +168,21 @@ def dividing() -> Iterator[None]:
 
 
 def batches(plan: Plan, content: Content) -> LookAhead:
-    """Return the batches of a plan."""
+    """Return the batches of a plan; cached rows lie on the GPU where they fit."""
+    content = brought(content, _free_bytes(), jax.device_put, _pick)
     return planned(plan, content, bank_views(content, jax.jit))
+
+
+_pick = jax.jit(lambda array, rows: jnp.take(array, rows, axis=0))
+
+
+def _free_bytes() -> int:
+    """Return the memory that is free on the GPU, 0 without one, or with several."""
+    first = jax.local_devices()[0]
+    if first.platform == "cpu" or replicas() > 1:
+        return 0
+    stats = first.memory_stats() or {}
+    return int(stats.get("bytes_limit", 0)) - int(stats.get("bytes_in_use", 0))
 
 
 def generated(

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
+from tlcore.backend.resident import brought
 from tlcore.backend.transport import Content, Plan
 
 MATERIALISES = False
@@ -81,8 +82,14 @@ def dividing() -> AbstractContextManager[object]:
 
 
 def batches(plan: Plan, content: Content) -> LookAhead:
-    """Return the batches of a plan."""
+    """Return the batches of a plan; cached rows lie on the GPU where they fit."""
+    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0
+    content = brought(content, free, keras.ops.convert_to_tensor, _pick)
     return planned(plan, content, bank_views(content, _without_gradients))
+
+
+def _pick(array: Any, rows: NDArray[np.int32]) -> Any:
+    return array.index_select(0, torch.from_numpy(rows).to(array.device))
 
 
 def _without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:

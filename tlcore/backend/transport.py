@@ -41,6 +41,12 @@ class Rows(Protocol):
     def take(self, visits: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Return one array per tensor, with a row for each visit."""
 
+    def whole(self, max_bytes: int) -> list[NDArray[Any]] | None:
+        """Return one array per tensor, with a row for each image.
+
+        None where rows of an epoch or of a batch differ, or need more bytes.
+        """
+
 
 class Bank(Protocol):
     """Computes the augmented view of an image that belongs to a visit."""

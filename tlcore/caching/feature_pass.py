@@ -64,6 +64,17 @@ class CachedRows:
         features, rows = self._entries[epoch % self._views, size]
         return features.take(rows[visits % self._count])
 
+    def whole(self, max_bytes: int) -> list[NDArray[Any]] | None:
+        """Return the cut for all images, None where a view or a batch has its own.
+
+        Args:
+            max_bytes: the most that it may take.
+        """
+        if len(self._entries) > 1 or self._count * self.nbytes > max_bytes:
+            return None
+        ((features, rows),) = self._entries.values()
+        return features.take(rows) if self._views == 1 else None
+
     def batches(self) -> Iterator[list[NDArray[Any]]]:
         """Yield the cut for all images, in order, in the blocks of an entry."""
         for first in range(0, self._count, BLOCK_ROWS):

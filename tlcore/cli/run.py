@@ -49,6 +49,9 @@ from tlcore.cli.signals import Signals
 @click.option("--last", type=int, help="Layers that fine-tuning unfreezes.")
 @click.option("--learning-rate", type=float, help="Fine-tuning takes a tenth of it.")
 @click.option("--batch-size", type=int, help="Images per step.")
+@click.option(
+    "--precision", help='"float32", "mixed_bfloat16" or "mixed_float16": 16 bits.'
+)
 @click.option("--early-stopping", type=int, help="Epochs without improvement to stop.")
 @click.option("--seed", default=42, show_default=True)
 @click.option(

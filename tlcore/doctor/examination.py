@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from tlcore.backend.installed import chosen_backend
 from tlcore.doctor.questions import PROBES, Probe, find_probe
 from tlcore.doctor.two_workers import TwoWorkers
 
@@ -53,7 +54,8 @@ class Finding:
     def as_dict(self) -> dict[str, str]:
         """Return it as plain values, with the words of the question."""
         words = asdict(self.probe)
-        words.pop("in_processes")
+        for how in ("in_processes", "of_tensorflow"):
+            words.pop(how)
         return {**words, "status": self.status, "evidence": self.evidence}
 
 
@@ -153,6 +155,9 @@ def installed_stack() -> Stack:
 def _trial(
     probe: Probe, seconds: float, stack: ExitStack
 ) -> Callable[[], tuple[bool, str]]:
+    if probe.of_tensorflow and chosen_backend() != "tensorflow":
+        reason = f"it is a question to TensorFlow; Keras has {chosen_backend()} here"
+        return partial(_raise, ValueError(reason))
     if not probe.in_processes:
         return partial(_try, probe)
     try:

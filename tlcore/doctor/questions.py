@@ -28,6 +28,7 @@ class Probe:
         source: the issue or pull request, where there is one.
         in_processes: whether processes of its own answer it; they start first and are
             waited for last.
+        of_tensorflow: whether it can only be asked where TensorFlow is the backend.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Probe:
     remedy: str
     source: str = ""
     in_processes: bool = False
+    of_tensorflow: bool = False
 
 
 _PROBES = (
@@ -138,8 +140,8 @@ if monitor.removeprefix("val_") not in logs:
         name="augmentation-and-xla",
         fact="one random zoom, rotation or translation inside a model turns XLA off "
         "for the whole of it",
-        here="feature_extract and fine_tune compile without XLA, which rounds "
-        "differently in a part of a model than in the whole",
+        here="feature_extract and fine_tune compile all of it with XLA on JAX, and "
+        "nothing with TensorFlow, where a part of a model would round differently",
         remedy="""\
 # Not in the model, but in the data it is fitted on.
 data = data.map(lambda x, y: (augment(x, training=True), y))""",
@@ -155,13 +157,15 @@ data = data.map(lambda x, y: (augment(x, training=True), y))""",
 os.environ["TF_USE_LEGACY_KERAS"] = "1\"""",
         source="keras#20585",
         in_processes=True,
+        of_tensorflow=True,
     ),
     Probe(
         id="A12",
         name="features-alone",
         fact="features of an image that is alone in its batch differ from those in a "
         "larger batch, in their last bits",
-        here="the cache computes an image alone only where training has it alone",
+        here="the cache computes an image alone only where training has it alone; on "
+        "JAX and PyTorch fit fills small batches for the frozen layers",
         remedy="""\
 pair = np.stack([image, image])
 features = network.predict_on_batch(pair)[:1]""",
@@ -176,6 +180,7 @@ features = network.predict_on_batch(pair)[:1]""",
         remedy="""\
 # Without validation_steps all of it is evaluated.
 model.fit(train, validation_data=validation)""",
+        of_tensorflow=True,
     ),
     Probe(
         id="A14",

@@ -15,6 +15,9 @@ from tlcore.hub.handles import KAGGLE
 IMAGENET, OWN = "imagenet", "own"
 """Weights: the default for a backbone of the catalogue; always for a SavedModel."""
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""The policies of Keras that a recipe may have."""
+
 TENTH = 0.1
 """The learning rate of fine-tuning, as a fraction of that of feature extraction."""
 
@@ -34,6 +37,8 @@ class Recipe:
         augmentation: the name of an augmentation stack, or None.
         head: "pool" or "dense".
         dropout: rate of the dropout before the last layer.
+        precision: the dtype policy: "float32", or "mixed_bfloat16" or "mixed_float16",
+            where layers compute in 16 bits and keep weights and outputs in 32.
         binary: whether two classes get one sigmoid instead of two softmax outputs.
         percent: how many percent of the training images are used.
         batch_size: images per step.
@@ -55,6 +60,7 @@ class Recipe:
     augmentation: str | None = None
     head: str = "pool"
     dropout: float = 0.0
+    precision: str = "float32"
     binary: bool = False
     percent: float = 100
     batch_size: int = 32
@@ -146,6 +152,7 @@ def _check(recipe: Recipe) -> None:
         "percent",
         recipe.percent,
     )
+    require_one_of("precision", recipe.precision, PRECISIONS)
     require_whole("batch_size", recipe.batch_size, least=1)
     require_whole("epochs", recipe.epochs, least=1)
     require_whole("fine_tune_epochs", recipe.fine_tune_epochs, least=0)

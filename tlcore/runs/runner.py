@@ -165,16 +165,30 @@ def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
     binary = train.label_mode == "binary"
     weights = None if recipe.weights == "none" else recipe.weights
     options: dict[str, Any] = {} if recipe.from_hub else {"weights": weights}
-    return create_model(
-        backbone,
-        1 if binary else train.num_classes,
-        input_shape=(recipe.image_size, recipe.image_size, 3),
-        augmentation=recipe.augmentation,
-        head=recipe.head,
-        dropout=recipe.dropout,
-        style=recipe.style,
-        **options,
-    )
+    with _precision(recipe.precision):
+        return create_model(
+            backbone,
+            1 if binary else train.num_classes,
+            input_shape=(recipe.image_size, recipe.image_size, 3),
+            augmentation=recipe.augmentation,
+            head=recipe.head,
+            dropout=recipe.dropout,
+            style=recipe.style,
+            **options,
+        )
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Have the layers that are made within take a dtype policy, and no others."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _train(

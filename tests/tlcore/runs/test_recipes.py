@@ -116,6 +116,7 @@ def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
         ({"percent": 100.5}, "above 0 and at most 100.*Received: percent=100.5"),
         ({"percent": float("nan")}, "above 0 and at most 100.*Received: percent=nan"),
         ({"epochs": 0}, "epochs must .* at least 1.*Received: epochs=0"),
+        ({"precision": "float16"}, "precision must be one of.*mixed_bfloat16"),
         ({"batch_size": -1}, "batch_size must .* at least 1.*Received: batch_size=-1"),
         (
             {"fine_tune_epochs": -1},

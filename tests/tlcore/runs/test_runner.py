@@ -541,3 +541,13 @@ def test_bad_images_are_recorded_when_skipped(data, options, tmp_path):
 
 def test_the_machine_is_described():
     assert runner._machine()["backend"] == keras.backend.backend()
+
+
+def test_a_recipe_has_a_precision_and_leaves_that_of_the_process(data, options):
+    chosen = recipe("model_0", epochs=1, precision="mixed_bfloat16")
+    run = run_recipe(chosen, data, options)
+    assert keras.config.dtype_policy().name == "float32"
+    model = load_model(run.path / "model.keras")
+    assert model.get_layer("pool").compute_dtype == "bfloat16"
+    assert model.get_layer("classifier").compute_dtype == "float32"
+    assert run.document["recipe"]["precision"] == "mixed_bfloat16"
