@@ -44,7 +44,7 @@ nitpick_ignore_regex = [
     # The annotations of `plotting` are never evaluated and keep their short form.
     (r"py:class", r"Figure|History|Images|Path"),
     # What `image_folder().dataset(...)` takes from the wings `caching` and `splitting`.
-    (r"py:class", r"(tlcore\.data\.pipeline\.)?(Rows|Bank|Column)"),
+    (r"py:class", r"(tlcore\.backend\.transport\.)?(Rows|Bank|Column)"),
     # What an opened folder keeps for itself, and what a table and a folder share.
     (r"py:class", r"tlcore\.data\.(decoded\.DecodedImages|layout\.Listing)"),
 ]
