@@ -136,4 +136,5 @@ def test_versions_are_those_of_the_modules_whatever_they_are_installed_as(monkey
     # tlcore alone has no number in its code.
     asked = {"tlcore": installed["tlcore"]}
     monkeypatch.setattr(importlib.metadata, "version", asked.__getitem__)
-    assert versions() == installed
+    # PyTorch alone adds for which GPUs it is built: 2.14.1+cu130.
+    assert {k: v.partition("+")[0] for k, v in versions().items()} == installed
