@@ -1,4 +1,4 @@
-"""Measure a GPU in one sitting: five runs, their acceptance, a gated sixth, a report.
+"""Measure a GPU in one sitting: five runs, their acceptance, a judged sixth, a report.
 
 Leaves a folder whose `results` drops into that of the repository. Every step is marked
 when it is done: the same command again goes on where the last one ended, whatever ended
@@ -66,9 +66,10 @@ class Session:
         reason = f"The first {self.runs} runs on this machine, one after the other."
         accept = ["--last", str(self.runs), "--reason", reason]
         steps["accept"] = self._tlbench("accept", *accept)
-        # What nothing was accepted for is a finding, no reason to measure two commits.
-        gate = ["--tl-gate", "--tl-unknown", "fail"]
-        steps["gated run"] = self._pytest(*measured, *gate)
+        # Judged behind the run: a gate would measure suspects in turn with the accepted
+        # commit, which is this one, and install both.
+        steps["judged run"] = self._pytest(*measured)
+        steps["verdict"] = self._tlbench("compare")
         report = ["--out", str(self.folder / "report")]
         steps["report"] = self._tlbench("report", *report)
         steps["status"] = self._tlbench("status")
@@ -137,8 +138,8 @@ def take(session: Session, budget: float, clock: Callable[[], float]) -> int:
         done = subprocess.run(command, cwd=ROOT, env=session.environment(), check=False)
         seconds = clock() - started
         print(f"{step}: {seconds:.0f} s, exit code {done.returncode}", flush=True)
-        # A red gate is a result.
-        if done.returncode and not (step == "gated run" and done.returncode == 1):
+        # A regression is a result.
+        if done.returncode and not (step == "verdict" and done.returncode == 1):
             return FAILED
         mark = {"step": step, "seconds": seconds, "code": done.returncode}
         with marks.open("a", encoding="utf-8") as file:
@@ -179,7 +180,7 @@ def _taken(marks: Path) -> dict[str, float]:
 
 def _expected(step: str, taken: Mapping[str, float]) -> float:
     """Return the seconds that a step may take."""
-    if step in {"accept", "report", "status"}:
+    if step in {"accept", "verdict", "report", "status"}:
         return 0.0
     runs = [seconds for name, seconds in taken.items() if name.startswith("run")]
     return 1.1 * max(runs, default=_GUESS)

@@ -27,7 +27,7 @@ def session(program, tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
 
     def steps(self):
-        names = ("compile", "run 1", "run 2", "accept", "gated run", "report")
+        names = ("compile", "run 1", "run 2", "accept", "verdict", "report")
         code = "import sys; open(sys.argv[1], 'a').write(sys.argv[2] + '\\n'); "
         return {
             name: [
@@ -53,7 +53,7 @@ def clock(*seconds):
 def test_every_step_is_taken_once_and_never_again(program, session):
     made, _, written = session
     assert program.take(made, FOREVER, clock(0)) == program.DONE
-    names = ["compile", "run 1", "run 2", "accept", "gated run", "report"]
+    names = ["compile", "run 1", "run 2", "accept", "verdict", "report"]
     assert written() == names
     assert program.take(made, FOREVER, clock(0)) == program.DONE
     assert written() == names
@@ -68,16 +68,16 @@ def test_it_goes_on_behind_a_step_that_failed(program, session):
     assert written()[:4] == ["compile", "run 1", "run 2", "run 2"]
 
 
-def test_a_red_gate_is_a_result(program, session):
+def test_a_regression_is_a_result(program, session):
     made, codes, written = session
-    codes["gated run"] = 1
+    codes["verdict"] = 1
     assert program.take(made, FOREVER, clock(0)) == program.DONE
     assert written()[-1] == "report"
 
 
-def test_a_gate_without_a_verdict_is_none(program, session):
+def test_without_a_verdict_it_failed(program, session):
     made, codes, _ = session
-    codes["gated run"] = 2
+    codes["verdict"] = 2
     assert program.take(made, FOREVER, clock(0)) == program.FAILED
 
 
@@ -104,10 +104,12 @@ def test_the_steps_of_a_real_session(program, tmp_path):
     made = program.Session(tmp_path, "jax", runs=5, small=False, workers=4)
     steps = made.steps()
     runs = [f"run {number}" for number in range(1, 6)]
-    assert list(steps)[:-1] == ["compile", *runs, "accept", "gated run", "report"]
+    judged = ["accept", "judged run", "verdict", "report", "status"]
+    assert list(steps) == ["compile", *runs, *judged]
     assert "--tl-save" in steps["run 1"]
     assert "--tl-save" not in steps["compile"]
-    assert "--tl-gate" in steps["gated run"]
+    # It would install two commits to compare them.
+    assert not any("--tl-gate" in command for command in steps.values())
     assert made.environment()["KERAS_BACKEND"] == "jax"
     torch = program.Session(tmp_path, "torch", runs=5, small=True, workers=4)
     assert "compile" not in torch.steps()
