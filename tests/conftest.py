@@ -1,11 +1,11 @@
 """What the tests of both packages share: examples that repeat, a reader of pages."""
 
-import os
 import signal
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import settings
+from of_tensorflow import pytest_collection_modifyitems  # noqa: F401 - a hook
 
 # The same examples every time: what lands is never red by chance. To look for new ones:
 # pytest --hypothesis-profile default.
@@ -23,15 +23,6 @@ def _ctrl_c_is_heard():
     yield
     if before is signal.SIG_IGN:
         signal.signal(signal.SIGINT, before)
-
-
-def pytest_collection_modifyitems(config, items):
-    """Leave out what is of TensorFlow by nature where Keras has another backend."""
-    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        return
-    left_out = [x for x in items if x.get_closest_marker("tensorflow")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [x for x in items if not x.get_closest_marker("tensorflow")]
 
 
 class Tags(HTMLParser):

@@ -432,8 +432,7 @@ def _create_variables(model: keras.Model, train: DataSpec) -> None:
     Keras creates them in the first step. TensorFlow traces a function that has created
     variables once more: a second each time, several with a large backbone.
     """
-    labels = np.zeros((2, *(n or 1 for n in train.label_shape)), "float32")
-    outputs = np.zeros((2, *model.output_shape[1:]), "float32")
+    labels, outputs = _two(train.label_shape), _two(model.output_shape[1:])
     with seam.current().scope(model):
         model.optimizer.build(model.trainable_variables)
         if type(model).compute_metrics is keras.Model.compute_metrics:
@@ -443,10 +442,14 @@ def _create_variables(model: keras.Model, train: DataSpec) -> None:
 
 def _build(model: keras.Model, train: DataSpec) -> None:
     """Build what Keras would build from a batch that it reads, as if of images."""
-    labels = np.zeros((2, *(n or 1 for n in train.label_shape)), "float32")
-    images = np.zeros((2, *(n or 1 for n in train.image_shape)), "float32")
+    batch = _two(train.image_shape), _two(train.label_shape), None
     with seam.current().scope(model):
-        model._symbolic_build(data_batch=(images, labels, None))  # noqa: SLF001
+        model._symbolic_build(data_batch=batch)  # noqa: SLF001
+
+
+def _two(shape: Sequence[int | None]) -> np.ndarray:
+    """Return two elements of a shape; a size that is not fixed is 1."""
+    return np.zeros((2, *(n or 1 for n in shape)), "float32")
 
 
 def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> None:

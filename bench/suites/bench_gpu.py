@@ -135,28 +135,27 @@ def record_rate(record, name, taken, images):
     record.metric(f"{name}_images_per_second", value=rate, better="higher")
 
 
-def transfer(phase, train, **options):
-    """Train a new EfficientNetB0 on images, as this package does it."""
+def transfer(phase, train, *, backbone="efficientnet_b0", weights=None, **options):
+    """Train a new model on images, as this package does it; return the model."""
     import keras
 
     keras.utils.set_random_seed(SEED)
     shape = (*train.image_size, 3)
-    model = tl.create_model("efficientnet_b0", CLASSES, weights=None, input_shape=shape)
+    model = tl.create_model(backbone, CLASSES, weights=weights, input_shape=shape)
     if PHASES[phase]:
         tl.fine_tune(model, train, last=PHASES[phase], **options)
     else:
         tl.feature_extract(model, train, **options)
+    return model
 
 
 @pytest.fixture
 def precision(request):
     """Set a precision for one case."""
-    import keras
+    from tlcore.backend.precision import precision
 
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
+    with precision(request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize(("name", "precision"), THROUGHPUTS, indirect=["precision"])
@@ -236,20 +235,13 @@ def bench_epoch(phase, scale, record, ours, tmp_path):
 @pytest.mark.parametrize("phase", PHASES)
 def bench_exactness(phase, scale, record, tmp_path):
     """The largest difference that caching makes to a weight in two epochs."""
-    import keras
-
     images, labels = scale.decoded
     train = tl.image_arrays(images[:512], labels[:512], batch_size=scale.batch(64))
+    net = {"backbone": "sample_net", "weights": "imagenet"}
     found = []
     for cache in ("off", tmp_path):
-        keras.utils.set_random_seed(SEED)
-        model = tl.create_model("sample_net", CLASSES, input_shape=scale.shape)
         options = {"epochs": 2, "cache": cache, "verbose": 0}
-        if PHASES[phase]:
-            tl.fine_tune(model, train, last=PHASES[phase], **options)
-        else:
-            tl.feature_extract(model, train, **options)
-        found.append(model.get_weights())
+        found.append(transfer(phase, train, **net, **options).get_weights())
     largest = max(float(np.abs(a - b).max()) for a, b in zip(*found, strict=True))
     record.metric("largest_difference", value=largest, better="lower")
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from of_tensorflow import pytest_collection_modifyitems  # noqa: F401 - a hook
 
 import tlcore as tl
 from tlcore.caching.store import FOLDER_VARIABLE
@@ -19,19 +20,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="the GPU suites with small images and few steps, to try them on a CPU",
     )
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Leave out what is of TensorFlow by nature where Keras has another backend."""
-    from tlcore.backend.installed import chosen_backend
-
-    if chosen_backend() == "tensorflow":
-        return
-    left_out = [item for item in items if item.get_closest_marker("tensorflow")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_tlbench_identity() -> dict[str, str]:

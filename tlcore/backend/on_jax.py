@@ -22,7 +22,6 @@ from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
 from tlcore.backend.resident import brought
 from tlcore.backend.transport import Content, Plan
 
-MATERIALISES = True
 REWRITES = False
 SIZES_ROUND_ALIKE = False
 BUILDS_FROM_DATA = True
@@ -42,12 +41,7 @@ def compiled(
     model trains, Keras takes the weights out of it, and its steps may reuse their
     memory.
     """
-
-    def run(trainable: Any, others: Any, images: Any) -> Any:
-        outputs, _ = part.stateless_call(trainable, others, [images], training=False)
-        return outputs
-
-    jitted = jax.jit(run)
+    run = _inference(part)
 
     @cache
     def weights() -> list[list[Any]]:
@@ -56,7 +50,7 @@ def compiled(
 
     def call(images: Any) -> list[NDArray[Any]]:
         # Weights are arguments: as constants XLA folds them, minutes for a backbone.
-        outputs = jitted(*weights(), _placed(np.asarray(images, np.float32)))
+        outputs = run(*weights(), [_placed(np.asarray(images, np.float32))])
         return [np.asarray(array) for array in outputs]
 
     return call
@@ -64,18 +58,24 @@ def compiled(
 
 def forward(model: Any) -> Callable[[Any], Any]:
     """Return a function that runs a model with the weights that it has at each call."""
-
-    def run(trainable: Any, others: Any, images: Any) -> Any:
-        outputs, _ = model.stateless_call(trainable, others, images, training=False)
-        return outputs
-
-    jitted = jax.jit(run)
+    run = _inference(model)
 
     def call(images: Any) -> Any:
         kinds = model.trainable_variables, model.non_trainable_variables
-        return jitted(*([x.value for x in some] for some in kinds), images)
+        return run(*([x.value for x in some] for some in kinds), images)
 
     return call
+
+
+def _inference(layer: Any) -> Callable[..., Any]:
+    """Return a compiled function of both kinds of weights and of inputs."""
+
+    def run(trainable: Any, others: Any, inputs: Any) -> Any:
+        outputs, _ = layer.stateless_call(trainable, others, inputs, training=False)
+        return outputs
+
+    jitted: Callable[..., Any] = jax.jit(run)
+    return jitted
 
 
 def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:
@@ -104,35 +104,29 @@ def replicas(layer: Any = None) -> int:  # noqa: ARG001 - the same for each
 
 def _placed(array: NDArray[Any]) -> Any:
     """Return a batch as Keras divides it, so that each device computes its share."""
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return array
-    layout = distribution.get_data_layout(array.shape)
-    return jax.device_put(array, _divided(array, _sharding(layout)))
-
-
-def _sharding(layout: Any) -> NamedSharding:
-    return getattr(layout, "backend_layout", layout)
+    sharding = _sharding(array)
+    return array if sharding is None else jax.device_put(array, sharding)
 
 
 def spread(tensors: Sequence[Any]) -> list[Any]:
     """Return a batch within a step, divided among devices as one that comes in."""
+    if keras.distribution.distribution() is None:
+        return list(tensors)
+    return [jax.lax.with_sharding_constraint(x, _sharding(x)) for x in tensors]
+
+
+def _sharding(batch: Any) -> NamedSharding | None:
+    """Return how a batch is divided, None where no distribution is set.
+
+    One that cannot be divided evenly is on every device.
+    """
     distribution = keras.distribution.distribution()
     if distribution is None:
-        return list(tensors)
-    return [
-        jax.lax.with_sharding_constraint(
-            x, _divided(x, _sharding(distribution.get_data_layout(x.shape)))
-        )
-        for x in tensors
-    ]
-
-
-def _divided(array: Any, layout: NamedSharding) -> NamedSharding:
-    """Return how a batch is divided; one that cannot be is on every device."""
-    if len(array) % replicas() == 0:
-        return layout
-    return NamedSharding(layout.mesh, PartitionSpec())
+        return None
+    evenly: NamedSharding = distribution.get_data_layout(batch.shape).backend_layout
+    if len(batch) % replicas() == 0:
+        return evenly
+    return NamedSharding(evenly.mesh, PartitionSpec())
 
 
 def scope(model: Any) -> AbstractContextManager[object]:  # noqa: ARG001 - of none
@@ -157,8 +151,7 @@ def dividing() -> Iterator[None]:
     def distribute(batch: Any, layout: Any, batch_dim_name: str) -> Any:
         if len(batch) % replicas() == 0:
             return theirs(batch, layout, batch_dim_name)
-        # Keras passes its own layout, or for some batches that of JAX.
-        return jax.device_put(batch, _divided(batch, _sharding(layout)))
+        return _placed(batch)
 
     distribution_lib.distribute_data_input = distribute
     try:

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from tlcore.backend.transport import AHEAD, Bank, Content, Plan
 
-MATERIALISES = False
 REWRITES = True
-SIZES_ROUND_ALIKE = True
 # From two images on. One image alone often runs another kernel, a matrix-vector instead
 # of a matrix product, which adds up in another order.
+SIZES_ROUND_ALIKE = True
 BUILDS_FROM_DATA = False
 REPLICATES_SMALL_BATCHES = False
 JIT = False

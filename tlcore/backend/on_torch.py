@@ -18,7 +18,6 @@ from tlcore.backend.look_ahead import InOrder, LookAhead, bank_views, planned
 from tlcore.backend.resident import brought
 from tlcore.backend.transport import Content, Plan
 
-MATERIALISES = False
 REWRITES = False
 SIZES_ROUND_ALIKE = False
 BUILDS_FROM_DATA = True

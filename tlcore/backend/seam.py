@@ -19,8 +19,12 @@ BACKENDS = ("tensorflow", "jax", "torch")
 class Backend(Protocol):
     """What every backend module has."""
 
-    MATERIALISES: bool
-    """Whether whole models must keep a cut apart, which `materialised` does."""
+    SIZES_ROUND_ALIKE: bool
+    """Whether an image gets the same bits in all batches of at least two.
+
+    Where not, only a trial can tell which sizes round alike, and steps from images keep
+    a model apart at its cut.
+    """
 
     REWRITES: bool
     """Whether it rewrites a graph by rules that depend on what else is in it."""
@@ -58,12 +62,6 @@ class Backend(Protocol):
 
     def materialised(self, images: Any, cut: Sequence[Any]) -> list[Any]:
         """Return a cut in the form in which it comes from the cache."""
-
-    SIZES_ROUND_ALIKE: bool
-    """Whether an image gets the same bits in all batches of at least two.
-
-    Where not, only a trial can tell which sizes round alike.
-    """
 
     def replicas(self, layer: Any) -> int:
         """Return the number of devices among which batches for a layer are divided."""

@@ -62,7 +62,7 @@ def computed_sizes(
         known |= {
             size: ANY if rounds_alike(prefix, some, size) else size for size in missing
         }
-        _keep(path, fingerprint, kept | known)
+        _keep(path, fingerprint, known)
     return {size: known[size] for size in found}
 
 

@@ -58,15 +58,14 @@ class Apart:
 def apart(model: keras.Model | Graph, *, training: bool, fill: int) -> Apart | None:
     """Return a model that is kept apart at its cut, None where it need not be.
 
-    It need not where nothing fuses and sizes round alike, and where there is no cut.
+    It need not where sizes round alike, and where there is no cut.
 
     Args:
         model: the model.
         training: whether its steps train it.
         fill: the size of a batch; the last one of an epoch is filled up to it.
     """
-    backend = seam.current()
-    if backend.SIZES_ROUND_ALIKE and not backend.MATERIALISES:
+    if seam.current().SIZES_ROUND_ALIKE:
         return None
     try:
         return Apart(split(model, training=training), fill)

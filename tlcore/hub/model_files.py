@@ -18,6 +18,8 @@ from typing import Any
 import h5py
 import keras
 
+from tlcore.backend.precision import precision
+
 _CONFIG_FILE = "config.json"
 _WEIGHTS_FILE = "model.weights.h5"
 _MOST_CONFIG_BYTES = 2**28
@@ -120,19 +122,15 @@ def precision_of(path: Path, config: Any) -> Iterator[None]:
     loss, by the policy that holds while the model is made. Under another policy the
     optimizer has other variables than the file, and would start anew.
     """
-    before = keras.config.dtype_policy()
     if not isinstance(config, dict) or not config.get("compile_config"):
         yield
         return
     scales = _scales_the_loss(path)
-    if scales == (before.compute_dtype == "float16"):
+    if scales == (keras.config.dtype_policy().compute_dtype == "float16"):
         yield
         return
-    keras.config.set_dtype_policy("mixed_float16" if scales else "float32")
-    try:
+    with precision("mixed_float16" if scales else "float32"):
         yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _scales_the_loss(path: Path) -> bool:

@@ -158,6 +158,7 @@ def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
 
 
 def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
+    from tlcore.backend.precision import precision
     from tlcore.hub.layer import HubLayer
     from tlcore.models import create_model
 
@@ -165,7 +166,7 @@ def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
     binary = train.label_mode == "binary"
     weights = None if recipe.weights == "none" else recipe.weights
     options: dict[str, Any] = {} if recipe.from_hub else {"weights": weights}
-    with _precision(recipe.precision):
+    with precision(recipe.precision):
         return create_model(
             backbone,
             1 if binary else train.num_classes,
@@ -176,19 +177,6 @@ def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
             style=recipe.style,
             **options,
         )
-
-
-@contextmanager
-def _precision(name: str) -> Iterator[None]:
-    """Have the layers that are made within take a dtype policy, and no others."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _train(
