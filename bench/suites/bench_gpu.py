@@ -18,7 +18,7 @@ from statistics import median
 
 import numpy as np
 import pytest
-from plain_keras import plain_model
+from plain_keras import batches_of, plain_model
 
 import tlcore as tl
 
@@ -103,20 +103,6 @@ def ours():
 def one_hot(labels):
     """Return labels with a column for each class."""
     return np.eye(CLASSES, dtype="float32")[labels]
-
-
-def batches_of(count, batch_at):
-    """Return batches, given their number and a function of their index."""
-    import keras
-
-    class Batches(keras.utils.PyDataset):
-        def __len__(self):
-            return count
-
-        def __getitem__(self, index):
-            return batch_at(index)
-
-    return Batches()
 
 
 def epochs_of(fit, count):

@@ -33,3 +33,17 @@ def plain_model(classes, *, size=SIZE, last=0, augmented=False):
     model = keras.Model(inputs, outputs)
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def batches_of(count, batch_at):
+    """Return batches, given their number and a function of their index."""
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return count
+
+        def __getitem__(self, index):
+            return batch_at(index)
+
+    return Batches()

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.caching.entry import BLOCK_ROWS, DamagedEntryError, Features, Key
+from tlcore.backend import seam
+from tlcore.caching.entry import BLOCK_ROWS, Builder, DamagedEntryError, Features, Key
 from tlcore.caching.store import FeatureCache
-from tlcore.caching.work import PassOptions, Source, Work
+from tlcore.caching.work import InexactError, PassOptions, Source, Work
 from tlcore.caching.workers import compute_in_workers
 from tlcore.splitting.part import Prefix
 from tlcore.splitting.tensors import Tensor
@@ -140,6 +141,7 @@ def cached_features(
                 work.compute(blocks, builder, prefix, options.progress)
             else:
                 compute_in_workers(work, builder, options)
+                _check_threads(work, builder, prefix)
         # Read back and checked: a disk that wrote something else is noticed now.
         features = cache.find(key)
     if features is None:  # `clear` or another process's limit came in between
@@ -148,6 +150,21 @@ def cached_features(
             f"{cache.folder}, where it was removed. Run again, or raise the limit."
         )
     return features, "rebuilt" if damaged or again else "computed"
+
+
+def _check_threads(work: Work, builder: Builder, prefix: Prefix) -> None:
+    """Compute a block of a worker's here, where kernels may round by their threads.
+
+    Raises:
+        InexactError: the bits differ.
+    """
+    # A worker has a part of the threads of this process, in which training runs.
+    if "threads" not in seam.current().switches():
+        return
+    written = builder.checksums[0]
+    work.compute(range(1), builder, prefix, None)
+    if builder.checksums[0] != written:
+        raise InexactError("a worker has fewer threads and rounds otherwise")
 
 
 def _find(cache: FeatureCache, key: Key) -> tuple[Features | None, bool]:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from contextlib import redirect_stdout
 
+import numpy as np
 import pytest
 
 from tlcore.backend import seam
@@ -115,6 +116,20 @@ class TestWhatGoesWrong:
         monkeypatch.setattr(workers, "load_model", load_another)
         sentence = self.sentence(folder, tmp_path)
         assert sentence.endswith("the model changes when it is saved and loaded")
+
+    @pytest.mark.usefixtures("_within_this_process")
+    def test_a_worker_that_rounds_otherwise_runs_end_to_end(
+        self, tmp_path, folder, monkeypatch
+    ):
+        class Otherwise(workers.Prefix):
+            def __call__(self, images):
+                return [np.nextafter(x, np.inf) for x in super().__call__(images)]
+
+        monkeypatch.setattr(workers, "Prefix", Otherwise)
+        monkeypatch.setattr(seam.current(), "switches", lambda: {"threads": 2})
+        sentence = self.sentence(folder, tmp_path)
+        assert sentence == "end to end, a worker has fewer threads and rounds otherwise"
+        assert list(tmp_path.rglob("*.features")) == []
 
     @pytest.mark.parametrize(
         ("code", "last_words"),
