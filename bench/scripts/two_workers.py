@@ -23,11 +23,14 @@ from tlcore.backend import seam
 from tlcore.caching.entry import read_features
 
 PROGRAM = """
-import hashlib, json, pathlib, sys, time
+import json, os, sys, time
+directory, cache, workers, backbone = sys.argv[1:]
+if workers == "1":
+    # Before a framework counts the cores: else images are decoded on the other one.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
 import keras
 import tlcore as tl
 
-directory, cache, workers, backbone = sys.argv[1:]
 keras.utils.set_random_seed(1)
 data = tl.image_folder(directory, image_size=(224, 224))
 model = tl.create_model(backbone, data.num_classes, weights=None)
