@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from tlcore.plotting.image_grid import plot_images as plot_images
     from tlcore.plotting.learning_curves import compare_histories as compare_histories
     from tlcore.plotting.learning_curves import plot_history as plot_history
+    from tlcore.resuming import load_state as load_state
+    from tlcore.resuming import resume as resume
+    from tlcore.resuming import save_state as save_state
     from tlcore.runs.recipes import RECIPES as RECIPES
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
@@ -66,8 +69,11 @@ _HOMES = {
     "load_backbone": "backbones.loading",
     "load_model": "models",
     "load_splits": "data.splits",
+    "load_state": "resuming",
     "plot_history": "plotting.learning_curves",
     "plot_images": "plotting.image_grid",
+    "resume": "resuming",
+    "save_state": "resuming",
     "tensorboard_callback": "callbacks",
     "trainable_summary": "freezing",
     "unfreeze": "freezing",

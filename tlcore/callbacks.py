@@ -7,7 +7,7 @@ loss that is NaN or infinite. Whether a monitored metric exists is checked in `c
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -280,6 +280,15 @@ class EpochClock(keras.callbacks.Callback):
         self._clock = clock
         self._start = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the times so far, and that of the epoch that goes on."""
+        return {"seconds": self.seconds, "elapsed": self._clock() - self._start}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, in another process."""
+        self.seconds = list(state["seconds"])
+        self._start = self._clock() - state["elapsed"]
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Start the clock of the epoch."""
         self._start = self._clock()
@@ -348,19 +357,19 @@ class BatchGuard(keras.callbacks.Callback):
     """Raises the error that ended a dataset, before anything is made of the rest.
 
     Args:
-        checks: functions without arguments, each of which raises what ended one.
+        feeds: what is read, by name; each has a method `raise_error`.
     """
 
     async_safe = True
 
-    def __init__(self, checks: Sequence[Callable[[], None]]) -> None:
+    def __init__(self, feeds: Mapping[str, Any]) -> None:
         super().__init__()
-        self._checks = checks
+        self._feeds = feeds
 
     def check(self, *_: Any) -> None:
         """Raise what ended the reading of a batch."""
-        for check in self._checks:
-            check()
+        for feed in self._feeds.values():
+            feed.raise_error()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Look before a step."""
@@ -377,21 +386,3 @@ class BatchGuard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Look before any checkpoint is written."""
         self.check()
-
-
-class AfterStep(keras.callbacks.Callback):
-    """Calls a function after every step; its exception ends training.
-
-    Args:
-        function: takes no arguments.
-    """
-
-    async_safe = True
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        super().__init__()
-        self._function = function
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """Call the function."""
-        self._function()

@@ -25,7 +25,7 @@ from tlcore.data.failures import as_raised
 from tlcore.data.labels import class_indices
 from tlcore.data.spec import Data, DataSpec
 from tlcore.models import is_multi_label
-from tlcore.progress import PassProgress
+from tlcore.terminal.progress import PassProgress
 
 _Z_95 = NormalDist().inv_cdf(0.975)
 """97.5 % point of the standard normal distribution."""

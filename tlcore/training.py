@@ -1,4 +1,4 @@
-"""Training: the only module that compiles and trains.
+"""Training: the only module that trains.
 
 Owns `fit` and the two phases of transfer learning, `feature_extract` and `fine_tune`.
 What `fit` refuses before the first step is in `checks`; what training reads, images or
@@ -6,14 +6,15 @@ cached features, is decided in `caching.feeds`.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
-import numpy as np
 
-from tlcore.arguments import require_one_of, require_positive, require_whole
+from tlcore.arguments import require_whole
 from tlcore.backend import seam
 from tlcore.backend.shares import check_shares
 from tlcore.caching.batch_feeds import batches_feed
@@ -27,6 +28,9 @@ from tlcore.caching.feeds import (
 )
 from tlcore.caching.redirection import Side, redirected
 from tlcore.callbacks import BatchGuard, LossGuard
+from tlcore.checkpoints.conditions import Conditions, sha256
+from tlcore.checkpoints.keeping import EPOCH, Keeping, keeping_of
+from tlcore.checkpoints.loop import Leg, Loop
 from tlcore.checks import (
     check_callback_list,
     check_class_weight,
@@ -40,20 +44,20 @@ from tlcore.checks import (
     check_steps,
     require_backbone,
 )
+from tlcore.compiling import (
+    Rate,
+    build_as_keras_does,
+    compile_phase,
+    create_variables,
+    new_optimizer,
+)
 from tlcore.data.contents import VALUE_RANGES
 from tlcore.data.failures import as_raised
-from tlcore.data.labels import balanced_weights
 from tlcore.data.spec import Data, DataSpec
 from tlcore.freezing import freeze, unfreeze
-from tlcore.models import is_multi_label
-from tlcore.progress import PassProgress, pass_progress
-
-OPTIMIZERS = ("adamw", "adam", "rmsprop", "sgd")
-
-Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
+from tlcore.terminal.progress import PassProgress, pass_progress
 
 _NO_FEED = Feed(None, Side(), "")
-_ACCURACY = ("accuracy", "acc")
 _FIRST_RATE, _FINE_RATE = 1e-3, 1e-4
 
 
@@ -104,9 +108,9 @@ def feature_extract(
     """
     require_backbone(model)
     spec = DataSpec.of(train, "train")
-    chosen = _optimizer(optimizer, learning_rate, default=_FIRST_RATE)
+    chosen = new_optimizer(optimizer, learning_rate, default=_FIRST_RATE)
     freeze(model)
-    _compile(model, spec, chosen, loss, metrics)
+    compile_phase(model, spec, chosen, loss, metrics)
     return fit(model, spec, validation=validation, epochs=epochs, **fit_options)
 
 
@@ -167,9 +171,9 @@ def fine_tune(
     require_whole("epochs", epochs, least=1)
     first = _first_epoch_after(history)
     spec = DataSpec.of(train, "train")
-    chosen = _optimizer(optimizer, learning_rate, default=_FINE_RATE)
+    chosen = new_optimizer(optimizer, learning_rate, default=_FINE_RATE)
     unfreeze(model, last, batch_norm=batch_norm)
-    _compile(model, spec, chosen, loss, metrics)
+    compile_phase(model, spec, chosen, loss, metrics)
     return fit(
         model,
         spec,
@@ -196,6 +200,8 @@ def fit(
     cache: str | Path = AUTO,
     views: int | None = None,
     workers: int = 1,
+    state: str | Path | Keeping | None = None,
+    state_freq: str | int = EPOCH,
     say: Callable[[str], None] | None = None,
     progress: PassProgress | None = None,
     value_range: str = VALUE_RANGES[0],
@@ -230,6 +236,10 @@ def fit(
             which each epoch shows one in turn. A view is a function of the folder's
             seed, the image and the view's number, so views can be cached.
         workers: number of processes that share the one pass through the frozen layers.
+        state: a folder to which the whole state of the training is written after every
+            epoch, so that `resume` can go on from it; it must hold none yet.
+        state_freq: "epoch", or the number of steps from one state to the next within
+            an epoch as well.
         say: receives the line that says what is cached and why; None prints it unless
             `verbose` is 0.
         progress: called with "train" or "validation", the number of images done and
@@ -258,6 +268,7 @@ def fit(
         >>> sorted(history.history)
         ['accuracy', 'loss']
     """
+    speak = partial(_say, say=say, verbose=verbose)
     check_epochs(epochs, initial_epoch, steps_per_epoch, validation_freq)
     check_callback_list(callbacks)
     check_model(model)
@@ -270,69 +281,153 @@ def fit(
         validation_spec = _spec(validation, "validation", initial_epoch)
         check_data(model, validation_spec, value_range=value_range)
         check_same_labels(train_spec, validation_spec)
-    factors = _class_weight(class_weight, train_spec)
+    factors = train_spec.class_weight(class_weight)
     check_class_weight(factors, model)
     check_sample_weight(sample_weight, train_spec, factors)
     check_logs(callbacks, model, train_spec, validation_spec)
     check_selection(callbacks, validation_spec)
-    for spec in (train_spec, validation_spec):
+    _check_shares(model, train_spec, validation_spec)
+
+    if train_spec.folder is not None and steps_per_epoch is None:
+        steps_per_epoch = train_spec.batches
+    keeping = keeping_of(state, state_freq, callbacks)
+    asked = {
+        "steps_per_epoch": steps_per_epoch,
+        "class_weight": factors,
+        "sample_weight": sha256(sample_weight),
+        "validation_freq": validation_freq,
+        "views": views,
+    }
+    about = Conditions(model, train_spec, validation_spec, asked)
+    if keeping is not None:
+        keeping.check(about, epochs, speak)
+        create_variables(model, train_spec)
+    if seam.current().BUILDS_FROM_DATA or seam.current().replicas(model) > 1:
+        build_as_keras_does(model, train_spec)
+    feeds: dict[str, Feed] = {}
+    loop = Loop(
+        # First: a broken epoch must not reach the checkpoint of a later callback.
+        [BatchGuard(feeds), LossGuard(), *callbacks],
+        model,
+        epochs=range(initial_epoch, epochs),
+        steps=steps_per_epoch or train_spec.batches,
+        # Batches that are read once for all epochs cannot be entered within one.
+        within=train_spec.source is None or steps_per_epoch is None,
+        verbose=verbose,
+        keeping=keeping,
+        conditions=about,
+        say=speak,
+    )
+    options = cache_options(cache, views, workers, progress)
+    fitting = {
+        "validation_freq": validation_freq,
+        "class_weight": factors,
+        "verbose": verbose,
+    }
+
+    def feeds_of(leg: Leg) -> None:
+        steps = _steps(leg, train_spec, epochs, steps_per_epoch)
+        fitting["steps_per_epoch"] = loop.left(leg) if leg.step else steps_per_epoch
+        again = None if "validation" in feeds else validation_spec
+        with pass_progress(progress, show=bool(verbose)) as report:
+            found = _feeds(
+                model,
+                train_spec,
+                again,
+                replace(options, progress=report),
+                steps,
+                weights=sample_weight,
+            )
+        if not feeds:
+            speak("; ".join(f"{k}: {feed.sentence}" for k, feed in found.items()))
+        feeds.update(found)
+
+    for leg in loop.legs():
+        if not leg.epochs:
+            loop.end()
+            break
+        feeds_of(leg)
+        _fit_leg(model, loop, leg, feeds, fitting)
+    _finish(feeds, options, speak)
+    model.history = loop.history
+    return loop.history
+
+
+def _finish(
+    feeds: Mapping[str, Feed], options: CacheOptions, speak: Callable[[str], None]
+) -> None:
+    for name, feed in feeds.items():
+        note = feed.finish(options)
+        if note is not None:
+            speak(f"{name}: {note}")
+
+
+def _check_shares(model: keras.Model, *specs: DataSpec | None) -> None:
+    for spec in specs:
         if spec is not None and spec.folder is not None:
             images, batch_size = spec.folder.num_images, spec.folder.batch_size
             check_shares(spec.name, model, images, batch_size)
 
-    if train_spec.folder is not None and steps_per_epoch is None:
-        steps_per_epoch = train_spec.batches
-    # A folder is read as one unbounded stream, which starts at the step reached so far;
-    # Keras learns only from steps_per_epoch where an epoch of it ends.
-    steps = range(0)
-    if steps_per_epoch is not None:
-        steps = range(initial_epoch * steps_per_epoch, epochs * steps_per_epoch)
-    with pass_progress(progress, show=bool(verbose)) as report:
-        options = cache_options(cache, views, workers, report)
-        feeds = _feeds(
-            model, train_spec, validation_spec, options, steps, weights=sample_weight
-        )
-    _say("; ".join(f"{k}: {feed.sentence}" for k, feed in feeds.items()), say, verbose)
-    train_feed, validation_feed = feeds["train"], feeds.get("validation", _NO_FEED)
-    if seam.current().BUILDS_FROM_DATA or seam.current().replicas(model) > 1:
-        _build(model, train_spec)
+
+def _fit_leg(
+    model: keras.Model,
+    loop: Loop,
+    leg: Leg,
+    feeds: Mapping[str, Feed],
+    fitting: Mapping[str, Any],
+) -> None:
+    """Run Keras's own `fit` for a leg, on features or on images."""
+    validation = feeds.get("validation", _NO_FEED)
     # BackupAndRestore leaves its epoch here, and Keras prefers it to initial_epoch.
     model._initial_epoch = None  # noqa: SLF001 - Keras has no public name for it
-    guard = BatchGuard([feed.raise_error for feed in feeds.values()])
-    sides = {"train": train_feed.side, "test": validation_feed.side}
     try:
         with (
-            redirected(model, **sides),
+            redirected(model, train=feeds["train"].side, test=validation.side),
             seam.current().dividing(),
+            loop.unfinished(),
             warnings.catch_warnings(),
         ):
             # Keras warns at the end of data whose length it does not know. Whether the
             # end comes too early is looked at by whoever reads it.
             warnings.filterwarnings("ignore", "Your input ran out of data")
-            history = model.fit(
-                train_feed.data,
-                validation_data=validation_feed.data,
-                validation_freq=validation_freq,
-                epochs=epochs,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-                class_weight=factors,
+            if leg.whole:
+                loop.finish_epoch(validation.data, fitting["validation_freq"])
+                return
+            model.fit(
+                feeds["train"].data,
+                validation_data=validation.data,
+                epochs=leg.epochs.stop,
+                initial_epoch=leg.epochs.start,
                 # Keras 3.15 warns when it is asked to shuffle a tf.data.Dataset, which
                 # has an order of its own, and asks by default.
                 shuffle=False,
-                # First: a broken epoch must not reach the checkpoint of a later
-                # callback.
-                callbacks=[guard, LossGuard(), *callbacks],
-                verbose=verbose,
+                callbacks=loop,
+                **fitting,
             )
     except Exception:
-        guard.check()  # a dataset that ended early raises an error of TensorFlow's
+        for feed in feeds.values():
+            feed.raise_error()  # data that ended early gives an error of TensorFlow's
         raise
-    for name, feed in feeds.items():
-        note = feed.finish(options)
-        if note is not None:
-            _say(f"{name}: {note}", say, verbose)
-    return history
+
+
+def _steps(leg: Leg, train: DataSpec, epochs: int, per_epoch: int | None) -> range:
+    """Return the steps from a leg on, counted from the first of epoch 0.
+
+    Batches are moved on to the first of them. A folder is read as one unbounded stream,
+    which starts there and is read ahead, beyond the leg; Keras learns only from
+    steps_per_epoch where an epoch of it ends.
+    """
+    source, begin = train.source, leg.epochs.start
+    leg = replace(leg, step=0) if leg.whole else leg  # nothing of it is read
+    if per_epoch is None:
+        if source is not None:
+            source.go_to(begin, leg.step)
+        return range(0)
+    steps = range(begin * per_epoch + leg.step, epochs * per_epoch)
+    if source is not None:  # one reading for all epochs
+        first = source.first_epoch
+        source.go_to(first, steps.start - first * per_epoch)
+    return steps
 
 
 def _spec(data: Data, name: str, initial_epoch: int) -> DataSpec:
@@ -340,18 +435,6 @@ def _spec(data: Data, name: str, initial_epoch: int) -> DataSpec:
     if spec.source is not None:
         spec.source.first_epoch = initial_epoch
     return spec
-
-
-def _class_weight(
-    weights: dict[int, float] | str | None, train: DataSpec
-) -> dict[int, float] | None:
-    if not isinstance(weights, str):
-        return weights
-    require_one_of("class_weight", weights, ("balanced",), also="a dict or ")
-    folder = train.folder
-    if folder is None:
-        return balanced_weights(None, 0)
-    return balanced_weights(folder.labels, folder.num_classes)
 
 
 def _first_epoch_after(history: keras.callbacks.History | None) -> int:
@@ -365,91 +448,6 @@ def _first_epoch_after(history: keras.callbacks.History | None) -> int:
     # The index of the last epoch is one less than the number of epochs: the tutorials'
     # initial_epoch=history.epoch[-1] trained that epoch twice.
     return int(history.epoch[-1]) + 1 if history.epoch else 0
-
-
-def _optimizer(
-    optimizer: str | keras.optimizers.Optimizer, rate: Rate | None, *, default: float
-) -> keras.optimizers.Optimizer:
-    """Return a new optimizer: the state of one that was given is another phase's."""
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        if rate is not None:
-            raise ValueError(
-                "An optimizer has a learning rate of its own. Received: "
-                f"optimizer={type(optimizer).__name__}(...) and "
-                f"learning_rate={rate!r}. Leave learning_rate out, or write "
-                f"optimizer={optimizer.name!r}."
-            )
-        return type(optimizer).from_config(optimizer.get_config())
-    also = "an optimizer of Keras, or "
-    require_one_of("optimizer", optimizer, OPTIMIZERS, also=also)
-    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        rate = default if rate is None else rate
-        require_positive("learning_rate", rate)
-        rate = float(rate)
-    return keras.optimizers.get(optimizer).__class__(learning_rate=rate)
-
-
-def _compile(
-    model: keras.Model,
-    train: DataSpec,
-    optimizer: keras.optimizers.Optimizer,
-    loss: Any,
-    metrics: Sequence[Any],
-) -> None:
-    if loss is None:
-        loss = "sparse_categorical_crossentropy"
-        if model.output_shape[-1] == 1 or is_multi_label(model):
-            loss = "binary_crossentropy"
-        elif len(train.label_shape) == 1:
-            loss = "categorical_crossentropy"
-    metrics = list(metrics)
-    if is_multi_label(model):
-        # Of several columns Keras would compare the largest only.
-        metrics = [
-            keras.metrics.BinaryAccuracy(name=m) if m in _ACCURACY else m
-            for m in metrics
-        ]
-    model.compile(
-        optimizer=optimizer,
-        loss=loss,
-        metrics=metrics,
-        # With TensorFlow XLA may round differently in a part of a model than in the
-        # whole, and cached training promises the same bits.
-        jit_compile="auto" if seam.current().JIT else False,
-    )
-    if seam.current().JIT:
-        # Keras compiles nothing of a step in which one layer says that XLA cannot run
-        # it, as its zoom, rotation and translation say. On JAX XLA runs them. Asked for
-        # it, Keras warns, and again when the model is loaded.
-        model._jit_compile = True  # noqa: SLF001 - the public setter looks at layers
-    if not seam.current().BUILDS_FROM_DATA:
-        _create_variables(model, train)
-
-
-def _create_variables(model: keras.Model, train: DataSpec) -> None:
-    """Create the variables of the optimizer and of the metrics.
-
-    Keras creates them in the first step. TensorFlow traces a function that has created
-    variables once more: a second each time, several with a large backbone.
-    """
-    labels, outputs = _two(train.label_shape), _two(model.output_shape[1:])
-    with seam.current().scope(model):
-        model.optimizer.build(model.trainable_variables)
-        if type(model).compute_metrics is keras.Model.compute_metrics:
-            model.compute_metrics(None, labels, outputs)
-            model.reset_metrics()
-
-
-def _build(model: keras.Model, train: DataSpec) -> None:
-    """Build what Keras would build from a batch that it reads, as if of images."""
-    batch = _two(train.image_shape), _two(train.label_shape), None
-    with seam.current().scope(model):
-        model._symbolic_build(data_batch=batch)  # noqa: SLF001
-
-
-def _two(shape: Sequence[int | None]) -> np.ndarray:
-    """Return two elements of a shape; a size that is not fixed is 1."""
-    return np.zeros((2, *(n or 1 for n in shape)), "float32")
 
 
 def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> None:

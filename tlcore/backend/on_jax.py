@@ -249,3 +249,11 @@ def peak_memory() -> int | None:
 
 def forget_peak_memory() -> None:
     """Do nothing: JAX remembers the peak of the process."""
+
+
+def random_numbers() -> None:
+    """Return None: JAX draws from seeds that it is given."""
+
+
+def draw_from(states: None) -> None:
+    """Do nothing."""

@@ -163,3 +163,17 @@ def forget_peak_memory() -> None:
     """Begin to look for the peak anew."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+
+
+def random_numbers() -> list[NDArray[np.uint8]]:
+    """Return the states that PyTorch draws from: the CPU's, then each GPU's."""
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [state.cpu().numpy() for state in states]
+
+
+def draw_from(states: Sequence[NDArray[np.uint8]]) -> None:
+    """Have PyTorch go on from what `random_numbers` returned."""
+    first, *others = (torch.from_numpy(state) for state in states)
+    torch.set_rng_state(first)
+    if len(others) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(others)

@@ -81,6 +81,12 @@ class Backend(Protocol):
     def is_deterministic(self) -> bool:
         """Return whether `make_deterministic` is in effect."""
 
+    def random_numbers(self) -> Any:
+        """Return the states from which the framework itself draws, None if none."""
+
+    def draw_from(self, states: Any) -> None:
+        """Have the framework go on from what `random_numbers` returned."""
+
     def switches(self) -> dict[str, object]:
         """Return what the bits of a forward pass depend on besides the versions."""
 

@@ -86,7 +86,9 @@ def batches_feed(
         side = Side(whole=whole)
         return Feed(data, side, f"end to end, {reason}", source)
     rows = tuple(((None, *t.shape), t.dtype) for t in divided.cut)
-    elements = partial(_cuts, batches, features, _replay(source, features, first))
+    # Two whole readings are needed to know the later ones.
+    replay = None if source.is_within else _replay(source, features, first)
+    elements = partial(_cuts, batches, features, replay)
     data = _dataset(source, elements, rows, count=count)
     how = f"cached at {divided.name}, {readable(divided.nbytes)}/image"
     return Feed(

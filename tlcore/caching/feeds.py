@@ -28,11 +28,11 @@ from tlcore.caching.work import InexactError, PassOptions, Source
 from tlcore.data.batches import Batches
 from tlcore.data.image_folder import ImageFolder
 from tlcore.files import readable
-from tlcore.progress import PassProgress
 from tlcore.splitting.graph import Graph, UnsplittableError
 from tlcore.splitting.part import kept_prefix
 from tlcore.splitting.split import Split, split, split_augmentation
 from tlcore.splitting.views import ViewBank
+from tlcore.terminal.progress import PassProgress
 
 AUTO, OFF = "auto", "off"
 """What `cache` can be instead of a folder."""
@@ -136,7 +136,7 @@ def training_feed(
         >>> training_feed(model, folder, options, range(2)).sentence
         'cached at pool, 512 B/image'
     """
-    stream = partial(folder.stream, steps.start, weights=weights)
+    stream = partial(folder.stream, steps.start, stop=steps.stop, weights=weights)
     full = _full(folder)
     whole = apart(model, training=True, fill=full)
     end_to_end = Feed(stream(), Side(whole=whole), "")

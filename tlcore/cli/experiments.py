@@ -52,6 +52,8 @@ def list_(out: Path, as_json: bool) -> None:
         for row in rows:
             if row["reason"]:
                 echo(f"{row['id']}: {row['reason']}")
+            if row["resume"]:
+                echo(f"{row['id']} is {row['status']}; to go on: {row['resume']}")
 
 
 @experiments.command()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tlcore.characters import visible
+from tlcore.terminal.characters import visible
 
 
 def echo(

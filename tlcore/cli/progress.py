@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from tlcore.characters import visible
-from tlcore.progress import PassBar, new_bars
+from tlcore.terminal.characters import visible
+from tlcore.terminal.progress import PassBar, new_bars
 
 
 class LastingConsole(Console):

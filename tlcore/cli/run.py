@@ -7,8 +7,9 @@ Owns its options, the progress it shows and the TensorBoard next to it. Training
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,12 +17,23 @@ from tlcore.cli import tables
 from tlcore.cli.output import echo, echo_json
 from tlcore.cli.signals import Signals
 
+if TYPE_CHECKING:
+    from tlcore.runs.run import Run
+    from tlcore.runs.runner import RunOptions
+
+NEWEST = "newest"
+_CHANGES = {"epochs", "fine_tune_epochs", "data", "workers", "cache"}
+"""Options that a run may be given anew when it goes on."""
+_WITH_RESUME = {
+    *(*_CHANGES, "recipe", "resume", "out", "allow_changed"),
+    *("tensorboard", "as_json"),
+}
+
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", required=False)
 @click.option(
     "--data",
-    required=True,
     type=click.Path(path_type=Path),
     help="Folder with train and validation and/or test, one folder per class in each; "
     "a .zip or .tar.gz of it; or a table (CSV) of paths and labels.",
@@ -91,14 +103,27 @@ from tlcore.cli.signals import Signals
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 @click.option("--deterministic", is_flag=True, help="The same bits each time; slower.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[RUN]",
+    help="Go on with a run that was broken off, by default the newest; with --epochs "
+    "or --fine-tune-epochs with one that is done.",
+)
+@click.option(
+    "--allow-changed",
+    multiple=True,
+    help='What may have changed since: "versions" or "data".',
+)
 @click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
 @click.pass_obj
 def run(
     signals: Signals,
     /,
-    recipe: str,
-    data: Path,
+    recipe: str | None,
+    data: Path | None,
     split: str | None,
     root: Path | None,
     seed: int,
@@ -112,6 +137,8 @@ def run(
     cache: str,
     views: int | None,
     workers: int,
+    resume: str | None,
+    allow_changed: tuple[str, ...],
     tensorboard: bool,
     as_json: bool,
     handle: str | None,
@@ -121,13 +148,7 @@ def run(
     """Train RECIPE on a data folder and leave a run folder."""
     from tlcore.cli.progress import Progress
     from tlcore.data.reading import Reading
-    from tlcore.runs.recipes import find_recipe
-    from tlcore.runs.runner import RunOptions, run_recipe
-
-    def callbacks() -> list[Any]:
-        from tlcore.callbacks import AfterStep
-
-        return [*progress.callbacks(), AfterStep(signals.check)]
+    from tlcore.runs.runner import RunOptions
 
     def features(name: str, done: int, total: int) -> None:
         signals.check()
@@ -135,7 +156,6 @@ def run(
 
     reading = Reading.of(fit=fit, background=background, orientation=orientation)
     changes |= _backbone_of(changes["backbone"], handle)
-    chosen = find_recipe(recipe).changed(**changes)
     with Progress() as progress:
         options = RunOptions(
             out=out,
@@ -150,12 +170,17 @@ def run(
             views=views,
             workers=workers,
             trust=trust,
-            callbacks=callbacks,
+            callbacks=progress.callbacks,
             say=progress.say,
             progress=features,
+            interruption=signals,
         )
+        if resume is None:
+            trains = _begun(recipe, data, options, changes, allow_changed)
+        else:
+            trains = _resumed(recipe, resume, options, allow_changed)
         with _board(out, progress.say) if tensorboard else nullcontext():
-            finished = run_recipe(chosen, data, options)
+            finished = trains()
     if as_json:
         echo_json(finished.document)
         return
@@ -163,6 +188,69 @@ def run(
 
     tables.show_comparison(compare_runs([finished.path]))
     echo(f"run folder: {finished.path}")
+
+
+def _begun(
+    recipe: str | None,
+    data: Path | None,
+    options: "RunOptions",
+    changes: dict[str, Any],
+    allow_changed: tuple[str, ...],
+) -> "Callable[[], Run]":
+    """Return what trains a recipe."""
+    from tlcore.runs.recipes import find_recipe
+    from tlcore.runs.runner import run_recipe
+
+    if recipe is None or data is None:
+        missing = "RECIPE" if recipe is None else "--data"
+        raise click.UsageError(
+            f"A run needs a recipe and its images: {missing} is missing. Write tlcore "
+            "run RECIPE --data DIR; or tlcore run --resume, to go on with a run."
+        )
+    if allow_changed:
+        raise click.UsageError("--allow-changed is for a run that goes on: --resume.")
+    chosen = find_recipe(recipe).changed(**changes)
+    return partial(run_recipe, chosen, data, options)
+
+
+def _resumed(
+    recipe: str | None,
+    name: str,
+    options: "RunOptions",
+    allow_changed: tuple[str, ...],
+) -> "Callable[[], Run]":
+    """Return what goes on with a run."""
+    from tlcore.arguments import require_one_of
+    from tlcore.runs.going_on import ALLOWED, Changes, resume_run, run_to_resume
+
+    given = _given()
+    other = sorted(given.keys() - _WITH_RESUME)
+    if other:
+        names = ", ".join(f"--{x.replace('_', '-')}" for x in other)
+        raise ValueError(
+            "A run that goes on is as it was. Received: --resume with "
+            f"{names}. Leave it out, or run the recipe anew."
+        )
+    for kind in allow_changed:
+        require_one_of("allow_changed", kind, ALLOWED)
+    chosen = recipe if name == NEWEST else name
+    changes = Changes(
+        allowed=frozenset(allow_changed),
+        **{x: given[x] for x in _CHANGES & given.keys()},
+    )
+    path = run_to_resume(chosen, options.out)
+    return partial(resume_run, path, options, changes)
+
+
+def _given() -> dict[str, Any]:
+    """Return the options that stand on the command line."""
+    context = click.get_current_context()
+    written = click.core.ParameterSource.COMMANDLINE
+    return {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) == written
+    }
 
 
 def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:

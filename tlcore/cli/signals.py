@@ -1,6 +1,7 @@
 """Signals: what ends the program from outside.
 
-Owns turning SIGINT, SIGTERM and SIGHUP into exceptions that training notices.
+Owns turning SIGINT, SIGTERM and SIGHUP into exceptions that training notices, and that
+wait for the end of a step while there is something to be kept.
 """
 
 import signal
@@ -8,16 +9,21 @@ import sys
 from types import FrameType
 from typing import Any, Self
 
+from tlcore.cli.output import echo
+
 
 class Signals:
     """What ends the program from outside, even where Python forgets about it.
 
     An exception that a handler raises while an object is being finalized is printed
     and dropped. Here it is remembered, and training asks for it after every step.
+
+    Between `hold` and `release` a first signal waits, and a second one does not.
     """
 
     def __init__(self) -> None:
         self._ending: BaseException | None = None
+        self._held = False
         self._handlers: dict[int, Any] = {}
         self._hook = sys.unraisablehook
 
@@ -40,10 +46,28 @@ class Signals:
         if self._ending is not None:
             raise self._ending
 
+    @property
+    def asked(self) -> bool:
+        """Return whether a signal has come."""
+        return self._ending is not None
+
+    def hold(self) -> None:
+        """Let a signal wait from now on."""
+        self._held = True
+
+    def release(self) -> BaseException | None:
+        """Let none wait any more; return what came meanwhile, None for nothing."""
+        self._held = False
+        return self._ending
+
     def _receive(self, number: int, _frame: FrameType | None) -> None:
+        first = self._ending is None
         self._ending = SystemExit(128 + number)
         if number == signal.SIGINT:
             self._ending = KeyboardInterrupt()
+        if self._held and first:
+            echo("ending after this step; once more to end at once", err=True)
+            return
         self.check()
 
     def _report(self, unraisable: "sys.UnraisableHookArgs") -> None:

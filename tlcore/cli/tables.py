@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from tlcore.characters import visible
 from tlcore.cli.output import echo, echo_json
 from tlcore.runs.formatting import Rows, cell, columns, estimate_cell, numbers
+from tlcore.terminal.characters import visible
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -61,6 +61,7 @@ class Batches:
         self.expected: Expected | None = None
         self.error: Exception | None = None
         self._begun = 0  # readings
+        self._skip = 0  # batches of the next one
         self._held: tuple[Batch, Iterator[Batch]] | None = None
         self._spec = getattr(data, "element_spec", None)
         self.count, self.unbounded = _length(data, name)
@@ -127,13 +128,16 @@ class Batches:
         held, self._held = self._held, None
         number = self.first_epoch + self._begun
         self._begun += 1
+        seen, self._skip = self._skip, 0
         if self.is_indexed:
-            batches = self._read(number, self._indexed(number, shuffled=shuffled))
-        elif held is None:
-            batches = self._read(number)
+            order = self._indexed(number, shuffled=shuffled, first=seen)
+            batches = self._read(number, order, first=seen)
         else:
-            batches = itertools.chain([held[0]], held[1])
-        seen = 0
+            if held is None:
+                batches = self._read(number)
+            else:
+                batches = itertools.chain([held[0]], held[1])
+            batches = itertools.islice(batches, seen, None)
         for batch in batches:
             if self.expected is not None:
                 check_batch(batch, self._where(seen, number), self.expected)
@@ -158,9 +162,33 @@ class Batches:
 
     def pass_over(self) -> None:
         """Count the next epoch as read, without reading it."""
+        held, self._held = self._held, None
         self._begun += 1
-        iter(self.data)
-        self._end_as_keras_does()
+        if held is None and not self.is_indexed:
+            iter(self.data)
+        if self.count is not None or self._begun > 1:
+            self._end_as_keras_does()
+
+    def go_to(self, epoch: int, batch: int = 0) -> None:
+        """Move on to a batch of an epoch that has not been read.
+
+        Args:
+            epoch: the index of the epoch.
+            batch: the index of the batch in it.
+        """
+        while self.first_epoch + self._begun < epoch:
+            self.pass_over()
+        self._skip = batch
+
+    @property
+    def is_begun(self) -> bool:
+        """Return whether an epoch has been read or passed over."""
+        return self._begun > 0
+
+    @property
+    def is_within(self) -> bool:
+        """Return whether the next epoch is not read from its first batch on."""
+        return self._skip > 0
 
     def guarded(self, batches: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """Yield what `batches()` yields until it fails, and keep the error.
@@ -197,12 +225,12 @@ class Batches:
             iter(self.data)
 
     def _read(
-        self, epoch: int, elements: Iterable[Any] | None = None
+        self, epoch: int, elements: Iterable[Any] | None = None, *, first: int = 0
     ) -> Iterator[Batch]:
         if elements is None:
             elements = self.data.as_numpy_iterator() if self.is_tf_data else self.data
         raw = iter(elements)
-        number = 0
+        number = first
         while self.count is None or number < self.count:
             where = self._where(number, epoch)
             try:
@@ -219,16 +247,16 @@ class Batches:
             yield _batch(element, type(self.data).__name__, where)
             number += 1
 
-    def _indexed(self, epoch: int, *, shuffled: bool) -> Iterator[Any]:
+    def _indexed(self, epoch: int, *, shuffled: bool, first: int) -> Iterator[Any]:
         """Yield the batches of a PyDataset, made ahead by as many threads as it says.
 
         Its processes, if it asks for some, are threads here: they see one dataset.
         """
         data, count = self.data, self.count or 0
-        order = _order(epoch, count).tolist() if shuffled else range(count)
+        order = (_order(epoch, count).tolist() if shuffled else range(count))[first:]
         data.on_epoch_begin()
         made = (data[n] for n in order) if data.workers <= 1 else _ahead(data, order)
-        for at, batch in enumerate(made):
+        for at, batch in enumerate(made, start=first):
             # Before the last one is given: nobody asks for more after it.
             if at == count - 1:
                 data.on_epoch_end()

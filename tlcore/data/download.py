@@ -26,8 +26,8 @@ from urllib.error import HTTPError
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import Request, urlopen
 
-from tlcore.characters import visible
-from tlcore.progress import Advance, bar
+from tlcore.terminal.characters import visible
+from tlcore.terminal.progress import Advance, bar
 
 TIMEOUT_SECONDS = 30.0
 """How long to wait for each answer of a server."""

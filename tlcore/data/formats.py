@@ -11,7 +11,7 @@ from functools import cache
 from PIL import Image
 
 from tlcore.arguments import listed
-from tlcore.characters import visible
+from tlcore.terminal.characters import visible
 
 SUFFIXES = (
     ".avif",

@@ -257,6 +257,7 @@ class ImageFolder:
         self,
         first_step: int = 0,
         *,
+        stop: int | None = None,
         rows: Rows | None = None,
         bank: Bank | None = None,
         weights: Sequence[float] | None = None,
@@ -268,21 +269,21 @@ class ImageFolder:
 
         Args:
             first_step: the step to start at.
+            stop: the step after the last; what is read beyond it is of the last epoch.
             rows: arrays that replace the images.
             bank: computes an augmented view of each image.
             weights: one factor of the loss for each image; the batches then are
                 (images, labels, weights).
 
         Returns:
-            Batches as those of `dataset`, without end. No batch holds images of two
-            epochs.
+            Batches as those of `dataset`, without end; none has images of two epochs.
 
         Raises:
             ValueError: `first_step` is negative.
         """
         require_whole("first_step", first_step, least=0)
         content = self._pipeline.labelled(rows=rows, bank=bank, weights=weights)
-        plan = replace(self._plan(self.order), first=first_step)
+        plan = replace(self._plan(self.order, stop), first=first_step)
         return seam.current().batches(plan, content)
 
     def pictures(
@@ -303,8 +304,7 @@ class ImageFolder:
             Batches of images, float32 in [0, 255] of shape (n, height, width, 3).
         """
         parts = [visits[i : i + batch_size] for i in range(0, len(visits), batch_size)]
-        sizes = tuple(len(part) for part in parts)
-        plan = Plan(lambda step: parts[step], sizes, count=len(parts))
+        plan = Plan(parts.__getitem__, tuple(map(len, parts)), count=len(parts))
         return seam.current().batches(plan, self._pipeline.images(bank))
 
     def unshuffled(self) -> "ImageFolder":
@@ -406,7 +406,9 @@ class ImageFolder:
             decoded=self.decoded,
         )
 
-    def _plan(self, order: Callable[[int], NDArray[np.int64]]) -> Plan:
+    def _plan(
+        self, order: Callable[[int], NDArray[np.int64]], stop: int | None = None
+    ) -> Plan:
         """Return the plan of epochs in an order: batch by batch, none over two."""
         size = self.batch_size
         full, rest = divmod(self.num_images, size)
@@ -414,6 +416,7 @@ class ImageFolder:
 
         def visits(step: int) -> NDArray[np.int64]:
             epoch, batch = divmod(step, len(self))
+            epoch = epoch if stop is None else min(epoch, (stop - 1) // len(self))
             images = kept(epoch)[batch * size : (batch + 1) * size]
             return images + epoch * self.num_images
 

@@ -23,7 +23,7 @@ from tlcore.data.depth import UnusableError
 from tlcore.data.formats import HEAD_BYTES, NAMES, format_of, formats_of
 from tlcore.data.pixels import Picture, fitted, picture_of
 from tlcore.data.reading import DEFAULT, Reading
-from tlcore.progress import bar
+from tlcore.terminal.progress import bar
 
 MAX_PIXELS = 89_478_485
 """Larger images are treated as decompression bombs; this is Pillow's default."""

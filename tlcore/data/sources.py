@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tlcore.arguments import require_path
-from tlcore.characters import visible
 from tlcore.data.archive_cache import is_archive, unpacked
 from tlcore.data.image_table import lay_out_table
 from tlcore.data.layout import (
@@ -27,6 +26,7 @@ from tlcore.data.layout import (
 from tlcore.data.split_names import SPLITS
 from tlcore.data.tables import SUFFIXES as TABLE_SUFFIXES
 from tlcore.data.tables import Columns
+from tlcore.terminal.characters import visible
 
 WHOLE = ""
 """The name of images that are not divided into splits."""

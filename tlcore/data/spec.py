@@ -8,9 +8,11 @@ looks at. Whether these fit a model is decided in `checks`.
 from dataclasses import dataclass
 from typing import Any
 
+from tlcore.arguments import require_one_of
 from tlcore.data.arrays import are_arrays, image_arrays
 from tlcore.data.batches import Batches
 from tlcore.data.image_folder import ImageFolder
+from tlcore.data.labels import balanced_weights
 
 Data = Any
 """What is trained on or evaluated.
@@ -88,6 +90,22 @@ class DataSpec:
     def folder(self) -> ImageFolder | None:
         """Return the image folder or arrays, None if the data is a dataset."""
         return self.data if isinstance(self.data, ImageFolder) else None
+
+    def class_weight(
+        self, weights: dict[int, float] | str | None
+    ) -> dict[int, float] | None:
+        """Return factors of the loss by class, those of "balanced" from the labels.
+
+        Raises:
+            ValueError: it is another word, or the labels are not known.
+        """
+        if not isinstance(weights, str):
+            return weights
+        require_one_of("class_weight", weights, ("balanced",), also="a dict or ")
+        folder = self.folder
+        if folder is None:
+            return balanced_weights(None, 0)
+        return balanced_weights(folder.labels, folder.num_classes)
 
     def refuse_other_weights(self, *others: Any) -> None:
         """Refuse weights from elsewhere for data that has its own.

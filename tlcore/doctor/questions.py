@@ -87,8 +87,8 @@ model.compile("sgd", "mse")""",
         name="resuming-from-weights",
         fact="compile and load_weights leave the optimizer without its state, and "
         "training continues differently than without the interruption",
-        here="nothing resumes a run yet; a finished run's model.keras holds its "
-        "optimizer, and load_model restores it",
+        here="tlcore run --resume and tl.resume go on to the same bits: fit(state=...) "
+        "keeps the optimizer, random numbers and what callbacks remember",
         remedy="""\
 model.compile("adam", "mse")
 # Before the weights are read:
@@ -100,7 +100,8 @@ model.load_weights(path)""",
         name="fit-after-restore",
         fact="after BackupAndRestore has resumed a fit, every later one starts at that "
         "epoch",
-        here="fit removes the epoch that Keras left behind",
+        here="fit removes the epoch that Keras left behind, and takes no "
+        "BackupAndRestore beside state=",
         remedy="""\
 # Before every later fit; Keras has no public name for it.
 model._initial_epoch = None""",

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcore import __version__
-from tlcore.characters import visible
 from tlcore.data.data_check import DataReport
 from tlcore.data.images import read_picture
 from tlcore.data.inspection import Finding
 from tlcore.files import write_text
+from tlcore.terminal.characters import visible
 
 PICTURE_PIXELS = 160
 """The longest side of a picture."""

@@ -28,6 +28,7 @@ from tlcore.runs.run import (
     reading,
     summary,
 )
+from tlcore.runs.states import is_broken_off, resume_line
 
 
 def find_run(name: str, out: str | Path) -> Path:
@@ -82,7 +83,8 @@ def list_runs(out: str | Path) -> list[dict[str, Any]]:
     Columns: "id", "status" (as in `compare_runs`, or "damaged"), "created" and
     "updated" (UTC), "epochs", "tags" (number of metrics), "scalars" (number of values
     in all epochs), "bytes" (of its files), "final" (as in `run.json`), "publications"
-    (those that still exist) and "reason" (why the run cannot be read, else "").
+    (those that still exist), "reason" (why the run cannot be read, else "") and
+    "resume" (the command that goes on with a run that was broken off, else "").
 
     Raises:
         ValueError: `out` is not a folder.
@@ -184,13 +186,14 @@ def _list_row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"id": f"{path.parent.name}/{path.name}", "status": "damaged"}
     row |= {"created": "", "updated": _last_written(path), "epochs": None, "tags": None}
     row |= {"scalars": None, "bytes": sum(file_sizes(path).values())}
-    row |= {"final": {}, "publications": [], "reason": ""}
+    row |= {"final": {}, "publications": [], "reason": "", "resume": ""}
     try:
         run = read_run(path)
         compared = summary(run)
         with reading(run):
             row |= {"created": str(run.document["started"]), **_history_size(run)}
         row |= {name: compared[name] for name in ("status", "epochs", "final")}
+        row["resume"] = resume_line(run) if is_broken_off(run) else ""
         # Last: with a damaged note the other columns still hold what is known.
         row["publications"] = publications(path)
     except (ValueError, OSError) as error:

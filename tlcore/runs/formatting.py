@@ -7,7 +7,7 @@ nothing and lays out nothing: tables are in `cli.tables` and in `publishing.page
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlcore.characters import visible
+from tlcore.terminal.characters import visible
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -11,28 +11,29 @@ from typing import Any
 
 from tlcore.data.image_folder import ImageFolder
 from tlcore.plotting.image_grid import plot_images
-from tlcore.runs.run import Run
+from tlcore.runs.run import CHECKPOINTS, Run
 
 
 def recorders(
-    run: Run, phase: str, rate: float, columns: dict[str, Any], caching: list[str]
+    run: Run, entry: dict[str, Any], columns: dict[str, Any], caching: list[str]
 ) -> list[Any]:
     """Return the callbacks that record a phase, in the order in which they act.
 
     Args:
         run: the run.
-        phase: the name of the phase.
-        rate: its learning rate.
+        entry: what `run.json` is to say of the phase: its "name", "first_epoch" and
+            "learning_rate"; the rest is added.
         columns: the history of the run so far, by column; each epoch is added to it.
         caching: the lines that say how the images are read.
     """
     from tlcore import callbacks
 
+    weights = run.path / CHECKPOINTS / f"{entry['name']}.weights.h5"
     return [
         callbacks.EpochClock(),  # first: it adds "seconds" to the logs of the others
-        callbacks.checkpoint_callback(run.path / f"checkpoints/{phase}.weights.h5"),
+        callbacks.checkpoint_callback(weights),
         _board(run.path / "tensorboard"),
-        _recorder(run, phase, rate, columns, caching),
+        _recorder(run, entry, columns, caching),
     ]
 
 
@@ -62,41 +63,47 @@ def first_pictures(run: Run, train: ImageFolder, seed: int) -> Any:
 
 
 def _recorder(
-    run: Run, phase: str, rate: float, columns: dict[str, Any], caching: list[str]
+    run: Run, entry: dict[str, Any], columns: dict[str, Any], caching: list[str]
 ) -> Any:
     """Return a callback that writes the history and checks the frozen weights."""
     import keras
 
     from tlcore.freezing import frozen_fingerprint, trainable_summary
 
-    entry: dict[str, Any] = {"name": phase, "learning_rate": rate}
-    phases = [*run.document["phases"], entry]
+    class Recorder(keras.callbacks.Callback):
+        # When training begins: only then is the phase compiled, its layers frozen and
+        # the line on caching known.
+        def on_train_begin(self, _: Any = None) -> None:
+            entry["caching"] = "; ".join(caching)
+            entry["counts"] = asdict(trainable_summary(self.model))
+            entry["frozen_fingerprint"] = frozen_fingerprint(self.model)
+            # A run that goes on has begun this phase before, and perhaps a later one.
+            before = [
+                phase
+                for phase in run.document["phases"]
+                if phase["first_epoch"] < entry["first_epoch"]
+            ]
+            run.update(phases=[*before, entry])
 
-    # When training begins: only then is the phase compiled, its layers frozen and the
-    # line on caching known.
-    def on_train_begin(_: Any) -> None:
-        entry["first_epoch"] = len(columns.get("epoch", []))
-        entry["caching"] = "; ".join(caching)
-        entry["counts"] = asdict(trainable_summary(recorder.model))
-        entry["frozen_fingerprint"] = frozen_fingerprint(recorder.model)
-        run.update(phases=phases)
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            values = {"epoch": epoch, "phase": entry["name"], **(logs or {})}
+            for name, value in values.items():
+                columns.setdefault(name, []).append(value)
+            run.write_history(columns)
 
-    def on_epoch_end(epoch: int, logs: dict[str, float]) -> None:
-        for name, value in {"epoch": epoch, "phase": phase, **logs}.items():
-            columns.setdefault(name, []).append(value)
-        run.write_history(columns)
+        def on_train_end(self, _: Any = None) -> None:
+            if frozen_fingerprint(self.model) != entry["frozen_fingerprint"]:
+                raise RuntimeError(
+                    "Frozen weights must not change. Received: changed weights in "
+                    f"{entry['name']} of {run.path}. This is a defect of tlcore or "
+                    "Keras: do not use the run's figures, and report it."
+                )
 
-    def on_train_end(_: Any) -> None:
-        if frozen_fingerprint(recorder.model) != entry["frozen_fingerprint"]:
-            raise RuntimeError(
-                "Frozen weights must not change. "
-                f"Received: changed weights in {phase} of {run.path}. This is a defect "
-                "of tlcore or Keras: do not use the run's figures, and report it."
-            )
+        def state_dict(self) -> dict[str, Any]:
+            return {name: list(column) for name, column in columns.items()}
 
-    recorder = keras.callbacks.LambdaCallback(
-        on_train_begin=on_train_begin,
-        on_epoch_end=on_epoch_end,
-        on_train_end=on_train_end,
-    )
-    return recorder
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            columns.clear()
+            columns.update(state)
+
+    return Recorder()

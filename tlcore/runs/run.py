@@ -13,12 +13,14 @@ import os
 import re
 import socket
 import statistics
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tlcore.data.reading import Reading
 from tlcore.files import STAMP_FORMAT, flush_folder, write_text
@@ -32,13 +34,16 @@ RUN_SCHEMA = 1
 # 1  the first.
 
 RUN_FILE = "run.json"
+CHECKPOINTS = "checkpoints"
+"""The folder in a run of the weights of each phase and of the states."""
 SPLIT_FILE = "split.csv"
 """Which image went to which split, where the run divided them: a table to run again."""
 LEFT_BY_A_RUN = {
     *(RUN_FILE, NOTE_FILE, SPLIT_FILE, "history.csv", "curves.png", "images.png"),
-    *("checkpoints", "tensorboard", "model.keras"),
+    *(CHECKPOINTS, "tensorboard", "model.keras"),
 }
 """The names of everything that tlcore writes into a run folder."""
+_LOCK = ".lock"
 NO_SCALARS = ("epoch", "phase")
 """Columns of a history that are not metrics."""
 
@@ -107,6 +112,40 @@ class Run:
         self.document.update(_finite(values))
         text = json.dumps(self.document, indent=2, allow_nan=False) + "\n"
         write_text(self.path / RUN_FILE, text)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from going on with this run meanwhile.
+
+        Raises:
+            ValueError: another process does.
+        """
+        folder = self.path / CHECKPOINTS
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / _LOCK, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(
+                "A run is trained by one process at a time. Received: "
+                f"run={str(self.path)!r}, which another one trains. Wait for it, or "
+                "end it first."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def go_on(self, **values: Any) -> None:
+        """Record that this process goes on with the run, and what is new in it."""
+        before = self.document.get("breaks", [])
+        ended = {"status": self.status, "resumed": _now()}
+        self.update(
+            status="running",
+            process=this_process(),
+            breaks=[*before, ended],
+            **values,
+        )
 
     def finish(self, status: str, **values: Any) -> None:
         """Record how and when the run ended."""
@@ -184,7 +223,7 @@ def start_run(
         id=run.name,
         status="running",
         started=_now(),
-        process={"pid": os.getpid(), "host": socket.gethostname()},
+        process=this_process(),
         **document,
     )
     return run
@@ -312,6 +351,11 @@ def _epoch_seconds(
     warm = [seconds for epoch, seconds in timed if epoch not in first]
     seconds = warm or [seconds for _, seconds in timed]
     return statistics.median(seconds) if seconds else None
+
+
+def this_process() -> dict[str, Any]:
+    """Return what `run.json` says of the process that trains."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
 def _now() -> str:

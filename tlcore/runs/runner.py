@@ -21,18 +21,19 @@ from tlcore.backend import seam
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.files import replacing
-from tlcore.progress import PassProgress
 from tlcore.runs.event_files import write_events
 from tlcore.runs.recipes import TENTH, Recipe
 from tlcore.runs.recording import first_pictures, recorders
-from tlcore.runs.run import Run, check_writable, start_run
+from tlcore.runs.run import CHECKPOINTS, Run, check_writable, start_run
 from tlcore.runs.run_data import RunData, load_data
+from tlcore.runs.states import FEATURE_EXTRACTION, FINE_TUNING, resume_line, states_of
+from tlcore.terminal.progress import PassProgress
 
 if TYPE_CHECKING:
     import keras
 
-FEATURE_EXTRACTION = "feature_extraction"
-FINE_TUNING = "fine_tuning"
+    from tlcore.checkpoints.keeping import Interruption, Keeping
+    from tlcore.checkpoints.state_folder import StateFolder
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class RunOptions:
         callbacks: returns additional Keras callbacks for a phase.
         say: called with each line for the user.
         progress: what a pass through the frozen layers reports to.
+        interruption: what may ask the run to end; it waits for the end of a step.
     """
 
     out: Path = Path("runs")
@@ -75,6 +77,7 @@ class RunOptions:
     callbacks: Callable[[], list[Any]] = list
     say: Callable[[str], None] = print
     progress: PassProgress | None = None
+    interruption: "Interruption | None" = None
 
 
 def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
@@ -109,22 +112,27 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     check_writable(options.out / recipe.name)
     _check_options(recipe, options)
     folders = load_data(recipe, data, options)
+    model = seeded_model(recipe, folders.train, options)
+    _check_fine_tuning(recipe, model)
+    document = _document(recipe, data, options, folders, model)
+    run = start_run(options.out, recipe.name, document, now=datetime.now())
+    with run.locked(), recorded_ending(run, options.say):
+        options.say(f"run: {run.path}")
+        folders.write_split(run)
+        train(run, recipe, options, folders, model)
+    return run
 
+
+def seeded_model(
+    recipe: Recipe, images: ImageFolder, options: RunOptions
+) -> "keras.Model":
+    """Return the model of a recipe as every run of the same seed begins with it."""
     from tlcore.determinism import make_deterministic, set_seed
 
     if options.deterministic:
         make_deterministic()
     set_seed(options.seed)
-    model = _build(recipe, folders.train, trust=options.trust)
-    _check_fine_tuning(recipe, model)
-    document = _document(recipe, data, options, folders, model)
-    run = start_run(options.out, recipe.name, document, now=datetime.now())
-    with _recorded_ending(run):
-        options.say(f"run: {run.path}")
-        folders.write_split(run)
-        history = _train(run, recipe, options, folders, model)
-        _finish(run, options, folders, model, history)
-    return run
+    return _build(recipe, images, trust=options.trust)
 
 
 def _check_options(recipe: Recipe, options: RunOptions) -> None:
@@ -179,25 +187,37 @@ def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
         )
 
 
-def _train(
+def train(
     run: Run,
     recipe: Recipe,
     options: RunOptions,
     folders: RunData,
     model: "keras.Model",
-) -> dict[str, list[Any]]:
+    *,
+    allowed: frozenset[str] = frozenset(),
+) -> None:
+    """Train the phases of a run, or what is left of them, and write its figures.
+
+    Args:
+        run: the run; the states in its folder say what is done.
+        recipe: what to train.
+        options: how to run it.
+        folders: the images.
+        model: as it is built, whatever is done.
+        allowed: what may have changed since, as in `resume`.
+    """
     from tlcore import training
     from tlcore.callbacks import BestCheckpoint
 
-    checkpoints = run.path / "checkpoints"
-    checkpoints.mkdir()
+    checkpoints = run.path / CHECKPOINTS
     columns: dict[str, list[Any]] = {}
     best = None
     if options.early_stopping is not None:
         best = BestCheckpoint(checkpoints / "best.weights.h5")
 
-    def phase_options(phase: str, rate: float) -> dict[str, Any]:
+    def phase_options(phase: str, first_epoch: int, rate: float) -> dict[str, Any]:
         caching: list[str] = []
+        entry = {"name": phase, "first_epoch": first_epoch, "learning_rate": rate}
 
         def say(line: str) -> None:
             caching.append(line)
@@ -206,23 +226,26 @@ def _train(
         return {
             "learning_rate": rate,
             "callbacks": [
-                *recorders(run, phase, rate, columns, caching),
+                *recorders(run, entry, columns, caching),
                 *_selection(options, best),
                 *options.callbacks(),
                 first_pictures(run, folders.train, options.seed),
             ],
             "say": say,
+            "state": _keeping(run, phase, options, allowed),
             **_fit_options(recipe, options),
         }
 
-    first = training.feature_extract(
-        model,
-        folders.train,
-        folders.validation,
-        epochs=recipe.epochs,
-        **phase_options(FEATURE_EXTRACTION, recipe.learning_rate),
-    )
-    _probe(run, options, folders, model)
+    first = _epochs_before(states_of(run, FINE_TUNING))
+    if first is None:
+        first = training.feature_extract(
+            model,
+            folders.train,
+            folders.validation,
+            epochs=recipe.epochs,
+            **phase_options(FEATURE_EXTRACTION, 0, recipe.learning_rate),
+        )
+        _probe(run, options, folders, model)
     if recipe.fine_tune_epochs:
         training.fine_tune(
             model,
@@ -231,13 +254,43 @@ def _train(
             history=first,
             last=recipe.last,
             epochs=recipe.fine_tune_epochs,
-            **phase_options(FINE_TUNING, recipe.learning_rate * TENTH),
+            **phase_options(
+                FINE_TUNING, first.epoch[-1] + 1, recipe.learning_rate * TENTH
+            ),
         )
     if best is not None:
         best.restore()
         run.update(selected_epoch=best.epoch)
         options.say(f"selected: epoch {best.epoch + 1}, val_loss {best.best:.4f}")
-    return columns
+    _finish(run, options, folders, model, columns)
+
+
+def _epochs_before(states: "StateFolder") -> Any:
+    """Return a history of the epochs before a phase that has begun, None if not."""
+    import keras
+
+    if not states.files():
+        return None
+    history = keras.callbacks.History()
+    first = states.newest(lambda _: None).document["first_epoch"]
+    history.epoch = list(range(first))
+    return history
+
+
+def _keeping(
+    run: Run, phase: str, options: RunOptions, allowed: frozenset[str]
+) -> "Keeping":
+    """Return where the states of a phase are kept, and the one it goes on from."""
+    from tlcore.checkpoints.keeping import Keeping
+
+    folder = states_of(run, phase)
+    return Keeping(
+        folder,
+        frozen=False,  # the recipe builds them
+        resumed=folder.newest(options.say) if folder.files() else None,
+        allowed=allowed,
+        interruption=options.interruption,
+    )
 
 
 def _fit_options(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
@@ -285,6 +338,7 @@ def _finish(
     model: "keras.Model",
     columns: dict[str, list[Any]],
 ) -> None:
+    from tlcore.backbones.weights import fingerprint
     from tlcore.evaluation import evaluate
     from tlcore.plotting import learning_curves as plots
 
@@ -318,7 +372,7 @@ def _finish(
         status="done",
         by_epoch=False,
     )
-    run.finish("done", final=final)
+    run.finish("done", final=final, final_weights=fingerprint(model.weights))
 
 
 def _histories(columns: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
@@ -334,20 +388,20 @@ def _histories(columns: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
 
 
 @contextmanager
-def _recorded_ending(run: Run) -> Iterator[None]:
-    """Record in the run how it ended, whatever ended it."""
+def recorded_ending(run: Run, say: Callable[[str], None]) -> Iterator[None]:
+    """Record in the run how it ended, whatever ended it, and say how it goes on."""
     try:
         yield
-    except KeyboardInterrupt:
-        run.finish("interrupted")
-        raise
-    except SystemExit as ending:
-        run.finish("terminated", code=ending.code)
-        raise
     except BaseException as error:
         # A full disk has no room for this record either; the first error counts.
         with suppress(OSError):
-            run.finish("failed", error=f"{type(error).__name__}: {error}")
+            if isinstance(error, KeyboardInterrupt):
+                run.finish("interrupted")
+            elif isinstance(error, SystemExit):
+                run.finish("terminated", code=error.code)
+            else:
+                run.finish("failed", error=f"{type(error).__name__}: {error}")
+        say(f"to go on: {resume_line(run)}")
         raise
 
 
@@ -368,6 +422,7 @@ def _document(
         "seed": options.seed,
         "deterministic": options.deterministic,
         "early_stopping": options.early_stopping,
+        "options": _options(data, options),
         "data": folders.as_dict(data),
         "weights": {
             "source": _weights_source(recipe),
@@ -377,6 +432,21 @@ def _document(
         "phases": [],
         "versions": {"python": platform.python_version(), **versions()},
         "machine": _machine(),
+    }
+
+
+def _options(data: str | Path, options: RunOptions) -> dict[str, Any]:
+    """Return what a run that goes on takes over, and nothing else records."""
+    root, cache = options.root, options.cache
+    return {
+        "data": str(Path(data).absolute()),
+        "root": None if root is None else str(Path(root).absolute()),
+        "split": options.split,
+        "skip_bad": options.skip_bad,
+        "cache": cache if cache in {"auto", "off"} else str(Path(cache).absolute()),
+        "views": options.views,
+        "workers": options.workers,
+        "trust": options.trust,
     }
 
 

@@ -19,12 +19,12 @@ from tlcore.cli import main as cli
 from tlcore.cli.output import echo, echo_json
 from tlcore.cli.progress import Progress
 from tlcore.data.sample_images import write_sample_images
-from tlcore.progress import bar
 from tlcore.runs import prediction
 from tlcore.runs.prediction import Predictor
 from tlcore.runs.publications import note_publication
 from tlcore.runs.run import start_run
 from tlcore.splitting.tensors import Tensor
+from tlcore.terminal.progress import bar
 
 NASTY = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202egnp\u2066\u2028\x7f\r"
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

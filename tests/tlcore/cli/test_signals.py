@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tlcore.checkpoints.state_folder import StateFolder
 from tlcore.cli import main as cli
 from tlcore.cli.signals import Signals
 
@@ -88,6 +89,13 @@ class TestSignals:
         assert "Traceback" not in err
         document = json.loads((history.parent / "run.json").read_text())
         assert document["status"] == status
+        assert "ending after this step" in err
+        assert f"to go on: tlcore run --resume {document['id']}" in err
+        # Of the step that it waited for, or of the epoch that ended with it.
+        (*_, state) = StateFolder(
+            history.parent / "checkpoints/feature_extraction.states"
+        ).files()
+        assert state.stat().st_mtime >= history.stat().st_mtime - 1
 
     @pytest.mark.parametrize(
         ("command", "code", "out", "err"),
@@ -139,6 +147,25 @@ class TestSignals:
         finally:
             signal.signal(number, inherited)
         assert capsys.readouterr().err == ""
+
+    def test_a_signal_waits_while_it_is_held_and_a_second_one_does_not(self, capsys):
+        with Signals() as signals:
+            signals.hold()
+            os.kill(os.getpid(), signal.SIGTERM)
+            sum(range(10))
+            assert signals.asked
+            with pytest.raises(SystemExit):
+                signal.raise_signal(signal.SIGTERM)
+            assert signals.release().code == 143
+        assert capsys.readouterr().err.count("ending after this step") == 1
+
+    def test_what_was_held_is_given_when_it_is_released(self):
+        with Signals() as signals:
+            signals.hold()
+            assert signals.release() is None
+            signals.hold()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert isinstance(signals.release(), KeyboardInterrupt)
 
     def test_a_signal_that_is_ignored_stays_so(self, monkeypatch):
         monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)

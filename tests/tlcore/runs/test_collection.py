@@ -89,6 +89,7 @@ class TestList:
             "final": {"val_accuracy": ESTIMATE},
             "publications": [],
             "reason": "",
+            "resume": "",
         }
 
     @pytest.mark.parametrize(

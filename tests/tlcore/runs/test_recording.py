@@ -12,7 +12,8 @@ def test_frozen_weights_that_changed_fail_the_run(start, tmp_path, monkeypatch):
         "tlcore.freezing.frozen_fingerprint", lambda _: next(fingerprints)
     )
     run = start(tmp_path, phases=[])
-    *_, recorder = recording.recorders(run, "feature_extraction", 0.1, {}, ["a note"])
+    entry = {"name": "feature_extraction", "first_epoch": 0, "learning_rate": 0.1}
+    *_, recorder = recording.recorders(run, entry, {}, ["a note"])
     recorder.set_model(create_model("sample_net", 3, input_shape=(32, 32, 3)))
     recorder.on_train_begin({})
     recorder.on_train_end({})

@@ -143,7 +143,10 @@ class TestFinishedRun:
             "model.keras",
         }
         assert sorted(p.name for p in (run.path / "checkpoints").iterdir()) == [
+            ".lock",
+            "feature_extraction.states",
             "feature_extraction.weights.h5",
+            "fine_tuning.states",
             "fine_tuning.weights.h5",
         ]
 
@@ -419,8 +422,10 @@ class TestEndings:
     @pytest.mark.parametrize(("error", "status", "more"), ENDINGS)
     def test_a_run_records_what_ended_it(self, start, tmp_path, error, status, more):
         run = start(tmp_path)
-        with pytest.raises(type(error)), runner._recorded_ending(run):
+        said = []
+        with pytest.raises(type(error)), runner.recorded_ending(run, said.append):
             raise error
+        assert said[0].startswith("to go on: tlcore run --resume ")
         document = read_run(run.path).document
         assert document["status"] == status
         assert {name: document[name] for name in more} == more
@@ -433,7 +438,7 @@ class TestEndings:
 
         run = start(tmp_path)
         monkeypatch.setattr("tlcore.runs.run.write_text", refuse)
-        with pytest.raises(MemoryError, match="full"), runner._recorded_ending(run):
+        with pytest.raises(MemoryError, match="full"), runner.recorded_ending(run, str):
             raise MemoryError("full")
 
     @pytest.mark.parametrize(
@@ -477,7 +482,7 @@ class TestEndings:
             run_recipe(broken, data, options)
         (path,) = (options.out / "model_0").iterdir()
         assert read_run(path).document["status"] == "failed"
-        assert not list((path / "checkpoints").iterdir())
+        assert not list((path / "checkpoints").glob("*.weights.h5"))
 
     def test_a_file_at_the_path_of_the_recipes_folder_is_refused(self, data, options):
         options.out.mkdir()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlcore.characters import visible
+from tlcore.terminal.characters import visible
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tlcore.progress import bar, pass_progress
+from tlcore.terminal.progress import bar, pass_progress
 
 
 class Clock:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tlcore.characters import visible
+from tlcore.terminal.characters import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

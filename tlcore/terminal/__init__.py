@@ -1,0 +1,1 @@
+"""Terminal: what is shown of a work in progress and of the words of others."""
