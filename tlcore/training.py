@@ -384,7 +384,7 @@ def _fit_leg(
         with (
             redirected(model, train=feeds["train"].side, test=validation.side),
             seam.current().dividing(),
-            loop.unfinished(),
+            loop.fitting(),
             warnings.catch_warnings(),
         ):
             # Keras warns at the end of data whose length it does not know. Whether the

@@ -7,6 +7,7 @@ import pytest
 
 import tlcore as tl
 from tlcore.checkpoints import conditions, variables
+from tlcore.checkpoints.keeping import Keeping
 from tlcore.checkpoints.state_folder import StateFolder
 
 
@@ -433,3 +434,68 @@ def test_with_a_moving_average_of_the_weights(train, tmp_path):
         )
     tl.resume(model, tmp_path, train, epochs=3, **QUIET)
     assert same(model, expected)
+
+
+class Asked(BaseException):
+    """What a signal ends the program with."""
+
+
+class Signal:
+    """A signal that comes in the middle of a step, and waits while it is held."""
+
+    def __init__(self):
+        self.asked, self.held = False, False
+
+    def hold(self):
+        self.held = True
+
+    def release(self):
+        self.held = False
+        return Asked() if self.asked else None
+
+
+class Comes(interruptions.Breaker):
+    """Has the signal come at a moment."""
+
+    def __init__(self, moment, signal):
+        super().__init__(moment)
+        self.signal = signal
+
+    def at(self, *moment):
+        if moment == self.moment:
+            assert self.signal.held
+            self.signal.asked = True
+
+
+@pytest.mark.parametrize(
+    ("moment", "state"),
+    [
+        ((1, "step", 1), (1, 2)),
+        pytest.param((1, "step", 4), (1, 5), marks=pytest.mark.matrix),
+        ((1, "test", 1), (1, 5)),
+        pytest.param((1, "end", 0), (2, 0), marks=pytest.mark.matrix),
+        pytest.param((2, "test", 2), (2, 5), marks=pytest.mark.matrix),
+    ],
+)
+def test_a_signal_waits_for_the_end_of_a_step(moment, state, photos, tmp_path):
+    data, options = interruptions.images(photos), {"epochs": 3, **QUIET}
+    expected, broken, model = (new_model(dropout=0.3) for _ in range(3))
+    history = tl.feature_extract(expected, *data, **options)
+    signal = Signal()
+    keeping = Keeping(StateFolder(tmp_path), interruption=signal)
+    comes = Comes(moment, signal)
+    with pytest.raises(Asked):
+        tl.feature_extract(broken, *data, callbacks=[comes], state=keeping, **options)
+    assert not signal.held
+    newest = StateFolder(tmp_path).newest(pytest.fail)
+    assert (newest.epoch, newest.step) == state
+    again = tl.resume(model, tmp_path, *data, **options)
+    assert again.history == history.history
+    assert same(model, expected)
+
+
+def test_a_signal_waits_for_nothing_once_training_is_over(train, tmp_path):
+    signal = Signal()
+    keeping = Keeping(StateFolder(tmp_path), interruption=signal)
+    tl.feature_extract(new_model(), train, epochs=1, state=keeping, **QUIET)
+    assert not signal.held

@@ -153,17 +153,17 @@ class Loop(keras.callbacks.CallbackList):
         return self._steps - leg.step
 
     @contextmanager
-    def unfinished(self) -> Iterator[None]:
-        """Keep Keras from ending the training with the leg, if another one follows."""
-        if self._leg.epochs.stop == self._epochs.stop:
-            yield
-            return
+    def fitting(self) -> Iterator[None]:
+        """Have Keras fit a leg, at whose end the training need not end.
+
+        What asks to end the program waits no longer once the fit is over.
+        """
         optimizer = self.model.optimizer
         finalize = optimizer.finalize_variable_values
 
         def at_the_end(weights: Any) -> None:
             # It replaces the weights by their moving average, with use_ema.
-            if self.model.stop_training:
+            if self._ends_here:
                 finalize(weights)
 
         optimizer.finalize_variable_values = at_the_end
@@ -171,6 +171,14 @@ class Loop(keras.callbacks.CallbackList):
             yield
         finally:
             del optimizer.finalize_variable_values
+            asked = None if self._waiting is None else self._waiting.release()
+        if asked is not None:
+            raise asked
+
+    @property
+    def _ends_here(self) -> bool:
+        """Return whether the training ends with this leg."""
+        return self.model.stop_training or self._leg.epochs.stop == self._epochs.stop
 
     def end(self) -> None:
         """Do what is left of a training whose epochs are all done."""
@@ -261,7 +269,7 @@ class Loop(keras.callbacks.CallbackList):
 
     def on_train_end(self, logs: Any = None) -> None:
         """End the training, if this fit is its last."""
-        if self.model.stop_training or self._leg.epochs.stop == self._epochs.stop:
+        if self._ends_here:
             super().on_train_end(logs)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
