@@ -1,5 +1,7 @@
 """Resuming: a training that was broken off anywhere ends as one that was not."""
 
+import shutil
+
 import interruptions
 import keras
 import numpy as np
@@ -55,18 +57,24 @@ def train(photos):
     return interruptions.images(photos)[0]
 
 
-@pytest.fixture
-def begun(train, tmp_path):
+@pytest.fixture(scope="session")
+def one_epoch(photos, tmp_path_factory):
     """The folder of a training of one epoch."""
-    stop = keras.callbacks.EarlyStopping("loss", patience=5)
-    options = {"callbacks": [stop], "state": tmp_path / "state", **QUIET}
+    folder = tmp_path_factory.mktemp("begun") / "state"
+    train = interruptions.images(photos)[0]
+    options = {"callbacks": stops(), "state": folder, **QUIET}
     tl.feature_extract(new_model(), train, epochs=1, **options)
-    return tmp_path / "state"
+    return folder
+
+
+@pytest.fixture
+def begun(one_epoch, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(one_epoch, tmp_path / "state")
 
 
 def resumed(model, folder, train, **options):
-    stop = keras.callbacks.EarlyStopping("loss", patience=5)
-    options = {"callbacks": [stop], "epochs": 2, **QUIET, **options}
+    options = {"callbacks": stops(), "epochs": 2, **QUIET, **options}
     return tl.resume(model, folder, train, **options)
 
 

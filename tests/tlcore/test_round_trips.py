@@ -95,8 +95,14 @@ def cases(names):
     ]
 
 
+@pytest.mark.parametrize("form", ["keras", "hash"])
+def test_a_model_predicts_the_same(form, tmp_path):
+    check("sample_net", "pool", form, tmp_path)
+
+
+@pytest.mark.matrix
 @pytest.mark.parametrize(("name", "head", "form"), cases(SMALL))
-def test_a_model_predicts_the_same(name, head, form, tmp_path):
+def test_and_so_in_every_format(name, head, form, tmp_path):
     check(name, head, form, tmp_path)
 
 
