@@ -193,6 +193,7 @@ def shift(model):
     weight.assign(weight + 1)
 
 
+@pytest.mark.matrix
 class TestAllowed:
     def test_other_weights_take_those_kept_with_the_state(self, begun, train):
         expected, model = new_model(), new_model()
@@ -226,6 +227,7 @@ class TestAllowed:
         assert same(model, expected)
 
 
+@pytest.mark.matrix
 class TestMore:
     def test_more_epochs_are_those_asked_for_from_the_start(self, begun, train):
         longer, model = new_model(), new_model(seed=2)

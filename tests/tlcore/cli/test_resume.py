@@ -1,34 +1,22 @@
 """`tlcore run --resume`: which run goes on, and what it takes on the command line."""
 
 import json
+import shutil
 
 import pytest
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def done(tlcore, data, out, small):
-    """A run with one epoch."""
-    options = ["--data", data, "--out", out, "--epochs", "1"]
-    code, _, err = tlcore("run", "model_0", *small[:2], "--percent=100", *options)
+@pytest.mark.matrix
+def test_a_run_gets_more_epochs_and_prints_its_json(tlcore, run_path, tmp_path):
+    name = f"model_3/{run_path.name}"
+    path = shutil.copytree(run_path, tmp_path / name)
+    before = len(json.loads((path / "run.json").read_text())["history"]["epoch"])
+    options = ("--fine-tune-epochs", "3", "--out", tmp_path, "--json")
+    code, text, err = tlcore("run", "--resume", name, *options)
     assert code == 0, err
-    (path,) = out.glob("model_0/*")
-    return path
-
-
-def test_a_run_gets_more_epochs_and_prints_its_json(tlcore, done, out):
-    name = f"model_0/{done.name}"
-    code, text, _ = tlcore(
-        *("run", "--resume", name, "--epochs", "2", "--out", out, "--json")
-    )
-    assert code == 0
     document = json.loads(text)
-    assert document["history"]["epoch"] == [0, 1]
-    assert document == json.loads((done / "run.json").read_text())
+    assert document["history"]["epoch"] == list(range(before + 2))
+    assert document == json.loads((path / "run.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -45,8 +33,9 @@ def test_a_run_gets_more_epochs_and_prints_its_json(tlcore, done, out):
         (["model_0", "--data", "x", "--allow-changed", "data"], "--resume."),
     ],
 )
-def test_what_it_refuses(words, sentence, tlcore, done, out):
-    named = [f"model_0/{done.name}" if x == "NAME" else x for x in words]
+def test_what_it_refuses(words, sentence, tlcore, run_path):
+    out = run_path.parent.parent
+    named = [f"model_3/{run_path.name}" if x == "NAME" else x for x in words]
     code, _, err = tlcore("run", *named, "--out", out)
     assert code == 2
     assert sentence in err

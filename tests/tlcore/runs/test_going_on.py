@@ -275,6 +275,7 @@ def changed(path, **values):
         file.write_text(before)
 
 
+@pytest.mark.matrix
 class TestFound:
     def test_the_newest_that_was_broken_off(self, data, tmp_path):
         first, newest = (broken(data, tmp_path, 30) for _ in range(2))
