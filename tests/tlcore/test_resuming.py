@@ -89,6 +89,7 @@ class TestRefused:
         match = "a model of 39 layers for a state of 38"
         self.refused(match, new_model(dropout=0.5), begun, train)
 
+    @pytest.mark.matrix
     def test_layers_with_other_options(self, train, tmp_path):
         options = {"epochs": 1, "state": tmp_path, **QUIET}
         tl.feature_extract(new_model(dropout=0.3), train, **options)
@@ -130,6 +131,7 @@ class TestRefused:
         match = "versions: .*allow_changed='versions'"
         self.refused(match, new_model(), begun, train)
 
+    @pytest.mark.matrix
     def test_fewer_epochs(self, begun, train):
         tl.resume(new_model(), begun, train, epochs=3, callbacks=stops(), **QUIET)
         match = r"epochs=2 for a state after epoch 3\. Give more epochs"
@@ -372,6 +374,7 @@ def test_data_that_others_made(source, cache, moment, photos, tmp_path):
     assert same(model, expected)
 
 
+@pytest.mark.matrix
 @pytest.mark.tensorflow
 def test_an_order_that_does_not_come_again_is_refused(photos, tmp_path):
     options = {"epochs": 1, **QUIET}
@@ -482,7 +485,7 @@ class Comes(interruptions.Breaker):
     [
         ((1, "step", 1), (1, 2)),
         pytest.param((1, "step", 4), (1, 5), marks=pytest.mark.matrix),
-        ((1, "test", 1), (1, 5)),
+        pytest.param((1, "test", 1), (1, 5), marks=pytest.mark.matrix),
         pytest.param((1, "end", 0), (2, 0), marks=pytest.mark.matrix),
         pytest.param((2, "test", 2), (2, 5), marks=pytest.mark.matrix),
     ],

@@ -95,7 +95,7 @@ def cases(names):
     ]
 
 
-@pytest.mark.parametrize("form", ["keras", "hash"])
+@pytest.mark.parametrize("form", ["keras"])
 def test_a_model_predicts_the_same(form, tmp_path):
     check("sample_net", "pool", form, tmp_path)
 

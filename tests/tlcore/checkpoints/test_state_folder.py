@@ -147,7 +147,7 @@ def killed_while_writing(folder, epoch, delay):
 
 
 @pytest.mark.parametrize(
-    "kills", [8, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+    "kills", [3, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
 def test_a_kill_at_any_moment_leaves_the_last_whole_state(tmp_path, kills):
     folder, epoch = StateFolder(tmp_path / "states"), 0

@@ -144,6 +144,7 @@ def points(count):
     return [pytest.param(i / count, id=f"{i}/{count}") for i in range(count)]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("part", [0.62])
 def test_a_run_broken_off_at_a_file_ends_as_one_that_was_not(
     part, data, unbroken, tmp_path
