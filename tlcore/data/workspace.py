@@ -99,7 +99,10 @@ def _locked(directory: Path, made: list[Path], stack: ExitStack) -> Path:
         try:
             _make_folder(aside)
             lock = FileLock(aside / _LOCK)
-            lock.acquire()
+            try:
+                lock.acquire()
+            except FileNotFoundError:
+                continue  # another process has swept the folder meanwhile
         except OSError as error:
             raise ValueError(
                 "directory must be a folder that can be written to, or a new one. "
@@ -107,7 +110,7 @@ def _locked(directory: Path, made: list[Path], stack: ExitStack) -> Path:
                 "Choose another directory."
             ) from error
         stack.callback(lock.release)
-        # Between the two lines above another process may have swept the folder.
+        # Or just before the lock was held.
         if (aside / _LOCK).exists():
             return aside
 

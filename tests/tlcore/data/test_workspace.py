@@ -57,7 +57,10 @@ def test_the_workspace_of_a_process_that_runs_stays(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_swept_while_it_is_made_is_made_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_folder_that_is_swept_while_it_is_made_is_made_again(
+    gone, tmp_path, monkeypatch
+):
     taken = []
 
     class Late:
@@ -70,6 +73,8 @@ def test_a_folder_that_is_swept_while_it_is_made_is_made_again(tmp_path, monkeyp
             taken.append(self.path.parent)
             if len(taken) > 1:
                 self.path.touch()
+            elif gone:
+                raise FileNotFoundError(2, "No such file or directory")
 
         def release(self):
             pass
