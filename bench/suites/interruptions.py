@@ -14,8 +14,13 @@ import numpy as np
 
 import tlcore as tl
 
-SIZE, STEPS, EPOCHS, FINE_EPOCHS = 32, 5, 3, 3
+SIZE, STEPS, EPOCHS = 32, 5, 3
 QUIET = {"verbose": 0}
+PHASES = (
+    ("feature_extract", {"epochs": EPOCHS, "learning_rate": 0.02}),
+    ("fine_tune", {"epochs": EPOCHS, "last": 10}),
+)
+"""The function of each phase, and its own arguments."""
 
 
 class BrokenError(Exception):
@@ -148,32 +153,14 @@ def options(way, more=()):
     }
 
 
-def first_phase(way, model, photos, *, state=None, more=()):
+def train(way, phase, model, photos, *, state=None, more=()):
+    """Train a phase of a new model; return its history and its own callbacks."""
     acting, given = options(way, more)
     if state is not None:
         given |= {"state": state, "state_freq": way.freq}
-    history = tl.feature_extract(
-        model,
-        *images(photos),
-        epochs=EPOCHS,
-        learning_rate=0.02,
-        optimizer=way.optimizer,
-        **given,
-    )
-    return history, acting
-
-
-def second_phase(way, model, photos, *, state=None, more=()):
-    acting, given = options(way, more)
-    if state is not None:
-        given |= {"state": state, "state_freq": way.freq}
-    history = tl.fine_tune(
-        model,
-        *images(photos),
-        last=10,
-        epochs=FINE_EPOCHS,
-        optimizer=way.optimizer,
-        **given,
+    fit, more_of_it = PHASES[phase]
+    history = getattr(tl, fit)(
+        model, *images(photos), optimizer=way.optimizer, **more_of_it, **given
     )
     return history, acting
 
@@ -201,32 +188,27 @@ def everything(model, history, acting):
 @cache
 def unbroken(way, photos):
     """Return how each phase ends without a break."""
-    model = new_model(way)
-    first, acting = first_phase(way, model, photos)
-    after_first = everything(model, first, acting)
-    # The second phase alone: what a first one leaves in the process is another's.
-    model = new_model(way)
-    return after_first, everything(model, *second_phase(way, model, photos))
+    ends = []
+    # Each phase alone: what a first one leaves in the process is another's.
+    for phase in range(len(PHASES)):
+        model = new_model(way)
+        ends.append(everything(model, *train(way, phase, model, photos)))
+    return ends
 
 
 def broken(way, photos, phase, moment, folder):
     """Return how a phase ends that is broken off, and goes on."""
-    train = [
-        lambda model, **more: first_phase(way, model, photos, **more),
-        lambda model, **more: second_phase(way, model, photos, **more),
-    ][phase]
+    breaking = {"state": folder, "more": [Breaker(moment)]}
     try:
-        train(new_model(way), state=folder, more=[Breaker(moment)])
+        train(way, phase, new_model(way), photos, **breaking)
     except BrokenError:
         pass
     else:
         raise AssertionError(f"{moment} never came")
     model = new_model(way, seed=99)
     acting, given = options(way)
-    epochs = (EPOCHS, FINE_EPOCHS)[phase]
-    history = tl.resume(
-        model, folder, *images(photos), epochs=epochs, state_freq=way.freq, **given
-    )
+    given |= {"epochs": EPOCHS, "state_freq": way.freq}
+    history = tl.resume(model, folder, *images(photos), **given)
     return everything(model, history, acting)
 
 

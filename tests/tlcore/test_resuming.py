@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tlcore as tl
+from tlcore.backend.precision import precision
 from tlcore.checkpoints import conditions, variables
 from tlcore.checkpoints.keeping import Keeping
 from tlcore.checkpoints.state_folder import StateFolder
@@ -405,48 +406,39 @@ def test_epochs_of_some_steps(photos, tmp_path):
     assert same(model, expected)
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_in_mixed_precision(policy, train, tmp_path):
-    options = {"epochs": 3, **QUIET}
-    keras.config.set_dtype_policy(policy)
-    try:
-        expected, broken, model = (new_model(dropout=0.3) for _ in range(3))
-    finally:
-        keras.config.set_dtype_policy("float32")
-    tl.feature_extract(expected, train, **options)
+def assert_ends_the_same(make, train, folder, **options):
+    """Check a training that is broken off within its second epoch, and goes on."""
+    expected, broken, model = (make() for _ in range(3))
+    tl.feature_extract(expected, train, epochs=3, **options, **QUIET)
     with pytest.raises(interruptions.BrokenError):
         tl.feature_extract(
             broken,
             train,
+            epochs=3,
             callbacks=[interruptions.Breaker((1, "step", 3))],
-            state=tmp_path,
+            state=folder,
             state_freq=2,
             **options,
+            **QUIET,
         )
-    tl.resume(model, tmp_path, train, **options)
+    tl.resume(model, folder, train, epochs=3, **QUIET)
     assert same(model, expected)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_in_mixed_precision(policy, train, tmp_path):
+    def make():
+        with precision(policy):
+            return new_model(dropout=0.3)
+
+    assert_ends_the_same(make, train, tmp_path)
 
 
 @pytest.mark.matrix
 def test_with_a_moving_average_of_the_weights(train, tmp_path):
-    def averaging():
-        return keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5)
-
-    options = {"epochs": 3, "optimizer": averaging(), **QUIET}
-    expected, broken, model = (new_model() for _ in range(3))
-    tl.feature_extract(expected, train, **options)
-    with pytest.raises(interruptions.BrokenError):
-        tl.feature_extract(
-            broken,
-            train,
-            callbacks=[interruptions.Breaker((1, "step", 3))],
-            state=tmp_path,
-            state_freq=2,
-            **options,
-        )
-    tl.resume(model, tmp_path, train, epochs=3, **QUIET)
-    assert same(model, expected)
+    optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5)
+    assert_ends_the_same(new_model, train, tmp_path, optimizer=optimizer)
 
 
 class Asked(BaseException):

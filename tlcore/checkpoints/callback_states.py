@@ -6,7 +6,7 @@ one, Keras's own included, it is the attributes that have changed since training
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,12 +31,13 @@ def check_all_are_there(callbacks: Sequence[Any], kept: Sequence[Any]) -> None:
     Raises:
         ValueError: the training would go on without it, and end otherwise.
     """
-    counts = Counter(kind_of(callback) for callback in callbacks)
+    there = {(kind, number) for kind, number, _ in _numbered(callbacks)}
     missing = [
         each["kind"].rpartition(".")[2]
         for each in kept
         # What shows progress is there or not as the user likes.
-        if each["number"] > counts[each["kind"]] and not _is_for_show(each["kind"])
+        if (each["kind"], each["number"]) not in there
+        and not _is_for_show(each["kind"])
     ]
     if missing:
         raise ValueError(
@@ -88,11 +89,8 @@ class CallbackStates:
         self, packer: Packer, arrays: dict[str, NDArray[Any]]
     ) -> list[dict[str, Any]]:
         """Return what each callback remembers, packed."""
-        names: dict[str, int] = {}
         kept = []
-        for callback in self._callbacks:
-            kind = kind_of(callback)
-            number = names[kind] = names.get(kind, 0) + 1
+        for kind, number, callback in _numbered(self._callbacks):
             state = self._state(callback, packer, arrays)
             if state:
                 kept.append({"kind": kind, "number": number, "state": state})
@@ -105,11 +103,8 @@ class CallbackStates:
         arrays: Mapping[str, NDArray[Any]],
     ) -> None:
         """Give the callbacks what those of the same kind remembered."""
-        names: dict[str, int] = {}
         found = {(each["kind"], each["number"]): each["state"] for each in kept}
-        for callback in self._callbacks:
-            kind = kind_of(callback)
-            number = names[kind] = names.get(kind, 0) + 1
+        for kind, number, callback in _numbered(self._callbacks):
             state = found.get((kind, number))
             if state is None:
                 continue
@@ -164,10 +159,13 @@ def remember_all(callback: Any) -> None:
     setattr(callback, _FIRST, {})
 
 
-def kind_of(callback: Any) -> str:
-    """Return the name under which a callback's memory is kept."""
-    kind = type(callback)
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _numbered(callbacks: Sequence[Any]) -> Iterator[tuple[str, int, Any]]:
+    """Yield what a callback's memory is kept under, its kind and number; and it."""
+    counts: Counter[str] = Counter()
+    for callback in callbacks:
+        kind = f"{type(callback).__module__}.{type(callback).__qualname__}"
+        counts[kind] += 1
+        yield kind, counts[kind], callback
 
 
 def _is_for_show(kind: str) -> bool:

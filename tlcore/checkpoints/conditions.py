@@ -15,12 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlcore.backbones.weights import fingerprint
 from tlcore.checkpoints.variables import frozen_digest, trained_places
-from tlcore.data.batches import Batches
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.spec import DataSpec
 from tlcore.determinism import arithmetic
-from tlcore.freezing import find_backbone, layer_tree
+from tlcore.freezing import child_layers, find_backbone, layer_tree
 
 KINDS = ("recipe", "trainable", "weights", "data", "versions")
 
@@ -171,7 +171,7 @@ def _layers(model: keras.Model) -> list[Any]:
 
 def _layer(layer: keras.Layer) -> list[Any]:
     options: Any = {}
-    if not list(layer._layers):  # noqa: SLF001 - as in `child_layers`
+    if not child_layers(layer):
         try:
             config = layer.get_config()
         except (NotImplementedError, TypeError, AttributeError):
@@ -189,7 +189,9 @@ def _data(spec: DataSpec) -> dict[str, Any]:
     source = spec.source
     if source is None or source.is_begun:  # its first batch is gone
         return about
-    return about | {"first": _first_batch(source)}
+    # Of the epoch that is read next.
+    first = [part for part in source.first() if part is not None]
+    return about | {"first": fingerprint(first)}
 
 
 def _folder(folder: ImageFolder) -> dict[str, Any]:
@@ -203,16 +205,6 @@ def _folder(folder: ImageFolder) -> dict[str, Any]:
         "seed": folder.seed,
         "weights": sha256(getattr(folder, "weights", None)),
     }
-
-
-def _first_batch(source: Batches) -> str:
-    """Return the sha256 of the first batch of the epoch that is read next."""
-    digest = hashlib.sha256()
-    for part in source.first():
-        if part is not None:
-            digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(part.tobytes())
-    return digest.hexdigest()
 
 
 def _ranges(places: list[int]) -> list[list[int]]:

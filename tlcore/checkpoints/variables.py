@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from tlcore.backbones.weights import fingerprint
 from tlcore.backend import seam
+from tlcore.checkpoints.packing import Arrays
 from tlcore.freezing import find_backbone, layer_tree
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def trained_places(model: keras.Model) -> list[int]:
@@ -42,16 +41,13 @@ def frozen_digest(model: keras.Model) -> str:
 
 def frozen(model: keras.Model) -> Arrays:
     """Return the values of `frozen_weights`, by place."""
-    return {
-        f"frozen/{i}": np.asarray(keras.ops.convert_to_numpy(weight))
-        for i, weight in enumerate(frozen_weights(model))
-    }
+    return _as_arrays(_places("frozen", frozen_weights(model)))
 
 
 def set_frozen(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Give the frozen weights the values of `frozen`."""
-    for i, weight in enumerate(frozen_weights(model)):
-        weight.assign(arrays[f"frozen/{i}"])
+    for name, weight in _places("frozen", frozen_weights(model)).items():
+        weight.assign(arrays[name])
 
 
 def flags(model: keras.Model) -> list[bool]:
@@ -78,18 +74,12 @@ def set_flags(model: keras.Model, wanted: Sequence[bool]) -> None:
 
 def values(model: keras.Model) -> Arrays:
     """Return the values of all that a training changes, by group and place."""
-    return {
-        name: np.asarray(keras.ops.convert_to_numpy(variable))
-        for name, variable in _changing(model).items()
-    }
+    return _as_arrays(_changing(model))
 
 
 def sums(model: keras.Model) -> Arrays:
     """Return the sums of the metrics, as `values` does."""
-    return {
-        name: np.asarray(keras.ops.convert_to_numpy(variable))
-        for name, variable in _places("metrics", model.metrics_variables).items()
-    }
+    return _as_arrays(_places("metrics", model.metrics_variables))
 
 
 def assign(
@@ -135,6 +125,13 @@ def _changing(model: keras.Model) -> dict[str, Any]:
         found |= _places("optimizer", model.optimizer.variables)
         found |= _places("metrics", model.metrics_variables)
     return found
+
+
+def _as_arrays(variables: Mapping[str, Any]) -> Arrays:
+    return {
+        name: np.asarray(keras.ops.convert_to_numpy(variable))
+        for name, variable in variables.items()
+    }
 
 
 def _places(group: str, variables: Sequence[Any]) -> dict[str, Any]:

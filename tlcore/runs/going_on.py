@@ -5,7 +5,6 @@ what is refused because the run would become another one. Training is in `runner
 """
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
     run = read_run(path)
     with run.locked():
         _check_ended(run)
-        before, recorded = _recipe_of(run), _options_of(run)
+        before = _recipe_of(run)
         recipe = before.changed(
             epochs=changes.epochs, fine_tune_epochs=changes.fine_tune_epochs
         )
@@ -127,8 +126,7 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
                 f"{before.fine_tune_epochs}. Give more with --epochs or "
                 "--fine-tune-epochs."
             )
-        options = _taken_over(run, recorded, options, changes)
-        data = changes.data or Path(recorded["data"])
+        options, data = _taken_over(run, options, changes)
         folders = load_data(recipe, data, options)
         model = seeded_model(recipe, folders.train, options)
         _check_unchanged(run, folders, model, changes.allowed)
@@ -165,22 +163,14 @@ def _recipe_of(run: Run) -> Recipe:
         return Recipe(**{name: x for name, x in document.items() if name in known})
 
 
-def _options_of(run: Run) -> Mapping[str, Any]:
-    with reading(run):
-        recorded: Mapping[str, Any] = run.document["options"]
-        for name in ("data", "root", "split", "skip_bad", "cache", "views", "trust"):
-            recorded[name]
-        return recorded
-
-
 def _taken_over(
-    run: Run, recorded: Mapping[str, Any], options: RunOptions, changes: Changes
-) -> RunOptions:
-    """Return the options of the run, with what shows and ends it of today."""
-    cache = changes.cache or recorded["cache"]
-    root = recorded["root"]
+    run: Run, options: RunOptions, changes: Changes
+) -> tuple[RunOptions, Path]:
+    """Return the options of the run, with what shows and ends it of today; its data."""
     with reading(run):
-        return replace(
+        recorded = run.document["options"]
+        cache, root = changes.cache or recorded["cache"], recorded["root"]
+        taken = replace(
             options,
             out=run.path.parent.parent,
             seed=run.document["seed"],
@@ -195,6 +185,7 @@ def _taken_over(
             workers=changes.workers or recorded["workers"],
             trust=recorded["trust"],
         )
+        return taken, changes.data or Path(recorded["data"])
 
 
 def _check_longer(before: Recipe, recipe: Recipe) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import keras
 
     from tlcore.checkpoints.keeping import Interruption, Keeping
-    from tlcore.checkpoints.state_folder import StateFolder
+    from tlcore.checkpoints.state_folder import SavedState
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,9 @@ def train(
     if options.early_stopping is not None:
         best = BestCheckpoint(checkpoints / "best.weights.h5")
 
-    def phase_options(phase: str, first_epoch: int, rate: float) -> dict[str, Any]:
+    def phase_options(
+        phase: str, first_epoch: int, rate: float, keeping: "Keeping"
+    ) -> dict[str, Any]:
         caching: list[str] = []
         entry = {"name": phase, "first_epoch": first_epoch, "learning_rate": rate}
 
@@ -232,18 +234,24 @@ def train(
                 first_pictures(run, folders.train, options.seed),
             ],
             "say": say,
-            "state": _keeping(run, phase, options, allowed),
+            "state": keeping,
             **_fit_options(recipe, options),
         }
 
-    first = _epochs_before(states_of(run, FINE_TUNING))
+    fine = _keeping(run, FINE_TUNING, options, allowed)
+    first = _epochs_before(fine.resumed)
     if first is None:
         first = training.feature_extract(
             model,
             folders.train,
             folders.validation,
             epochs=recipe.epochs,
-            **phase_options(FEATURE_EXTRACTION, 0, recipe.learning_rate),
+            **phase_options(
+                FEATURE_EXTRACTION,
+                0,
+                recipe.learning_rate,
+                _keeping(run, FEATURE_EXTRACTION, options, allowed),
+            ),
         )
         _probe(run, options, folders, model)
     if recipe.fine_tune_epochs:
@@ -255,7 +263,7 @@ def train(
             last=recipe.last,
             epochs=recipe.fine_tune_epochs,
             **phase_options(
-                FINE_TUNING, first.epoch[-1] + 1, recipe.learning_rate * TENTH
+                FINE_TUNING, first.epoch[-1] + 1, recipe.learning_rate * TENTH, fine
             ),
         )
     if best is not None:
@@ -265,15 +273,14 @@ def train(
     _finish(run, options, folders, model, columns)
 
 
-def _epochs_before(states: "StateFolder") -> Any:
-    """Return a history of the epochs before a phase that has begun, None if not."""
+def _epochs_before(state: "SavedState | None") -> Any:
+    """Return a history of the epochs before the phase of a state, None without one."""
     import keras
 
-    if not states.files():
+    if state is None:
         return None
     history = keras.callbacks.History()
-    first = states.newest(lambda _: None).document["first_epoch"]
-    history.epoch = list(range(first))
+    history.epoch = list(range(state.document["first_epoch"]))
     return history
 
 
