@@ -172,7 +172,20 @@ def batches(plan: Plan, content: Content) -> tf.data.Dataset:
     # `flat_map` loses the cardinality, by which readers know that a dataset never ends
     # (`plot_images` refuses it instead of reading for ever).
     count = tf.data.INFINITE_CARDINALITY if plan.count is None else plan.count
-    return found.apply(tf.data.experimental.assert_cardinality(count))
+    return _untuned(found.apply(tf.data.experimental.assert_cardinality(count)))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a dataset whose iterators can be dropped at once.
+
+    The thread that tunes a pipeline sleeps for up to a minute between two looks, and
+    TensorFlow does not always wake it: whoever drops an iterator that is not at its end
+    waits for it, and so does every thread of Python (seen with TensorFlow 2.18 to 2.21,
+    without this package). Nothing here needs tuning.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _steps(plan: Plan) -> tf.data.Dataset:
@@ -239,7 +252,7 @@ def _pictures(plan: Plan, content: Content, steps: tf.data.Dataset) -> tf.data.D
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(numbers, (None,)))
 
     images = steps.flat_map(listed).map(
-        load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        load, num_parallel_calls=os.cpu_count() or 1, deterministic=True
     )
     found = images.batch(max(plan.sizes))
     if len(set(plan.sizes)) > 1:
@@ -317,7 +330,7 @@ def generated(
     dataset = tf.data.Dataset.from_generator(calls, output_signature=specs)
     if count is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    return dataset.prefetch(AHEAD)
+    return _untuned(dataset.prefetch(AHEAD))
 
 
 def make_deterministic() -> None:

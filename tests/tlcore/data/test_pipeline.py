@@ -49,6 +49,20 @@ def test_labels_have_the_form_asked_for(
         assert spec[1].shape.as_list() == [None, *shape]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data only")
+def test_an_iterator_that_is_dropped_waits_for_no_tuning(folder):
+    """Tuned, one in three of those left for 25 s is dropped in 15 to 60 s."""
+    images = image_folder(folder, **QUICK)
+    listed = [(np.zeros((2, 3), np.float32), np.zeros((2, 1), np.float32))]
+    signature = (((None, 3), "float32"), ((None, 1), "float32"))
+    for dataset in (
+        images.dataset(),
+        images.stream(),
+        seam.current().generated(lambda: iter(listed), signature, 1),
+    ):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_images_are_resized_to_height_and_width(folder):
     images = image_folder(folder, image_size=(5, 7), batch_size=8)
     ((pixels, _),) = list(images.dataset())
