@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from tlcore.plotting.image_grid import plot_images as plot_images
     from tlcore.plotting.learning_curves import compare_histories as compare_histories
     from tlcore.plotting.learning_curves import plot_history as plot_history
+    from tlcore.predictions.pictures import plot_calibration as plot_calibration
+    from tlcore.predictions.pictures import plot_confusion as plot_confusion
+    from tlcore.predictions.pictures import plot_mistakes as plot_mistakes
+    from tlcore.predictions.predicting import predict as predict
     from tlcore.resuming import load_state as load_state
     from tlcore.resuming import resume as resume
     from tlcore.resuming import save_state as save_state
@@ -70,8 +74,12 @@ _HOMES = {
     "load_model": "models",
     "load_splits": "data.splits",
     "load_state": "resuming",
+    "plot_calibration": "predictions.pictures",
+    "plot_confusion": "predictions.pictures",
     "plot_history": "plotting.learning_curves",
     "plot_images": "plotting.image_grid",
+    "plot_mistakes": "predictions.pictures",
+    "predict": "predictions.predicting",
     "resume": "resuming",
     "save_state": "resuming",
     "tensorboard_callback": "callbacks",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.caching.batch_feeds import batches_feed
-from tlcore.caching.feeds import AUTO, cache_options, evaluation_feed
+from tlcore.caching.feeds import AUTO, CacheOptions, cache_options, evaluation_feed
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import check_data
 from tlcore.data.contents import VALUE_RANGES
@@ -100,7 +100,6 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(value, n, value - half, value + half)
 
 
-@as_raised()
 def evaluate(
     model: keras.Model,
     data: Data,
@@ -145,27 +144,87 @@ def evaluate(
         >>> sorted(scores), scores["accuracy"].n
         (['accuracy', 'loss'], 30)
     """
+    options = cache_options(cache, None, workers, progress)
+    return score(model, data, options, value_range=value_range).figures
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a model made of every image of a dataset, in the order of the feed.
+
+    Attributes:
+        outputs: of the model, (n, columns).
+        losses: of the images, (n,).
+        truth: the class of each image, (n,), or whether it has each, (n, classes).
+        threshold: the output above which a class is predicted.
+        several: whether an image can have several classes.
+        class_names: None where they are unknown.
+    """
+
+    outputs: NDArray[Any]
+    losses: NDArray[np.float64]
+    truth: NDArray[Any]
+    threshold: float
+    several: bool
+    class_names: tuple[str, ...] | None
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """Return what `evaluate` returns."""
+        losses = mean(self.losses.tolist())
+        hits = _right(self.outputs, self.truth, self.threshold, multi=self.several)
+        if not self.several:
+            return {"loss": losses, "accuracy": proportion(int(hits.sum()), len(hits))}
+        names = self.class_names or tuple(str(i) for i in range(hits.shape[1]))
+        per_class = class_figures(hits, self.truth, names)
+        return {"loss": losses, "accuracy": mean(hits.mean(axis=1)), **per_class}
+
+
+@as_raised()
+def score(
+    model: keras.Model,
+    data: Data,
+    options: CacheOptions,
+    *,
+    value_range: str = VALUE_RANGES[0],
+) -> Scores:
+    """Return outputs, losses and truth of all of `data`, read once.
+
+    Args:
+        model: as in `evaluate`.
+        data: as in `evaluate`; the images of a folder come sorted by class and path.
+        options: the cache and workers.
+        value_range: as in `fit`.
+
+    Raises:
+        ValueError: as `evaluate`.
+        FloatingPointError: as `evaluate`.
+
+    Example:
+        >>> test = tl.image_folder("photos/test", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> score(model, test, CacheOptions()).outputs.shape
+        (30, 3)
+    """
     spec = DataSpec.of(data, "data")
     check_data(model, spec, value_range=value_range)
-    options = cache_options(cache, None, workers, progress)
     if spec.source is not None:
         feed = batches_feed(model, spec.source, options, training=False)
     else:
         feed = evaluation_feed(model, spec.data, options, "data")
     scorer = Scorer(model, feed.side)
     losses: list[float] = []
-    right: list[NDArray[np.bool_]] = []
-    truths: list[NDArray[np.bool_]] = []
-    multi, threshold = is_multi_label(model), decision_threshold(model)
+    outputs: list[NDArray[Any]] = []
+    truths: list[NDArray[Any]] = []
     try:
         for inputs, labels, *_ in feed.data:  # *_ are sample weights
-            outputs, batch_losses = scorer.predict_on_batch((inputs, labels))
+            some, batch_losses = scorer.predict_on_batch((inputs, labels))
             truth = keras.ops.convert_to_numpy(labels)
             losses += _per_image(batch_losses, len(truth))
-            right.append(_right(outputs, truth, threshold, multi=multi))
-            truths.append(truth > 0.5 if multi else np.empty(0, bool))
+            outputs.append(np.asarray(some))
+            truths.append(truth)
             if not model.compiled:
-                _check_probabilities(model, outputs)
+                check_probabilities(model, outputs[-1])
     finally:
         feed.raise_error()
     if not losses:
@@ -180,12 +239,15 @@ def evaluate(
             "Train it again with a lower learning rate."
         )
     feed.finish(options)
-    hits = np.concatenate(right)
-    if multi:
-        names = spec.class_names or tuple(str(i) for i in range(hits.shape[1]))
-        per_class = class_figures(hits, np.concatenate(truths), names)
-        return {"loss": mean(losses), "accuracy": mean(hits.mean(axis=1)), **per_class}
-    return {"loss": mean(losses), "accuracy": proportion(int(hits.sum()), len(losses))}
+    several, labels = is_multi_label(model), np.concatenate(truths)
+    return Scores(
+        np.concatenate(outputs),
+        np.array(losses),
+        labels > 0.5 if several else class_indices(labels),
+        decision_threshold(model),
+        several,
+        spec.class_names,
+    )
 
 
 def class_figures(
@@ -265,9 +327,36 @@ def decision_threshold(model: keras.Model) -> float:
     for metric in metrics:
         if isinstance(metric, keras.metrics.BinaryAccuracy):
             return float(metric.get_config()["threshold"])
-    of_logits = bool(getattr(_compiled_loss(model), "from_logits", False))
     named = {metric for metric in metrics if isinstance(metric, str)}
-    return 0.0 if of_logits and not {"accuracy", "acc"} & named else 0.5
+    return 0.0 if gives_logits(model) and not {"accuracy", "acc"} & named else 0.5
+
+
+def gives_logits(model: keras.Model) -> bool:
+    """Return whether a model's loss takes its outputs as logits.
+
+    Example:
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+        >>> gives_logits(model)
+        True
+    """
+    return bool(getattr(_compiled_loss(model), "from_logits", False))
+
+
+def check_probabilities(model: keras.Model, outputs: NDArray[Any]) -> None:
+    """Refuse outputs that are no probabilities of a model whose loss is not known.
+
+    Raises:
+        ValueError: one is below 0 or above 1.
+    """
+    low, high = outputs.min(initial=0), outputs.max(initial=0)
+    if low < 0 or high > 1 + _ROUNDING:
+        raise ValueError(
+            "A model that is not compiled must return probabilities to be scored. "
+            f"Received: model={model.name!r} with outputs from {low:.4g} to {high:.4g},"
+            " as logits are. Compile it with its loss, such as "
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+        )
 
 
 def _compiled_metrics(model: keras.Model) -> Iterator[Any]:
@@ -307,18 +396,7 @@ def _right(
 ) -> NDArray[np.bool_]:
     """Return whether the prediction for each image, or each of its labels, is right."""
     if multi:
-        return np.asarray((outputs > threshold) == (truth > 0.5))
+        return np.asarray((outputs > threshold) == truth)
     if outputs.shape[1] == 1:
-        return np.asarray((outputs[:, 0] > threshold) == truth.reshape(-1))
-    return np.asarray(outputs.argmax(axis=1) == class_indices(truth))
-
-
-def _check_probabilities(model: keras.Model, outputs: NDArray[Any]) -> None:
-    low, high = outputs.min(initial=0), outputs.max(initial=0)
-    if low < 0 or high > 1 + _ROUNDING:
-        raise ValueError(
-            "A model that is not compiled must return probabilities to be scored. "
-            f"Received: model={model.name!r} with outputs from {low:.4g} to {high:.4g},"
-            " as logits are. Compile it with its loss, such as "
-            "keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
-        )
+        return np.asarray((outputs[:, 0] > threshold) == truth)
+    return np.asarray(outputs.argmax(axis=1) == truth)

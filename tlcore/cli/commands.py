@@ -104,62 +104,6 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     tables.show_comparison(compare_runs(runs), as_json=as_json)
 
 
-@click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--backbone", help="A name of the catalogue.  [efficientnet_b0]")
-@click.option("--weights", help='"imagenet" (the default) or a file.')
-@click.option(
-    "--run",
-    "run_path",
-    type=click.Path(path_type=Path),
-    help="The model of a run instead.",
-)
-@click.option("--top", default=5, show_default=True, help="How many classes to print.")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="File of labels: `folder = label` in each line, CSV or JSON, or a list.",
-)
-@click.option(
-    "--trust", is_flag=True, help="Open the SavedModel that the run's model names."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def predict(
-    images: tuple[Path, ...],
-    backbone: str | None,
-    weights: str | None,
-    run_path: Path | None,
-    top: int,
-    labels: Path | None,
-    trust: bool,
-    as_json: bool,
-) -> None:
-    """Classify IMAGES, with a backbone as it is or with the model of a run."""
-    from tlcore.runs.prediction import load_predictor, load_run_predictor
-
-    if run_path is None:
-        predictor = load_predictor(
-            backbone or "efficientnet_b0",
-            weights=weights or "imagenet",
-            labels=labels,
-        )
-    elif backbone or weights:
-        raise ValueError(
-            "A run brings its own model. Received: --run with --backbone or "
-            "--weights. Leave these out."
-        )
-    else:
-        predictor = load_run_predictor(run_path, labels=labels, trust=trust)
-    guesses = predictor.predict(images, top=top)
-    if as_json:
-        echo_json(guesses)
-        return
-    for path, ranked in guesses.items():
-        echo(path)
-        for guess in ranked:
-            echo(f"  {guess['probability']:.4f}  {guess['label']}")
-
-
 @click.group()
 def cache() -> None:
     """Show or clear the stored outputs of frozen layers."""

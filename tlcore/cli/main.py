@@ -24,7 +24,6 @@ from tlcore.cli.commands import (
     cache,
     compare,
     fetch,
-    predict,
     recipes,
     sample_images,
 )
@@ -32,6 +31,7 @@ from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
 from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
 from tlcore.cli.output import echo
+from tlcore.cli.predict import predict
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
 from tlcore.processes import whole_program

@@ -20,14 +20,27 @@ from tlcore import __version__
 from tlcore.publishing import charts
 from tlcore.runs.formatting import cell, columns, numbers
 from tlcore.runs.overview import Section, hyperparameters, overview
-from tlcore.runs.run import NO_SCALARS, Run, reading, summary
+from tlcore.runs.run import (
+    CALIBRATION,
+    CONFUSION,
+    CURVES,
+    IMAGES,
+    MISTAKES,
+    NO_SCALARS,
+    Run,
+    reading,
+    summary,
+)
 
 PICTURE_PIXELS = 1200
 """The longest side of a picture in the page."""
 
 _PICTURES = {
-    "curves.png": "The curves of {}, as drawn by the run",
-    "images.png": "Some of the images that {} was trained on",
+    CURVES: "The curves of {}, as drawn by the run",
+    CONFUSION: "Truth and predictions of {}, in numbers of images",
+    MISTAKES: "The mistakes of {}, the most confident first",
+    CALIBRATION: "The accuracy of {} by its confidence",
+    IMAGES: "Some of the images that {} was trained on",
 }
 _RELOAD_SECONDS = 10
 """Seconds after which a browser reloads a page whose runs are still training."""

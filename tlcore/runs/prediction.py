@@ -1,34 +1,35 @@
-"""Prediction: the most probable labels of given images.
+"""Prediction: what a trained classifier says of given images, or of a folder of them.
 
 Owns the predictor, a classifier with the labels of its outputs: either a backbone of
 the catalogue with its own classifier, or the model that a run trained. It trains
-nothing and prints nothing.
+nothing and prints nothing. What predictions are worth is in the wing `predictions`.
 """
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from tlcore.arguments import require_whole
 from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import load_classifier
-from tlcore.data.formats import NAMES
-from tlcore.data.images import CheckedImage, check_images, read_checked_image
+from tlcore.data.images import CheckedImage, check_images
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.hub.handles import absolute
 from tlcore.hub.trust import Consent, Trust, consenting
 from tlcore.models import load_model
+from tlcore.predictions.folders import list_images
+from tlcore.predictions.predicting import checked_files, file_outputs, predictions_of
+from tlcore.predictions.values import Predictions
 from tlcore.runs.label_files import read_labels
 from tlcore.runs.run import Run, read_run
-
-BATCH_IMAGES = 32
-"""Images in memory at a time."""
+from tlcore.terminal.progress import PassProgress
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class Predictor:
         model: from RGB images in [0, 255] to probabilities.
         labels: the name of each class, in the order of the outputs.
         reading: how images are read; as in training, for the model of a run.
+        folders: the name of each class's folder, where that is not its label.
     """
 
     model: keras.Model
     labels: tuple[str, ...]
     reading: Reading = DEFAULT
+    folders: tuple[str, ...] = ()
 
     def predict(
         self, images: Sequence[str | Path], *, top: int = 5
@@ -69,26 +72,76 @@ class Predictor:
             [['label', 'probability'], ['label', 'probability']]
         """
         require_whole("top", top, least=1)
-        size = self.model.input_shape[1:3]
-        checked = _checked(images, self.reading)
-        guesses: dict[str, list[dict[str, Any]]] = {}
-        for start in range(0, len(checked), BATCH_IMAGES):
-            some = checked[start : start + BATCH_IMAGES]
-            batch = np.stack(
-                [
-                    read_checked_image(image.path, image.digest, size, self.reading)
-                    for image in some
-                ]
-            )
-            outputs = self.model.predict_on_batch(batch.astype("float32"))
-            rows = _class_probabilities(np.asarray(outputs))
-            for image, row in zip(some, rows, strict=True):
-                best = np.argsort(-row, kind="stable")[:top]
-                guesses[image.path] = [
-                    {"label": self.labels[i], "probability": float(row[i])}
-                    for i in best
-                ]
+        if not images:
+            return {}
+        checked = checked_files(images, self.reading)
+        found = self._said(checked, tuple(image.path for image in checked))
+        guesses = {}
+        for image, row in zip(checked, found.probabilities, strict=True):
+            best = np.argsort(-row, kind="stable")[:top]
+            guesses[image.path] = [
+                {"label": self.labels[i], "probability": float(row[i])} for i in best
+            ]
         return guesses
+
+    def predict_folder(
+        self, directory: str | Path, *, progress: PassProgress | None = None
+    ) -> Predictions:
+        """Return what the classifier says of the images of a folder.
+
+        Folders named as the classes give the truth. Images that cannot be read are
+        listed in `problems`; the others are predicted.
+
+        Args:
+            directory: holds images, or one folder per class.
+            progress: called with "data", the number of images done and of all.
+
+        Raises:
+            ValueError: there is no image that can be read, or the folder is refused as
+                by `list_images`.
+
+        Example:
+            >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+            >>> names = tuple(sorted(x.name for x in Path("photos/test").iterdir()))
+            >>> found = Predictor(model, names).predict_folder("photos/test")
+            >>> len(found), found.truth.shape
+            (30, (30,))
+        """
+        listed = list_images(directory, self.folders or self.labels)
+        checked = check_images(listed.paths, self.reading)
+        problems = {x.path: x.reason for x in checked if x.reason is not None}
+        good = [i for i, image in enumerate(checked) if image.reason is None]
+        if not good:
+            (path, reason), *_ = problems.items()
+            raise ValueError(
+                "There must be an image that can be read. Received: "
+                f"{str(directory)!r} with {len(problems)}, none of which can, such as "
+                f"{path} ({reason})."
+            )
+        truth = listed.truth
+        found = self._said(
+            [checked[i] for i in good],
+            tuple(checked[i].path for i in good),
+            truth=None if truth is None else np.array([truth[i] for i in good]),
+            progress=progress,
+        )
+        return replace(found, problems=problems, left_out=listed.left_out)
+
+    def _said(
+        self,
+        checked: Sequence[CheckedImage],
+        paths: tuple[str, ...],
+        *,
+        truth: NDArray[Any] | None = None,
+        progress: PassProgress | None = None,
+    ) -> Predictions:
+        size = self.model.input_shape[1:3]
+        outputs = file_outputs(
+            self.model, checked, size, self.reading, progress=progress
+        )
+        return predictions_of(
+            self.model, outputs, self.labels, truth=truth, paths=paths
+        )
 
 
 def load_predictor(
@@ -157,7 +210,7 @@ def _labelled(
             f"There must be one label per class, {outputs}. "
             f"Received: {len(names)} labels from {str(labels or 'run.json')!r}."
         )
-    return Predictor(model, names, reading)
+    return Predictor(model, names, reading, tuple(folders or own))
 
 
 def _load_run(path: Path, trust: Trust) -> tuple[keras.Model, tuple[str, ...], Reading]:
@@ -195,21 +248,3 @@ def _classifier_with_contract(backbone: str, weights: str | Path) -> keras.Model
     contract = contract_layer(entry.contract.scheme)
     ranged = inputs if contract is None else contract(inputs)
     return keras.Model(inputs, network(ranged), name=f"{backbone}_as_is")
-
-
-def _checked(images: Sequence[str | Path], reading: Reading) -> list[CheckedImage]:
-    checked = check_images([str(path) for path in images], reading)
-    bad = [f"{image.path} ({image.reason})" for image in checked if image.reason]
-    if bad:
-        raise ValueError(
-            f"Images must be whole {NAMES} files. Received: {', '.join(bad)}. Replace "
-            "them or leave them out."
-        )
-    return checked
-
-
-def _class_probabilities(outputs: Any) -> Any:
-    """Return one column per class, also if the model has a single sigmoid."""
-    if outputs.shape[1] == 1:
-        return np.concatenate([1 - outputs, outputs], axis=1)
-    return outputs

@@ -11,7 +11,7 @@ from typing import Any
 
 from tlcore.data.image_folder import ImageFolder
 from tlcore.plotting.image_grid import plot_images
-from tlcore.runs.run import CHECKPOINTS, Run
+from tlcore.runs.run import CHECKPOINTS, IMAGES, Run
 
 
 def recorders(
@@ -53,7 +53,7 @@ def first_pictures(run: Run, train: ImageFolder, seed: int) -> Any:
     # Not before: drawing takes a tenth of the time from the start to the first step.
     import keras
 
-    path = run.path / "images.png"
+    path = run.path / IMAGES
 
     def on_epoch_end(_epoch: int, _logs: Any) -> None:
         if not path.exists():

@@ -38,8 +38,14 @@ CHECKPOINTS = "checkpoints"
 """The folder in a run of the weights of each phase and of the states."""
 SPLIT_FILE = "split.csv"
 """Which image went to which split, where the run divided them: a table to run again."""
+PREDICTIONS_FILE = "predictions.csv"
+"""What the trained model says of each image of the last split."""
+CURVES, IMAGES = "curves.png", "images.png"
+CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
+CALIBRATION = "calibration.png"
 LEFT_BY_A_RUN = {
-    *(RUN_FILE, NOTE_FILE, SPLIT_FILE, "history.csv", "curves.png", "images.png"),
+    *(RUN_FILE, NOTE_FILE, SPLIT_FILE, "history.csv", PREDICTIONS_FILE),
+    *(CURVES, IMAGES, CONFUSION, MISTAKES, CALIBRATION),
     *(CHECKPOINTS, "tensorboard", "model.keras"),
 }
 """The names of everything that tlcore writes into a run folder."""

@@ -44,6 +44,19 @@ class RunData:
     selected_on: str | None
     findings: tuple[str, ...]
 
+    @property
+    def scored(self) -> dict[str, tuple[str, ImageFolder]]:
+        """Return the prefix of final figures, each with the split's name and images."""
+        found = {"val": (self.validated_on, self.validation)}
+        if self.splits.test is not None:
+            found["test"] = ("test", self.splits.test)
+        return found
+
+    @property
+    def last(self) -> tuple[str, ImageFolder]:
+        """Return the name and images of the split that a run's predictions are of."""
+        return list(self.scored.values())[-1]
+
     def also_in(self, split: str) -> dict[str, Any]:
         """Return a mark for figures on a split whose images are in another as well."""
         overlaps = self.splits.overlaps.items()

@@ -2,8 +2,8 @@
 
 Owns the order of a run. It refuses wrong input before anything is written, trains phase
 by phase with the history on disk after every epoch, checks that frozen weights did not
-change, and ends with figures on complete splits and with pictures. Training a phase is
-in `training`, the format of `run.json` in `run`.
+change, and ends in `finishing`. Training a phase is in `training`, the format of
+`run.json` in `run`.
 """
 
 import os
@@ -20,8 +20,7 @@ from tlcore.backbones.catalogue import find_entry
 from tlcore.backend import seam
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.reading import DEFAULT, Reading
-from tlcore.files import replacing
-from tlcore.runs.event_files import write_events
+from tlcore.runs.finishing import finish
 from tlcore.runs.recipes import TENTH, Recipe
 from tlcore.runs.recording import first_pictures, recorders
 from tlcore.runs.run import CHECKPOINTS, Run, check_writable, start_run
@@ -93,7 +92,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
         options: how to run it.
 
     Returns:
-        The run; its folder holds run.json, history.csv, curves.png, images.png,
+        The run; its folder holds run.json, history.csv, predictions.csv, pictures,
         checkpoints/, tensorboard/ and model.keras.
 
     Raises:
@@ -270,7 +269,7 @@ def train(
         best.restore()
         run.update(selected_epoch=best.epoch)
         options.say(f"selected: epoch {best.epoch + 1}, val_loss {best.best:.4f}")
-    _finish(run, options, folders, model, columns)
+    finish(run, options, folders, model, columns)
 
 
 def _epochs_before(state: "SavedState | None") -> Any:
@@ -336,62 +335,6 @@ def _selection(options: RunOptions, best: Any | None) -> list[Any]:
     if best is None or patience is None:
         return []
     return [best, early_stopping_callback(patience=patience)]
-
-
-def _finish(
-    run: Run,
-    options: RunOptions,
-    folders: RunData,
-    model: "keras.Model",
-    columns: dict[str, list[Any]],
-) -> None:
-    from tlcore.backbones.weights import fingerprint
-    from tlcore.evaluation import evaluate
-    from tlcore.plotting import learning_curves as plots
-
-    scored = {"val": (folders.validated_on, folders.validation)}
-    if folders.splits.test is not None:
-        scored["test"] = ("test", folders.splits.test)
-    # Without `validation` both names are `test`, which is evaluated once.
-    estimates: dict[str, dict[str, Any]] = {}
-    final: dict[str, Any] = {}
-    for prefix, (split, folder) in scored.items():
-        if split not in estimates:
-            estimates[split] = evaluate(
-                model,
-                folder,
-                cache=options.cache,
-                workers=options.workers,
-                progress=options.progress,
-            )
-        also = folders.also_in(split)
-        for metric, estimate in estimates[split].items():
-            figure = {**estimate.as_dict(), "split": split, **also}
-            final[f"{prefix}_{metric}"] = figure
-    with replacing(run.path / "model.keras") as aside:
-        model.save(aside)
-    plots.plot_history(*_histories(columns), path=run.path / "curves.png")
-    # Keras's own files next to it hold the epochs but no hyperparameters.
-    write_events(
-        run.path / "tensorboard",
-        run.name,
-        {**run.document, "final": final},
-        status="done",
-        by_epoch=False,
-    )
-    run.finish("done", final=final, final_weights=fingerprint(model.weights))
-
-
-def _histories(columns: dict[str, list[Any]]) -> list[dict[str, list[Any]]]:
-    """Return one history per phase."""
-    drawn = {name: c for name, c in columns.items() if name not in {"phase", "seconds"}}
-    return [
-        {
-            name: [v for v, p in zip(c, columns["phase"], strict=True) if p == phase]
-            for name, c in drawn.items()
-        }
-        for phase in dict.fromkeys(columns["phase"])
-    ]
 
 
 @contextmanager

@@ -78,6 +78,29 @@ _DATA = record(
 )
 
 
+_PREDICTIONS = record(
+    {
+        "split": fields.text,
+        "n": whole(),
+        "classes": items(fields.text),
+        "accuracy": _ESTIMATE,
+        "mistakes": whole(),
+        "per_class": items(
+            record(
+                {
+                    "name": fields.text,
+                    "images": whole(),
+                    "predicted": whole(),
+                    **dict.fromkeys(("precision", "recall", "f1"), optional(_ESTIMATE)),
+                },
+                required=("name", "images", "predicted"),
+            )
+        ),
+        "confusion": items(items(whole())),
+    }
+)
+
+
 def _scalar_or_list(value: Any, at: str) -> None:
     if isinstance(value, list):
         items(fields.scalar)(value, at)
@@ -128,6 +151,7 @@ _RUN = record(
         "history": _history,
         "final": by_name(_ESTIMATE),
         "ceiling": _ESTIMATE,
+        "predictions": _PREDICTIONS,
         "versions": by_name(fields.scalar),
         "machine": record(
             {"devices": items(fields.text), "system": fields.text},

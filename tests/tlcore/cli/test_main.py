@@ -94,7 +94,7 @@ class TestExperiments:
         code, _, err = tlcore("experiments", "publish", "--out", out, *to)
         assert (code, err) == (0, "")
         page = (tmp_path / "page" / "index.html").read_text("utf-8")
-        assert page.count("<img ") == 2
+        assert page.count("<img ") == 5
         assert ">fine-tuning</text>" in page
         process = json.loads((run_path / "run.json").read_text())["process"]
         words = re.sub(r"data:[^\"]+", "", page)  # pictures are any letters

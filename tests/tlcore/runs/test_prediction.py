@@ -12,14 +12,15 @@ from tlcore.cli.main import main
 from tlcore.data.reading import Reading
 from tlcore.hub import handles, trust
 from tlcore.hub.layer import HubLayer
+from tlcore.predictions import predicting
 from tlcore.runs import prediction
 from tlcore.runs.prediction import Predictor, load_run_predictor
 from tlcore.runs.run import Run, start_run
 
 
-def classifier(*probabilities):
+def classifier(*probabilities, size=8):
     """Return a model with these outputs for every image."""
-    inputs = keras.Input((8, 8, 3))
+    inputs = keras.Input((size, size, 3))
     zeros = keras.ops.zeros((3, len(probabilities)))
     pooled = keras.layers.GlobalAveragePooling2D()(inputs)
     outputs = keras.ops.matmul(pooled, zeros) + np.float32(probabilities)
@@ -35,7 +36,7 @@ def images(tmp_path):
 
 
 def test_the_most_probable_labels_come_first(images, monkeypatch):
-    monkeypatch.setattr(prediction, "BATCH_IMAGES", 2)
+    monkeypatch.setattr(predicting, "BATCH_IMAGES", 2)
     predictor = Predictor(classifier(0.25, 0.625, 0.125), ("a", "b", "c"))
     assert predictor.predict(images, top=2) == {
         str(path): [
@@ -108,15 +109,14 @@ def test_images_are_predicted_upright_and_in_their_proportions(tmp_path):
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
     seen = []
 
-    class Model:
-        input_shape = (None, 16, 16, 3)
+    def predict_on_batch(batch):
+        seen.append(batch)
+        return np.array([[0.5, 0.5]])
 
-        def predict_on_batch(self, batch):
-            seen.append(batch)
-            return np.array([[0.5, 0.5]])
-
+    model = classifier(0.5, 0.5, size=16)
+    model.predict_on_batch = predict_on_batch
     reading = Reading.of(fit="pad", background="blue")
-    Predictor(Model(), ("x", "y"), reading).predict([tmp_path / "a.png"], top=1)
+    Predictor(model, ("x", "y"), reading).predict([tmp_path / "a.png"], top=1)
     assert seen[0][0, 0, 8].tolist() == [0, 0, 255]
     assert seen[0][0, 8, 0].tolist() == [255, 0, 0]
 

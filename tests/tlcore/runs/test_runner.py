@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -140,6 +141,10 @@ class TestFinishedRun:
             "tensorboard",
             "curves.png",
             "images.png",
+            "confusion.png",
+            "mistakes.png",
+            "calibration.png",
+            "predictions.csv",
             "model.keras",
         }
         assert sorted(p.name for p in (run.path / "checkpoints").iterdir()) == [
@@ -235,8 +240,26 @@ class TestFinishedRun:
         final = run.document["final"]["test_accuracy"]
         assert evaluate(model, test)["accuracy"].value == final["value"]
 
+    def test_its_predictions_are_those_of_the_final_figures(self, finished, data):
+        run, _ = finished
+        final = run.document["final"]["test_accuracy"]
+        rows = (run.path / "predictions.csv").read_text().splitlines()
+        lines = list(csv.DictReader(rows))
+        assert (
+            sum(line["right"] == "True" for line in lines) / len(lines)
+            == (final["value"])
+        )
+        for line in lines:
+            assert Path(line["image"]).parent.name == line["truth"]
+        found = run.document["predictions"]
+        assert (found["split"], found["n"]) == ("test", final["n"])
+        assert sum(map(sum, found["confusion"])) == final["n"]
+        assert found["accuracy"]["value"] == final["value"]
+
     def test_the_pictures_are_pictures(self, finished):
-        for name in ("curves.png", "images.png"):
+        pictures = [path.name for path in finished[0].path.glob("*.png")]
+        assert len(pictures) == 5
+        for name in pictures:
             with Image.open(finished[0].path / name) as image:
                 assert min(image.size) > 300
 
