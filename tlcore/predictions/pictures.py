@@ -133,10 +133,10 @@ def plot_mistakes(
     rows = max(1, -(-len(shown) // columns))
     cell = WIDTH_INCHES / _COLUMNS
     figure = new_figure(rows * (cell + 0.5) + 0.5, width=max(4.0, columns * cell))
-    places = figure.subplots(rows, columns, squeeze=False).flat
+    places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, index in zip(places, shown, strict=False):
         _draw_mistake(place, predictions, int(index), reading)
-    for place in list(places)[len(shown) :]:
+    for place in places[len(shown) :]:
         place.remove()
     add_title(figure, total + (f", the worst {count}" if len(wrong) > count else ""))
     save_figure(figure, target)
@@ -205,6 +205,10 @@ def _draw_mistake(
         raise OSError(str(error)) from error
     picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     axes.imshow(np.asarray(picture))
+    # All cells are square, with the image at the top, so that the names stand in line.
+    side = max(picture.size)
+    left = (picture.width - side) / 2 - 0.5
+    axes.set(xlim=(left, left + side), ylim=(side - 0.5, -0.5))
     axes.set_axis_off()
     truth = predictions.said_of(predictions.require_truth()[index])
     said = predictions.said_of(predictions.predicted[index])

@@ -55,6 +55,12 @@ def test_the_worst_mistake_comes_first(found):
     assert len(tl.plot_mistakes(found, count=1).axes) == 1
 
 
+def test_a_row_that_is_not_full_has_nothing_after_its_last_image(found):
+    rows, paths = np.repeat(found.probabilities[:1], 7, 0), found.paths[:1] * 7
+    wrong = Predictions(NAMES, rows, np.ones(7, int), paths)
+    assert len(tl.plot_mistakes(wrong).axes) == 7
+
+
 def test_no_mistake_is_a_picture_as_well(found, tmp_path):
     right = Predictions(NAMES, found.probabilities, found.predicted, found.paths)
     figure = tl.plot_mistakes(right, path=tmp_path / "m.png")
