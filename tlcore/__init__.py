@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tlcore.plotting.image_grid import plot_images as plot_images
     from tlcore.plotting.learning_curves import compare_histories as compare_histories
     from tlcore.plotting.learning_curves import plot_history as plot_history
+    from tlcore.predictions.heat_maps import heat_map as heat_map
     from tlcore.predictions.pictures import plot_calibration as plot_calibration
     from tlcore.predictions.pictures import plot_confusion as plot_confusion
     from tlcore.predictions.pictures import plot_mistakes as plot_mistakes
@@ -66,6 +67,7 @@ _HOMES = {
     "fit": "training",
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
+    "heat_map": "predictions.heat_maps",
     "image_arrays": "data.arrays",
     "image_folder": "data.image_folder",
     "image_table": "data.image_table",

@@ -67,6 +67,11 @@ def forward(model: Any) -> Callable[[Any], Any]:
     return call
 
 
+def gradient(function: Callable[[Any], Any], tensor: Any) -> Any:
+    """Return the gradient of the sum of what a function returns for a tensor."""
+    return jax.grad(lambda x: function(x).sum())(jax.numpy.asarray(tensor))
+
+
 def _inference(layer: Any) -> Callable[..., Any]:
     """Return a compiled function of both kinds of weights and of inputs."""
 

@@ -97,6 +97,15 @@ def forward(model: Any) -> Callable[[Any], Any]:
     return run
 
 
+def gradient(function: Callable[[Any], Any], tensor: Any) -> Any:
+    """Return the gradient of the sum of what a function returns for a tensor."""
+    tensor = tf.convert_to_tensor(tensor)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        total = tf.reduce_sum(function(tensor))
+    return tape.gradient(total, tensor)
+
+
 def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:  # noqa: ARG001
     """Return the cut: TensorFlow runs one operation after the other."""
     return list(cut)

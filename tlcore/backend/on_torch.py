@@ -51,6 +51,14 @@ def forward(model: Any) -> Callable[[Any], Any]:
     return call
 
 
+def gradient(function: Callable[[Any], Any], tensor: Any) -> Any:
+    """Return the gradient of the sum of what a function returns for a tensor."""
+    leaf = keras.ops.convert_to_tensor(tensor).detach().requires_grad_()
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(function(leaf).sum(), leaf)
+    return found
+
+
 def materialised(images: Any, cut: Sequence[Any]) -> list[Any]:  # noqa: ARG001
     """Return a cut that lies in memory as one that was read from the cache.
 

@@ -49,6 +49,9 @@ class Backend(Protocol):
         It takes a batch of images on the device and leaves the outputs there.
         """
 
+    def gradient(self, function: Callable[[Any], Any], tensor: Any) -> Any:
+        """Return the gradient of the sum of what a function returns for a tensor."""
+
     def batches(self, plan: Plan, content: Content) -> Any:
         """Return a dataset of the batches of a plan; each iteration begins anew."""
 

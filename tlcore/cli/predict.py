@@ -4,6 +4,8 @@ Owns its options, the forms of its output, and which files it writes. What predi
 in `runs.prediction`, what predictions are worth in the wing `predictions`.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,27 @@ from tlcore.runs.run import CALIBRATION, CONFUSION, MISTAKES
 if TYPE_CHECKING:
     from tlcore.predictions.values import Predictions
     from tlcore.runs.prediction import Predictor
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """What is written besides the output, and where to; None is nothing."""
+
+    csv: Path | None
+    pictures: Path | None
+    heat_maps: Path | None
+
+    def check(self) -> None:
+        """Refuse a place that cannot be written to before the model is loaded."""
+        parent = self.csv.absolute().parent if self.csv else None
+        if parent is not None and not parent.is_dir():
+            raise ValueError(
+                "A table must be a file in a folder that exists. Received: "
+                f"csv={str(self.csv)!r}. Create the folder, or choose another file."
+            )
+        for folder in (self.pictures, self.heat_maps):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
 
 
 @click.command()
@@ -42,6 +65,12 @@ if TYPE_CHECKING:
     "labelled folder to this folder.",
 )
 @click.option(
+    "--heat-maps",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write each image under the places that speak for its predicted class to this "
+    "folder.",
+)
+@click.option(
     "--labels",
     type=click.Path(path_type=Path),
     help="File of labels: `folder = label` in each line, CSV or JSON, or a list.",
@@ -58,6 +87,7 @@ def predict(
     top: int,
     csv_path: Path | None,
     pictures: Path | None,
+    heat_maps: Path | None,
     labels: Path | None,
     trust: bool,
     as_json: bool,
@@ -74,12 +104,15 @@ def predict(
             "--csv and --pictures are for a folder of images. Received: "
             f"{len(images)} files. Name their folder."
         )
-    _check_targets(csv_path, pictures)
+    targets = _Targets(csv_path, pictures, heat_maps)
+    targets.check()
     predictor = _predictor(backbone, weights, run_path, labels, trust=trust)
     if folder is not None:
-        _predict_folder(predictor, folder, top, csv_path, pictures, as_json=as_json)
+        _predict_folder(predictor, folder, top, targets, as_json=as_json)
         return
     guesses = predictor.predict(images, top=top)
+    if heat_maps is not None:
+        _write_heat_maps(predictor, list(guesses), None, heat_maps)
     if as_json:
         echo_json(guesses)
         return
@@ -87,6 +120,8 @@ def predict(
         echo(path)
         for guess in ranked:
             echo(f"  {guess['probability']:.4f}  {guess['label']}")
+    if heat_maps is not None:
+        echo(f"written: {heat_maps}")
 
 
 def _folder_of(images: tuple[Path, ...]) -> Path | None:
@@ -98,18 +133,6 @@ def _folder_of(images: tuple[Path, ...]) -> Path | None:
             f"{len(images)} paths, of which {str(folders[0])!r} is a folder."
         )
     return folders[0] if folders else None
-
-
-def _check_targets(csv_path: Path | None, pictures: Path | None) -> None:
-    """Refuse a place that cannot be written to before the model is loaded."""
-    parent = csv_path.absolute().parent if csv_path else None
-    if parent is not None and not parent.is_dir():
-        raise ValueError(
-            "A table must be a file in a folder that exists. Received: "
-            f"csv={str(csv_path)!r}. Create the folder, or choose another file."
-        )
-    if pictures is not None:
-        pictures.mkdir(parents=True, exist_ok=True)
 
 
 def _predictor(
@@ -138,8 +161,7 @@ def _predict_folder(
     predictor: "Predictor",
     folder: Path,
     top: int,
-    csv_path: Path | None,
-    pictures: Path | None,
+    targets: _Targets,
     *,
     as_json: bool,
 ) -> None:
@@ -148,22 +170,52 @@ def _predict_folder(
 
     with pass_progress(None, show=not as_json) as progress:
         found = predictor.predict_folder(folder, progress=progress)
-    if pictures is not None and found.truth is None:
+    if targets.pictures is not None and found.truth is None:
         raise ValueError(
             "--pictures are of right and wrong, which needs images whose class is "
             f"known. Received: {str(folder)!r}, with no folder named as one of the "
             f"classes: {', '.join(predictor.folders)}. Leave --pictures out, or name "
             "the folders so."
         )
-    if csv_path is not None:
-        found.write_csv(csv_path)
-    written = [] if pictures is None else _draw(found, predictor, pictures)
+    written = [path for path in (targets.csv, targets.heat_maps) if path is not None]
+    if targets.csv is not None:
+        found.write_csv(targets.csv)
+    if targets.pictures is not None:
+        written += _draw(found, predictor, targets.pictures)
+    if targets.heat_maps is not None:
+        classes = None if found.several else found.predicted.tolist()
+        names = [found.name_of(i) for i in range(len(found))]
+        _write_heat_maps(predictor, names, classes, targets.heat_maps, root=folder)
     if as_json:
         echo_json(report(found) | {"images": list(found.rows())})
         return
     _print(found, top)
-    for path in [*([csv_path] if csv_path else []), *written]:
+    for path in written:
         echo(f"written: {path}")
+
+
+def _write_heat_maps(
+    predictor: "Predictor",
+    names: Sequence[str],
+    classes: Sequence[int] | None,
+    target: Path,
+    *,
+    root: Path | None = None,
+) -> None:
+    """Write a picture for each image, where it is within `root` or by its name."""
+    from tlcore.predictions.heat_maps import write_heat_maps
+
+    files: dict[str, Path] = {}
+    for name in names:
+        inside = Path(name).name if root is None else Path(name).relative_to(root)
+        path = target / f"{inside}.png"
+        if path in files.values():
+            raise ValueError(
+                "Images must have different names to be drawn into one folder. "
+                f"Received: {Path(name).name!r} twice. Predict one at a time."
+            )
+        files[name] = path
+    write_heat_maps(predictor.model, files, classes, reading=predictor.reading)
 
 
 def _draw(found: "Predictions", predictor: "Predictor", pictures: Path) -> list[Path]:

@@ -79,6 +79,27 @@ def test_one_class_of_several_is_enough(tlcore, run_path, photos):
     assert "(n=4," in out
 
 
+def test_heat_maps_stand_where_their_images_do(tlcore, run_path, photos, tmp_path):
+    maps = tmp_path / "maps"
+    code, out, _ = tlcore("predict", photos, "--run", run_path, "--heat-maps", maps)
+    assert code == 0
+    assert f"written: {maps}" in out
+    drawn = {str(path.relative_to(maps)) for path in maps.rglob("*.png")}
+    names = {str(path.relative_to(photos)) for path in photos.rglob("*.png")}
+    assert drawn == {f"{name}.png" for name in names}
+
+
+def test_heat_maps_of_files_have_their_names(tlcore, run_path, photos, tmp_path):
+    files = sorted(photos.rglob("000.png"))
+    arguments = "--run", run_path, "--heat-maps", tmp_path / "maps"
+    code, _, _ = tlcore("predict", files[0], *arguments)
+    assert code == 0
+    assert [x.name for x in (tmp_path / "maps").iterdir()] == ["000.png.png"]
+    code, _, err = tlcore("predict", *files[:2], *arguments)
+    assert code == 2
+    assert "different names" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
