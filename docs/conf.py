@@ -39,6 +39,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|datetime|pathlib)\..*"),
     (r"py:.*", r"(matplotlib|numpy)\..*"),
     # These publish no inventory.
+    (r"py:.*", r"PIL\..*"),
     (r"py:.*", r"keras\..*"),
     (r"py:.*", r"(tf|tensorflow)\..*"),
     # The annotations of `plotting` are never evaluated and keep their short form.

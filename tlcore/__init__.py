@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tlcore.resuming import load_state as load_state
     from tlcore.resuming import resume as resume
     from tlcore.resuming import save_state as save_state
+    from tlcore.runs.ranking import rank as rank
+    from tlcore.runs.ranking_picture import plot_ranking as plot_ranking
     from tlcore.runs.recipes import RECIPES as RECIPES
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
@@ -81,7 +83,9 @@ _HOMES = {
     "plot_history": "plotting.learning_curves",
     "plot_images": "plotting.image_grid",
     "plot_mistakes": "predictions.pictures",
+    "plot_ranking": "runs.ranking_picture",
     "predict": "predictions.predicting",
+    "rank": "runs.ranking",
     "resume": "resuming",
     "save_state": "resuming",
     "tensorboard_callback": "callbacks",

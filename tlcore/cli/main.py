@@ -32,6 +32,7 @@ from tlcore.cli.experiments import experiments
 from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
 from tlcore.cli.output import echo
 from tlcore.cli.predict import predict
+from tlcore.cli.rank import rank
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
 from tlcore.processes import whole_program
@@ -116,6 +117,7 @@ for command in (
     experiments,
     fetch,
     predict,
+    rank,
     recipes,
     run,
     sample_images,

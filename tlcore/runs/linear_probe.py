@@ -1,9 +1,10 @@
 """Linear probe: the accuracy of a closed-form head on the features of a backbone.
 
 Owns a ridge classifier, the choice of its strength by leave-one-out errors, and its
-accuracy on images that it was not fitted to. A trained head far below this accuracy
-was trained badly. One close to it gains more from another backbone, or from
-fine-tuning, than from more epochs. Features are computed and stored by `caching.feeds`.
+accuracy on images that it was not fitted to, held out or left out in turn. A trained
+head far below this accuracy was trained badly. One close to it gains more from another
+backbone, or from fine-tuning, than from more epochs. Features are computed and stored
+by `caching.feeds`.
 """
 
 from dataclasses import dataclass
@@ -71,17 +72,68 @@ def linear_probe_accuracy(
     """
     if train.labels.ndim != 1:
         return None  # an image of several classes has no one class to be found
-    tables = []
-    # Rows are in the sorted order, whatever the folders list.
     train, validation = train.unshuffled(), validation.unshuffled()
+    features = []
     for folder in (train, validation):
-        rows = evaluation_rows(model, folder, options)
-        if rows is None or rows.nbytes * folder.num_images > MAX_BYTES:
+        table = feature_table(model, folder, options)
+        if table is None:
             return None
-        tables.append(np.concatenate([_flat(batch) for batch in rows.batches()]))
-    head = _fit(tables[0], train.labels, train.num_classes)
-    correct = int(np.sum(head.classes(tables[1]) == validation.labels))
+        features.append(table)
+    head = _fit(features[0], train.labels, train.num_classes)
+    correct = int(np.sum(head.classes(features[1]) == validation.labels))
     return proportion(correct, validation.num_images)
+
+
+def feature_table(
+    model: keras.Model, folder: ImageFolder, options: CacheOptions
+) -> NDArray[np.float64] | None:
+    """Return the features of all images, (n, features), sorted by class and path.
+
+    Args:
+        model: a model whose backbone is frozen.
+        folder: the images.
+        options: where the features are stored.
+
+    Returns:
+        The features; None if they cannot be cached or are larger than `MAX_BYTES`.
+
+    Example:
+        >>> images = tl.image_folder("photos/train", image_size=32)
+        >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
+        >>> _ = tl.freeze(model)
+        >>> feature_table(model, images, CacheOptions("features")).shape
+        (12, 128)
+    """
+    rows = evaluation_rows(model, folder.unshuffled(), options)
+    if rows is None or rows.nbytes * folder.num_images > MAX_BYTES:
+        return None
+    return np.concatenate([_flat(batch) for batch in rows.batches()])
+
+
+def cross_validated(
+    features: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    parts: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the class of each image by a head that was not fitted to its part.
+
+    Args:
+        features: (n, features).
+        labels: (n,).
+        parts: the number of each image's part, (n,); each is left out in turn.
+
+    Example:
+        >>> features = np.array([[0.0], [0.1], [1.0], [1.1]])
+        >>> labels, parts = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+        >>> cross_validated(features, labels, parts).tolist()
+        [0, 0, 1, 1]
+    """
+    found = np.empty_like(labels)
+    for part in np.unique(parts):
+        out = parts == part
+        head = _fit(features[~out], labels[~out], int(labels.max()) + 1)
+        found[out] = head.classes(features[out])
+    return found
 
 
 def _flat(tensors: list[NDArray[Any]]) -> NDArray[np.float64]:
