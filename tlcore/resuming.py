@@ -207,4 +207,4 @@ def _compile_as_it_was(model: keras.Model, saved: SavedState) -> None:
             "yourself, then resume."
         ) from error
     if seam.current().JIT:
-        model._jit_compile = True  # noqa: SLF001 - as in `compiling`
+        model._jit_compile = True  # noqa: SLF001 - as in `optimizing.compiling`

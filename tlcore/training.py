@@ -44,17 +44,17 @@ from tlcore.checks import (
     check_steps,
     require_backbone,
 )
-from tlcore.compiling import (
+from tlcore.data.contents import VALUE_RANGES
+from tlcore.data.failures import as_raised
+from tlcore.data.spec import Data, DataSpec
+from tlcore.freezing import freeze, unfreeze
+from tlcore.optimizing.compiling import (
     Rate,
     build_as_keras_does,
     compile_phase,
     create_variables,
     new_optimizer,
 )
-from tlcore.data.contents import VALUE_RANGES
-from tlcore.data.failures import as_raised
-from tlcore.data.spec import Data, DataSpec
-from tlcore.freezing import freeze, unfreeze
 from tlcore.terminal.progress import PassProgress, pass_progress
 
 _NO_FEED = Feed(None, Side(), "")

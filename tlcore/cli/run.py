@@ -60,9 +60,23 @@ _WITH_RESUME = {
 @click.option("--fine-tune-epochs", type=int, help="Epochs of fine-tuning; 0: none.")
 @click.option("--last", type=int, help="Layers that fine-tuning unfreezes.")
 @click.option("--learning-rate", type=float, help="Fine-tuning takes a tenth of it.")
+@click.option("--optimizer", help='"adam", "adamw", "rmsprop" or "sgd".')
+@click.option("--weight-decay", type=float, help="Of the optimizer.")
+@click.option(
+    "--schedule", help='Of the learning rate: "constant", "cosine" or "one_cycle".'
+)
+@click.option("--warm-up", type=int, help="Epochs in which the learning rate rises.")
+@click.option("--label-smoothing", type=float, help="In [0, 1).")
+@click.option("--class-weight", help='"balanced" weighs each class the same.')
 @click.option("--batch-size", type=int, help="Images per step.")
 @click.option(
     "--precision", help='"float32", "mixed_bfloat16" or "mixed_float16": 16 bits.'
+)
+@click.option(
+    "--mixed-precision",
+    "precision",
+    flag_value="mixed_bfloat16",
+    help="The same as --precision mixed_bfloat16.",
 )
 @click.option("--early-stopping", type=int, help="Epochs without improvement to stop.")
 @click.option("--seed", default=42, show_default=True)

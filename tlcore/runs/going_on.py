@@ -196,6 +196,13 @@ def _check_longer(before: Recipe, recipe: Recipe) -> None:
                 "A run goes on to more epochs, not to fewer. Received: "
                 f"{name}={now}, where it had {then}. Run the recipe anew."
             )
+        if now > then > 0 and before.schedule != "constant":
+            # From its first step on it would have had other learning rates.
+            raise ValueError(
+                "A phase whose learning rates are planned over its epochs cannot get "
+                f"more of them. Received: {name}={now}, where it had {then} and "
+                f"schedule={before.schedule!r}. Run the recipe anew."
+            )
 
 
 def _check_unchanged(

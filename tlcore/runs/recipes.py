@@ -4,6 +4,7 @@ Owns the ten recipes of the tutorials and the checks of the values that a user c
 in one. It imports no framework and runs nothing (that is `runner`).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -17,6 +18,12 @@ IMAGENET, OWN = "imagenet", "own"
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """The policies of Keras that a recipe may have."""
+
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+SCHEDULES = ("constant", "cosine", "one_cycle")
+"""The names that `optimizing` knows; here they load no framework."""
+
+_WARM_UP = ", epochs of the shorter phase but its last; one_cycle warms up by itself"
 
 TENTH = 0.1
 """The learning rate of fine-tuning, as a fraction of that of feature extraction."""
@@ -43,8 +50,15 @@ class Recipe:
         percent: how many percent of the training images are used.
         batch_size: images per step.
         steps_per_epoch: steps; None is every image once.
-        optimizer: its name.
+        optimizer: its name: "adam", "adamw", "rmsprop" or "sgd".
+        weight_decay: of the optimizer; None is its default, which is none but for
+            "adamw".
         learning_rate: of feature extraction; fine-tuning uses a tenth of it.
+        schedule: of the learning rate over a phase: "constant", "cosine" or
+            "one_cycle".
+        warm_up: epochs of each phase in which the learning rate rises from 0.
+        label_smoothing: how much of each label goes to all classes alike.
+        class_weight: "balanced" weighs each class the same; None each image.
         epochs: epochs of feature extraction.
         fine_tune_epochs: epochs of fine-tuning after them; 0 is no fine-tuning.
         last: layers of the backbone that fine-tuning unfreezes; for a SavedModel, all
@@ -67,6 +81,11 @@ class Recipe:
     steps_per_epoch: int | None = None
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    schedule: str = "constant"
+    warm_up: int = 0
+    weight_decay: float | None = None
+    label_smoothing: float = 0.0
+    class_weight: str | None = None
     epochs: int = 5
     fine_tune_epochs: int = 0
     last: int = 10
@@ -157,6 +176,26 @@ def _check(recipe: Recipe) -> None:
     require_whole("epochs", recipe.epochs, least=1)
     require_whole("fine_tune_epochs", recipe.fine_tune_epochs, least=0)
     require_positive("learning_rate", recipe.learning_rate)
+    require_one_of("optimizer", recipe.optimizer, OPTIMIZERS)
+    require_one_of("schedule", recipe.schedule, SCHEDULES)
+    phases = [n for n in (recipe.epochs, recipe.fine_tune_epochs) if n]
+    most = 0 if recipe.schedule == "one_cycle" else min(phases) - 1
+    require_whole("warm_up", recipe.warm_up, least=0, most=most, meaning=_WARM_UP)
+    decay = recipe.weight_decay
+    _require(
+        decay is None or (_is_number(decay) and 0 <= decay < math.inf),
+        "weight_decay must be a number of at least 0",
+        "weight_decay",
+        decay,
+    )
+    _require(
+        _is_number(recipe.label_smoothing) and 0 <= recipe.label_smoothing < 1,
+        "label_smoothing must be at least 0 and below 1",
+        "label_smoothing",
+        recipe.label_smoothing,
+    )
+    if recipe.class_weight is not None:
+        require_one_of("class_weight", recipe.class_weight, ("balanced",))
 
 
 def _is_number(value: object) -> bool:

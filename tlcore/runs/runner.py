@@ -210,6 +210,7 @@ def train(
 
     checkpoints = run.path / CHECKPOINTS
     columns: dict[str, list[Any]] = {}
+    fine_epochs = recipe.fine_tune_epochs
     best = None
     if options.early_stopping is not None:
         best = BestCheckpoint(checkpoints / "best.weights.h5")
@@ -224,8 +225,9 @@ def train(
             caching.append(line)
             options.say(line)
 
+        epochs = recipe.epochs if phase == FEATURE_EXTRACTION else fine_epochs
         return {
-            "learning_rate": rate,
+            "optimizer": _optimizer(recipe, rate, epochs, len(folders.train)),
             "callbacks": [
                 *recorders(run, entry, columns, caching),
                 *_selection(options, best),
@@ -234,7 +236,7 @@ def train(
             ],
             "say": say,
             "state": keeping,
-            **_fit_options(recipe, options),
+            **_fit_options(recipe, options, model),
         }
 
     fine = _keeping(run, FINE_TUNING, options, allowed)
@@ -299,9 +301,30 @@ def _keeping(
     )
 
 
-def _fit_options(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
+def _optimizer(recipe: Recipe, rate: float, epochs: int, batches: int) -> Any:
+    """Return the optimizer of a phase, with its schedule of learning rates."""
+    from tlcore.optimizing.compiling import new_optimizer
+    from tlcore.optimizing.schedules import new_schedule
+
+    steps = recipe.steps_per_epoch or batches
+    rates = new_schedule(
+        recipe.schedule, rate, epochs * steps, warm_up=recipe.warm_up * steps
+    )
+    decay = recipe.weight_decay
+    return new_optimizer(recipe.optimizer, rates, default=rate, weight_decay=decay)
+
+
+def _fit_options(
+    recipe: Recipe, options: RunOptions, model: "keras.Model"
+) -> dict[str, Any]:
+    from tlcore.optimizing.compiling import smoothed_loss
+
+    smoothing, loss = recipe.label_smoothing, None
+    if smoothing:
+        loss = smoothed_loss(smoothing, binary=model.output_shape[-1] == 1)
     return {
-        "optimizer": recipe.optimizer,
+        "loss": loss,
+        "class_weight": recipe.class_weight,
         "steps_per_epoch": recipe.steps_per_epoch,
         "cache": options.cache,
         "views": options.views,

@@ -272,3 +272,38 @@ class TestTensorBoard:
         data = events.read_bytes()
         assert b"_hparams_/session_start_info" in data
         assert b"final/val_accuracy" in data
+
+
+class TestTraining:
+    OPTIONS = (
+        *("--optimizer", "adamw", "--weight-decay", 0.01, "--schedule", "cosine"),
+        *("--label-smoothing", 0.1, "--class-weight", "balanced", "--mixed-precision"),
+    )
+
+    def test_how_it_is_trained_is_recorded(self, tlcore, data, tmp_path):
+        code, out, _ = tlcore(
+            "run", "model_3", "--backbone=sample_net", "--image-size=32", "--epochs=1",
+            "--fine-tune-epochs=1", "--percent=100", f"--data={data}",
+            f"--out={tmp_path}", "--json", *self.OPTIONS,
+        )  # fmt: skip
+        assert code == 0
+        recipe = json.loads(out)["recipe"]
+        assert recipe["precision"] == "mixed_bfloat16"
+        assert recipe["optimizer"] == "adamw"
+        assert recipe["weight_decay"] == 0.01
+        assert (recipe["schedule"], recipe["label_smoothing"]) == ("cosine", 0.1)
+        assert recipe["class_weight"] == "balanced"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--optimizer", "adamm"], "Did you mean 'adam"),
+            (["--schedule", "cos"], "schedule must be one of"),
+            (["--label-smoothing", 2], "below 1"),
+            (["--warm-up", 9], "warm_up must"),
+        ],
+    )
+    def test_a_wrong_value_is_refused(self, tlcore, data, arguments, message):
+        code, _, err = tlcore("run", "model_3", f"--data={data}", *arguments)
+        assert code == 2
+        assert message in err

@@ -228,6 +228,12 @@ class TestRefused:
         with changed(done, recipe={**recipe, "epochs": 3}):
             self.refused(done, "epochs=2, where it had 3", epochs=2)
 
+    def test_more_epochs_of_a_planned_learning_rate(self, done):
+        recipe = json.loads((done / "run.json").read_text())["recipe"]
+        with changed(done, recipe={**recipe, "schedule": "cosine"}):
+            match = r"planned over its epochs.*epochs=2, where it had 1.*'cosine'"
+            self.refused(done, match, epochs=2)
+
     def test_a_run_that_goes_on_elsewhere(self, done):
         with read_run(done).locked():
             self.refused(done, "trained by one process at a time", epochs=3)

@@ -128,8 +128,23 @@ def test_the_recipes_of_tf_hub_have_handles_and_can_be_given_others():
             "at least 0 and at most 237, the layers of eff.*Received: last=-3",
         ),
         ({"last": 238}, "at most 237.*Received: last=238"),
+        ({"optimizer": "adm"}, "optimizer must be one of.*Did you mean 'adam'"),
+        ({"schedule": "cosin"}, "schedule must be one of.*Did you mean 'cosine'"),
+        ({"warm_up": 5}, "at most 4, epochs of the shorter phase.*warm_up=5"),
+        ({"schedule": "one_cycle", "warm_up": 1}, "one_cycle warms up by itself"),
+        ({"weight_decay": -0.1}, "weight_decay must .* at least 0.*-0.1"),
+        ({"label_smoothing": 1.0}, "at least 0 and below 1.*label_smoothing=1.0"),
+        ({"class_weight": "even"}, "class_weight must be one of: balanced"),
     ],
 )
 def test_a_change_out_of_range_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         find_recipe("model_3").changed(**changes)
+
+
+def test_its_names_are_those_of_optimizing():
+    from tlcore.optimizing import compiling, schedules
+    from tlcore.runs import recipes
+
+    assert set(recipes.OPTIMIZERS) == set(compiling.OPTIMIZERS)
+    assert recipes.SCHEDULES == schedules.SCHEDULES

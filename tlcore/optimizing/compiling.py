@@ -23,9 +23,22 @@ _ACCURACY = ("accuracy", "acc")
 
 
 def new_optimizer(
-    optimizer: str | keras.optimizers.Optimizer, rate: Rate | None, *, default: float
+    optimizer: str | keras.optimizers.Optimizer,
+    rate: Rate | None,
+    *,
+    default: float,
+    weight_decay: float | None = None,
 ) -> keras.optimizers.Optimizer:
-    """Return a new optimizer: the state of one that was given is another phase's."""
+    """Return a new optimizer: the state of one that was given is another phase's.
+
+    Args:
+        optimizer: a name of `OPTIMIZERS`, or an optimizer of Keras.
+        rate: a number or schedule; None takes the default, or the optimizer's own.
+        default: the learning rate.
+        weight_decay: of each step, times the rate, apart from the gradient (Loshchilov
+            and Hutter, "Decoupled Weight Decay Regularization", 2019); None is none,
+            and 0.004 with "adamw".
+    """
     if isinstance(optimizer, keras.optimizers.Optimizer):
         if rate is not None:
             raise ValueError(
@@ -41,7 +54,25 @@ def new_optimizer(
         rate = default if rate is None else rate
         require_positive("learning_rate", rate)
         rate = float(rate)
-    return keras.optimizers.get(optimizer).__class__(learning_rate=rate)
+    decay = {} if weight_decay is None else {"weight_decay": float(weight_decay)}
+    return keras.optimizers.get(optimizer).__class__(learning_rate=rate, **decay)
+
+
+def smoothed_loss(smoothing: float, *, binary: bool) -> keras.losses.Loss:
+    """Return the cross-entropy of labels that are not quite sure.
+
+    Args:
+        smoothing: how much of each label goes to all classes alike, in [0, 1).
+        binary: whether the model has one output.
+
+    Example:
+        >>> smoothed_loss(0.1, binary=False).label_smoothing
+        0.1
+    """
+    kind = keras.losses.CategoricalCrossentropy
+    if binary:
+        kind = keras.losses.BinaryCrossentropy
+    return kind(label_smoothing=smoothing)
 
 
 def compile_phase(

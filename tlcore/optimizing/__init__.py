@@ -1,0 +1,1 @@
+"""Optimizing: the optimizer, learning rates and loss of a phase, and compiling."""
