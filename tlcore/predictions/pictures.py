@@ -16,6 +16,7 @@ from tlcore.data.images import read_picture
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.plotting.figures import (
     BLUE,
+    GAP_INCHES,
     GREY,
     WIDTH_INCHES,
     add_title,
@@ -37,6 +38,8 @@ MAX_NUMBERED = 20
 """The most classes whose confusion matrix has a number in each cell."""
 _NAME_LETTERS = 24
 _COLUMNS = 5
+_HEAD_INCHES, _LINES_INCHES = 0.35, 0.62
+"""Room for the title, and for the lines above an image."""
 _THUMBNAIL_PIXELS = 240
 
 
@@ -131,9 +134,7 @@ def plot_mistakes(
     total = f"{len(wrong)} of {counted(len(predictions), 'image')} wrong"
     columns = max(1, min(_COLUMNS, len(shown)))
     rows = max(1, -(-len(shown) // columns))
-    cell = WIDTH_INCHES / _COLUMNS
-    figure = new_figure(rows * (cell + 0.5) + 0.5, width=max(4.0, columns * cell))
-    places = list(figure.subplots(rows, columns, squeeze=False).flat)
+    figure, places = _cells(rows, columns)
     for place, index in zip(places, shown, strict=False):
         _draw_mistake(place, predictions, int(index), reading)
     for place in places[len(shown) :]:
@@ -193,6 +194,29 @@ def plot_calibration(
     add_title(figure, error)
     save_figure(figure, target)
     return figure
+
+
+def _cells(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of square cells, each with room for three lines above it."""
+    cell = WIDTH_INCHES / _COLUMNS - GAP_INCHES
+    wide = max(4.0, columns * (cell + GAP_INCHES) + GAP_INCHES)
+    high = _HEAD_INCHES + rows * (cell + _LINES_INCHES) + GAP_INCHES
+    # All sizes are known; to find them, the constrained layout takes a second.
+    figure = new_figure(high, width=wide, layout=None)
+    grid = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": GAP_INCHES / wide,
+            "right": columns * (cell + GAP_INCHES) / wide,
+            "top": 1 - (_HEAD_INCHES + _LINES_INCHES) / high,
+            "bottom": GAP_INCHES / high,
+            "wspace": GAP_INCHES / cell,
+            "hspace": _LINES_INCHES / cell,
+        },
+    )
+    return figure, list(grid.flat)
 
 
 def _draw_mistake(
