@@ -10,17 +10,47 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
-def is_alive(process: int) -> bool:
-    """Return whether a process with this number runs on this machine."""
+def is_alive(process: int, mark: str = "") -> bool:
+    """Return whether a process with this number runs on this machine.
+
+    Args:
+        process: its number.
+        mark: what `process_mark` said of it when it ran. Numbers come again: in a
+            container that was started anew the next run has that of the last one.
+    """
     try:
         os.kill(process, 0)  # signal 0 only checks
     except ProcessLookupError:
         return False
     except PermissionError:
         pass  # it runs and belongs to another user
-    return True
+    now = process_mark(process)
+    return now is not None and (not mark or not now or mark == now)
+
+
+def process_mark(process: int) -> str | None:
+    """Return what tells a process from a later one with its number.
+
+    That is when it was started, and which start of the system that was in. It is ""
+    where the system does not say, and None for a process that has ended and was not
+    waited for: without an init process in a container, it stays in the table.
+
+    Example:
+        >>> import os
+        >>> process_mark(os.getpid()) == process_mark(os.getpid())
+        True
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        text = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return ""
+    # Its name is in parentheses, and may hold some.
+    state, *fields = text.rpartition(b")")[2].split()
+    return None if state in {b"Z", b"X"} else f"{boot.strip()}/{fields[18].decode()}"
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from tlcore.processes import is_alive
+from tlcore import processes
+from tlcore.processes import is_alive, process_mark
 
 PROGRAM = """
 import atexit, sys, threading, time
@@ -90,6 +93,28 @@ def test_a_process_is_alive_until_it_has_ended():
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     assert not is_alive(ended.pid)
+
+
+def test_a_process_that_nobody_waited_for_is_not_alive():
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as ended:
+        ended.stdout.read()  # it has ended when its output has
+        for _ in range(500):
+            if process_mark(ended.pid) is None:
+                break
+            time.sleep(0.01)
+        assert not is_alive(ended.pid)
+
+
+def test_a_later_process_with_its_number_is_another_one():
+    mark = process_mark(os.getpid())
+    assert is_alive(os.getpid(), mark)
+    assert not is_alive(os.getpid(), f"{mark}0")
+
+
+def test_without_a_mark_the_number_counts(monkeypatch):
+    monkeypatch.setattr(processes, "Path", lambda _: Path("/nowhere"))
+    assert process_mark(os.getpid()) == ""
+    assert is_alive(os.getpid(), "a mark of another system")
 
 
 def test_the_process_of_another_user_is_alive(monkeypatch):

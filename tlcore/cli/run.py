@@ -128,7 +128,8 @@ _WITH_RESUME = {
 @click.option(
     "--allow-changed",
     multiple=True,
-    help='What may have changed since: "versions" or "data".',
+    help='What may have changed since: "versions", "data", or the "machine" that '
+    "the run says it still runs on.",
 )
 @click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")

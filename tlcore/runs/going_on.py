@@ -5,6 +5,7 @@ what is refused because the run would become another one. Training is in `runner
 """
 
 import shutil
+import socket
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tlcore.runs.states import (
     states_of,
 )
 
-ALLOWED = ("versions", "data")
+ALLOWED = ("versions", "data", "machine")
 """What may have changed since, on request."""
 
 
@@ -113,7 +114,7 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
     """
     run = read_run(path)
     with run.locked():
-        _check_ended(run)
+        _check_ended(run, changes.allowed)
         before = _recipe_of(run)
         recipe = before.changed(
             epochs=changes.epochs, fine_tune_epochs=changes.fine_tune_epochs
@@ -139,14 +140,17 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
     return run
 
 
-def _check_ended(run: Run) -> None:
-    if run.status == "running":
-        process = run.document["process"]
+def _check_ended(run: Run, allowed: frozenset[str]) -> None:
+    process = run.document.get("process", {})
+    elsewhere = process.get("host") != socket.gethostname()
+    if run.status == "running" and not (elsewhere and "machine" in allowed):
+        remedy = "End it first"
+        if elsewhere:
+            remedy += "; if that machine is gone, add --allow-changed machine"
         raise ValueError(
             "A run must have ended to go on. Received: "
             f"run={run.name!r}, running as process {process['pid']} on "
-            f"{process['host']!r}. End it first; if that machine is gone, write "
-            '"killed" as its status into run.json.'
+            f"{process['host']!r}. {remedy}."
         )
     if "options" not in run.document:
         raise ValueError(

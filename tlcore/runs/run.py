@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from tlcore.data.reading import Reading
 from tlcore.files import STAMP_FORMAT, flush_folder, write_text
-from tlcore.processes import is_alive
+from tlcore.processes import is_alive, process_mark
 from tlcore.runs import documents
 from tlcore.runs.publications import NOTE_FILE
 from tlcore.runs.structure import check_structure
@@ -343,7 +343,7 @@ def _status(document: Mapping[str, Any]) -> str:
     status, process = str(document["status"]), document["process"]
     if status != "running" or process["host"] != socket.gethostname():
         return status
-    return status if is_alive(process["pid"]) else "killed"
+    return status if is_alive(process["pid"], process.get("mark", "")) else "killed"
 
 
 def _epoch_seconds(
@@ -361,7 +361,9 @@ def _epoch_seconds(
 
 def this_process() -> dict[str, Any]:
     """Return what `run.json` says of the process that trains."""
-    return {"pid": os.getpid(), "host": socket.gethostname()}
+    pid = os.getpid()
+    mark = process_mark(pid) or ""
+    return {"pid": pid, "host": socket.gethostname(), "mark": mark}
 
 
 def _now() -> str:

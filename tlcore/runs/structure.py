@@ -130,7 +130,11 @@ _RUN = record(
         "error": optional(fields.text),
         "code": fields.scalar,
         "process": record(
-            {"pid": whole(1, _LARGEST_PROCESS), "host": fields.text},
+            {
+                "pid": whole(1, _LARGEST_PROCESS),
+                "host": fields.text,
+                "mark": fields.text,
+            },
             required=("pid", "host"),
         ),
         "recipe": record(

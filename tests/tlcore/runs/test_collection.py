@@ -193,6 +193,8 @@ class TestComparison:
         for process, status in (
             (here, "running"),
             ({**here, "pid": gone}, "killed"),
+            ({**here, "mark": "of the process that had this number before"}, "killed"),
+            ({"pid": here["pid"], "host": here["host"]}, "running"),
             ({"pid": gone, "host": "elsewhere"}, "running"),
         ):
             run.update(process=process)

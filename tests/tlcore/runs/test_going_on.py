@@ -6,6 +6,7 @@ more is written, as after a kill. `sys.addaudithook` lists the events.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +242,15 @@ class TestRefused:
     def test_a_run_that_says_it_is_running(self, done):
         with changed(done, status="running", process=this_process()):
             self.refused(done, "running as process", epochs=3)
+
+    def test_a_run_of_another_machine_unless_that_is_gone(self, done, data, tmp_path):
+        elsewhere = {"pid": 7, "host": "a-pod-of-yesterday", "mark": ""}
+        with changed(done, status="running", process=elsewhere):
+            match = "'a-pod-of-yesterday'.*add --allow-changed machine"
+            self.refused(done, match, epochs=2)
+            copy = shutil.copytree(done, tmp_path / "model_3" / done.name)
+        allowed = Changes(epochs=2, data=data, allowed=frozenset({"machine"}))
+        assert resume_run(copy, options(tmp_path), allowed).status == "done"
 
     def test_a_run_of_an_earlier_version(self, done):
         with changed(done, options=None):
