@@ -29,6 +29,7 @@ from tlcore.cli.commands import (
 )
 from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
+from tlcore.cli.export import export
 from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
 from tlcore.cli.output import echo
 from tlcore.cli.predict import predict
@@ -115,6 +116,7 @@ for command in (
     compare,
     doctor,
     experiments,
+    export,
     fetch,
     predict,
     rank,

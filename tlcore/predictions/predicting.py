@@ -4,7 +4,7 @@ Owns `predict`, the forms of data that it takes, and how outputs become probabil
 Layers that are cached run on their features, as in `evaluate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -186,17 +186,37 @@ def file_outputs(
     Raises:
         ValueError: a file has changed since it was checked.
     """
-    found = []
+    found, done = [], 0
+    for images in read_files(checked, size, reading):
+        found.append(model.predict_on_batch(images))
+        done += len(images)
+        if progress is not None:
+            progress("data", done, len(checked))
+    return np.concatenate(found)
+
+
+def read_files(
+    checked: Sequence[CheckedImage],
+    size: tuple[int, int],
+    reading: Reading = DEFAULT,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield batches of images, (n, height, width, 3) float32 in [0, 255].
+
+    Args:
+        checked: the files.
+        size: (height, width) to resize to, in pixels.
+        reading: how they are read.
+
+    Raises:
+        ValueError: a file has changed since it was checked.
+    """
     for start in range(0, len(checked), BATCH_IMAGES):
         some = checked[start : start + BATCH_IMAGES]
         images = [
             read_checked_image(image.path, image.digest, size, reading)
             for image in some
         ]
-        found.append(model.predict_on_batch(np.stack(images).astype("float32")))
-        if progress is not None:
-            progress("data", start + len(some), len(checked))
-    return np.concatenate(found)
+        yield np.stack(images).astype(np.float32)
 
 
 def _are_files(data: Any) -> TypeGuard[Sequence[str | Path]]:

@@ -142,6 +142,8 @@ class TestCommands:
             ("predict", ["{image}", "{tmp}/none" + NASTY], 2),
             ("predict", ["{odd}", "--csv", "{tmp}/" + NASTY], 2),
             ("predict", ["{tmp}/" + NASTY, "--run", "{run}"], 2),
+            ("export", ["{tmp}/" + NASTY, "--to=savedmodel"], 2),
+            ("export", ["{run}", "--to", NASTY], 2),
             ("rank", ["--data", "{odd}", "--backbones", NASTY], 2),
             ("rank", ["--data", "{tmp}/" + NASTY, "--backbones=sample_net"], 2),
             ("rank", ["--data", "{odd}", "--backbones=sample_net", "--folds=9"], 2),

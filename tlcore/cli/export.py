@@ -1,0 +1,75 @@
+"""Export: the command `tlcore export`.
+
+Owns its options, its exit codes and what it prints. What exports is in `exporting`.
+"""
+
+from pathlib import Path
+
+import click
+
+from tlcore.cli.output import echo, echo_json
+
+PASSED, DIFFERS = 0, 1
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", required=True, help='"savedmodel", "onnx" or "litert".')
+@click.option("--int8", is_flag=True, help="Quantize to 8 bits; for litert.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the export, not there yet.  [exports/RECIPE-MOMENT-TARGET]",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Images to compare on.  [those that the run was tested on]",
+)
+@click.option(
+    "--trust", is_flag=True, help="Open the SavedModel that the run's model names."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def export(
+    run: Path,
+    to: str,
+    int8: bool,
+    out: Path | None,
+    images: Path | None,
+    trust: bool,
+    as_json: bool,
+) -> int:
+    """Export the model of RUN, a run folder, and compare it with the model.
+
+    The export is run on real images before it is put in its place. The exit code is 0
+    if it predicts the same, 1 if it is there but differs, 2 if there is none.
+    """
+    from tlcore.exporting.exporting import export_run
+    from tlcore.files import readable
+
+    kind = f"{to}-int8" if int8 else to
+    name = "-".join((*run.resolve().parts[-2:], kind))
+    found = export_run(
+        run,
+        to,
+        out or Path("exports") / name,
+        int8=int8,
+        images=images,
+        trust=trust,
+        say=lambda line: echo(line, err=True),
+    )
+    if as_json:
+        echo_json(found.as_dict())
+        return PASSED if found.passed else DIFFERS
+    agreement = found.agreement
+    echo(f"the same class: {agreement}")
+    echo(f"largest difference of an output: {found.difference:.2g}")
+    echo(f"size: {readable(found.nbytes)}")
+    echo(
+        f"an image by itself: {found.seconds * 1e3:.1f} ms, the model "
+        f"{found.model_seconds * 1e3:.1f} ms"
+    )
+    if not found.passed:
+        echo("the export differs from the model; do not ship it as it is", err=True)
+    echo(f"export: {found.folder}")
+    return PASSED if found.passed else DIFFERS

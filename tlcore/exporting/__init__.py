@@ -1,0 +1,1 @@
+"""Exporting: a trained model in a form that runs without this package, checked."""
