@@ -103,7 +103,7 @@ class Loop(keras.callbacks.CallbackList):
         self._begun = False
         self._epoch = epochs.start
         self._states: CallbackStates | None = None
-        self._numbers = Numbers()
+        self._numbers, self._before_test = Numbers(), Numbers()
         self._sums: Arrays = {}
         super().__init__(
             list(callbacks),
@@ -296,6 +296,7 @@ class Loop(keras.callbacks.CallbackList):
     def on_test_begin(self, logs: Any = None) -> None:
         """Begin a validation."""
         self._numbers.put_back()
+        self._before_test.note()
         super().on_test_begin(logs)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -332,6 +333,8 @@ class Loop(keras.callbacks.CallbackList):
         if self._is_asked and self._sums:
             if self._async_test:
                 self._flush_futures()
+            # Whoever goes on validates from the beginning.
+            self._before_test.put_back()
             self._keep(self._epoch, self._steps or 0)
             self._end_if_asked()
 
