@@ -204,15 +204,23 @@ def _tensor_of(network: keras.Model, layer: str | None) -> Any:
 
 def _part(inputs: Any, outputs: Any, model: keras.Model) -> Callable[[Any], Any]:
     """Return the layers between two tensors of a functional model."""
+    rule = (
+        "A heat map needs a layer that all of the model goes through. Received: a "
+        f"layer of {model.name!r} around which other layers lead. Name the output of a "
+        "whole block."
+    )
     try:
         part = keras.Model(inputs, outputs)
     except (ValueError, KeyError) as error:
-        raise ValueError(
-            "A heat map needs a layer that all of the model goes through. Received: a "
-            f"layer of {model.name!r} around which other layers lead. Name the output "
-            "of a whole block."
-        ) from error
-    return lambda tensor: part(tensor, training=False)
+        raise ValueError(rule) from error
+
+    def run(tensor: Any) -> Any:
+        try:
+            return part(tensor, training=False)
+        except KeyError as error:  # Keras up to 3.12 sees only here what is missing
+            raise ValueError(rule) from error
+
+    return run
 
 
 def _logits(model: keras.Model, tensor: Any) -> Callable[[Any], Any]:
