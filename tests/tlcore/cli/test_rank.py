@@ -7,6 +7,7 @@ import pytest
 ONE = ("--backbones", "sample_net", "--image-size", 32, "--folds", 2)
 
 
+@pytest.mark.matrix
 def test_it_ends_with_a_table_and_the_best(tlcore, data, tmp_path):
     picture = tmp_path / "rank.png"
     names = "sample_net,mobilenet_v2_035"

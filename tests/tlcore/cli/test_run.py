@@ -280,6 +280,7 @@ class TestTraining:
         *("--label-smoothing", 0.1, "--class-weight", "balanced", "--mixed-precision"),
     )
 
+    @pytest.mark.matrix
     def test_how_it_is_trained_is_recorded(self, tlcore, data, tmp_path):
         code, out, _ = tlcore(
             "run", "model_3", "--backbone=sample_net", "--image-size=32", "--epochs=1",

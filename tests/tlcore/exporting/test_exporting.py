@@ -102,6 +102,7 @@ def test_8_bits_are_smaller_and_are_judged_by_the_classes(run, tmp_path):
     assert "in 8 bits" in (found.folder / "README.md").read_text()
 
 
+@pytest.mark.matrix
 def test_an_export_that_differs_has_not_passed(run, tmp_path, monkeypatch):
     def load(target, path):
         rows = targets.load(target, path)
@@ -113,7 +114,9 @@ def test_an_export_that_differs_has_not_passed(run, tmp_path, monkeypatch):
     assert json.loads((found.folder / "check.json").read_text())["passed"] is False
 
 
-@pytest.mark.parametrize("where", ["write", "load"])
+@pytest.mark.parametrize(
+    "where", ["write", pytest.param("load", marks=pytest.mark.matrix)]
+)
 def test_what_fails_leaves_nothing(where, run, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise OSError(28, "No space left on device")
@@ -143,6 +146,7 @@ def test_a_missing_package_is_named_with_its_line(run, tmp_path, monkeypatch):
         export_run(run, "onnx", tmp_path / "out", say=quiet)
 
 
+@pytest.mark.matrix
 def test_images_of_ones_own_are_taken(run, data, tmp_path):
     own = data / "validation"
     found = export_run(run, "savedmodel", tmp_path / "out", images=own, say=quiet)

@@ -86,6 +86,7 @@ def test_all_of_them_train_to_the_same_bits_from_the_cache(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.matrix
 def test_and_go_on_from_the_middle_of_a_schedule(
     tiny, train, tmp_path, deterministic_operations
 ):

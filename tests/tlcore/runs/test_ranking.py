@@ -25,6 +25,7 @@ def photos(tmp_path_factory):
     return directory
 
 
+@pytest.mark.matrix
 def test_trained_weights_come_before_random_ones(photos):
     said = []
     names = ["mobilenet_v2_035", "sample_net"]
