@@ -4,7 +4,6 @@ Owns its options and the form of its output. What ranks is in `runs.ranking`.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +70,7 @@ def rank(
 
     checked_path(picture)
     names, files = _named(backbones, weights)
-    with ExitStack() as bars:
+    with pass_progress(None, show=not as_json) as progress:
         ranked = ranked_of(
             data,
             names,
@@ -85,9 +84,7 @@ def rank(
             cache=cache,
             workers=workers,
             say=lambda line: echo(line, err=True),
-            progress=lambda _: bars.enter_context(
-                pass_progress(None, show=not as_json)
-            ),
+            progress=progress,
         )
     if picture is not None:
         plot_ranking(ranked, path=picture)

@@ -5,6 +5,7 @@ height, width, 3) float32 in [0, 255], and returns its outputs.
 """
 
 import importlib.util
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ def _write_litert(model: keras.Model, path: Path, int8: NDArray[Any] | None) -> 
         # One image at a time, as the converter asks for them.
         converter.representative_dataset = lambda: ([row[None]] for row in int8)
     path.write_bytes(converter.convert())
-    _remove(aside)
+    shutil.rmtree(aside)
 
 
 def _run_saved_model(path: Path) -> Run:
@@ -222,9 +223,3 @@ def _run_litert(path: Path) -> Run:
         return np.array(model.get_tensor(given["index"]))
 
     return run
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)

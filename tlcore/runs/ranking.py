@@ -78,7 +78,7 @@ def rank(
     cache: str | Path = "auto",
     workers: int = 1,
     say: Callable[[str], None] = say_to_stderr,
-    progress: Callable[[str], PassProgress | None] | None = None,
+    progress: PassProgress | None = None,
 ) -> tuple[Ranked, ...]:
     """Return backbones by the accuracy of a linear head on their features.
 
@@ -99,8 +99,8 @@ def rank(
         cache: where features are stored, as in `fit`; not "off".
         workers: as in `fit`.
         say: called with a line about each backbone.
-        progress: called with the name of each backbone; returns what its pass reports
-            to. None shows nothing.
+        progress: called with the name of a backbone, the number of images done and of
+            all images; None shows nothing.
 
     Returns:
         The backbones, the best first. `worse` is the exact test of McNemar (1947) on
@@ -139,8 +139,7 @@ def rank(
     found = []
     for name in names:
         model = models.pop(name)
-        shown = None if progress is None else progress(name)
-        options = cache_options(cache, None, workers, shown)
+        options = cache_options(cache, None, workers, progress)
         row, right = _probed(name, model, folder, parts, options)
         say(f"{name}: {row.accuracy}")
         found.append((row, right))
@@ -254,10 +253,10 @@ def _probed(
         folder = replace(folder, image_size=size, decoded=DecodedImages())
     done: list[int] = []
 
-    def counting(what: str, images: int, total: int) -> None:
+    def counting(_pass: str, images: int, total: int) -> None:
         done.append(images)
         if options.progress is not None:
-            options.progress(what, images, total)
+            options.progress(name, images, total)
 
     begun = time.perf_counter()
     table = feature_table(model, folder, replace(options, progress=counting))
