@@ -20,6 +20,7 @@ OF_TENSORFLOW = {
     "tlcore.backend.seam",
     "tlcore.data.dataset_orders",
     "tlcore.data.random_maps",
+    "tlcore.exporting.exporting",
     "tlcore.hub.layer",
     "tlcore.hub.operations",
     "tlcore.hub.saved_models",
