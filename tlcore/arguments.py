@@ -12,6 +12,9 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 
+ALL = "all"
+"""What a number of layers may be instead of the number of all."""
+
 
 def is_whole(
     value: object, *, least: float = -math.inf, most: float = math.inf

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from tlcore.arguments import require_whole
+from tlcore.arguments import ALL, require_whole
 from tlcore.backbones.inference import Backbone
 from tlcore.backbones.weights import fingerprint
 from tlcore.hub.layer import HubLayer
@@ -111,7 +111,7 @@ def freeze(model: keras.Model) -> FreezePlan:
 
 
 def unfreeze(
-    model: keras.Model, last: int = 10, *, batch_norm: bool = True
+    model: keras.Model, last: int | str = 10, *, batch_norm: bool = True
 ) -> FreezePlan:
     """Unfreeze the last layers of the backbone inside `model`, or of a bare backbone.
 
@@ -122,7 +122,8 @@ def unfreeze(
 
     Args:
         model: a model of `create_model`, or a backbone without a head.
-        last: how many layers train, counted from the end; 0 freezes all of them.
+        last: how many layers train, counted from the end, or "all"; 0 freezes all of
+            them.
         batch_norm: False keeps gamma and beta of the unfrozen layers frozen.
 
     Returns:
@@ -143,15 +144,18 @@ def unfreeze(
     return _apply(model, last=last, batch_norm=batch_norm)
 
 
-def _apply(model: keras.Model, *, last: int, batch_norm: bool) -> FreezePlan:
+def _apply(model: keras.Model, *, last: int | str, batch_norm: bool) -> FreezePlan:
     holder, network = find_backbone(model)
     is_network = isinstance(network, keras.Model)
     layers = list(network.layers) if is_network else [network]
+    if last == ALL:
+        last = len(layers)
     if isinstance(network, HubLayer):
         require_whole("last", last, least=0)
         last = _last_of_saved_model(network, last, batch_norm=batch_norm)
-    layers_of = f", the layers of {network.name}"
+    layers_of = f', the layers of {network.name}; or "all"'
     require_whole("last", last, least=0, most=len(layers), meaning=layers_of)
+    last = int(last)
     frozen, unfrozen = layers[: len(layers) - last], layers[len(layers) - last :]
     # Every layer is set on its own, parents first. Setting a parent also sets its
     # children, but on TensorFlow only if the parent's own flag changes:
@@ -175,7 +179,7 @@ def _layer_plan(layer: keras.Layer) -> LayerPlan:
     return LayerPlan(layer.name, kind, _num_params(variables), len(variables))
 
 
-def _last_of_saved_model(network: HubLayer, last: int, *, batch_norm: bool) -> int:
+def _last_of_saved_model(network: HubLayer, last: Any, *, batch_norm: bool) -> int:
     """Return 1 if any layer is to be unfrozen: Keras sees a SavedModel as one layer."""
     if last > 0 and not batch_norm:
         raise ValueError(
@@ -189,7 +193,7 @@ def _last_of_saved_model(network: HubLayer, last: int, *, batch_norm: bool) -> i
             f"last={last} for {network.name!r}, which lists none, or is called by a "
             "signature. Train the head alone."
         )
-    return min(last, 1)
+    return min(int(last), 1)
 
 
 def find_backbone(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:

@@ -14,18 +14,11 @@ from typing import Any
 
 import keras
 
-from tlcore.arguments import require_whole
+from tlcore.arguments import require_path
 from tlcore.backend import seam
 from tlcore.backend.shares import check_shares
-from tlcore.caching.batch_feeds import batches_feed
-from tlcore.caching.feeds import (
-    AUTO,
-    CacheOptions,
-    Feed,
-    cache_options,
-    evaluation_feed,
-    training_feed,
-)
+from tlcore.caching.feeds import AUTO, CacheOptions, Feed, cache_options
+from tlcore.caching.fit_feeds import fit_feeds
 from tlcore.caching.redirection import Side, redirected
 from tlcore.callbacks import BatchGuard, LossGuard
 from tlcore.checkpoints.conditions import Conditions, sha256
@@ -55,6 +48,12 @@ from tlcore.optimizing.compiling import (
     create_variables,
     new_optimizer,
 )
+from tlcore.optimizing.layer_rates import (
+    LayerRates,
+    layer_factors,
+    with_layer_rates,
+)
+from tlcore.optimizing.stages import Stage, joined, plan_stages
 from tlcore.terminal.progress import PassProgress, pass_progress
 
 _NO_FEED = Feed(None, Side(), "")
@@ -120,10 +119,12 @@ def fine_tune(
     validation: Data | None = None,
     *,
     history: keras.callbacks.History | None = None,
-    last: int = 10,
+    last: int | str = 10,
+    stages: Sequence[int | str] | None = None,
     batch_norm: bool = True,
-    epochs: int = 5,
-    learning_rate: Rate | None = None,
+    epochs: int | Sequence[int] = 5,
+    learning_rate: Rate | Sequence[Rate] | None = None,
+    layer_rates: LayerRates | None = None,
     optimizer: str | keras.optimizers.Optimizer = "adam",
     loss: Any = None,
     metrics: Sequence[Any] = ("accuracy",),
@@ -131,7 +132,8 @@ def fine_tune(
 ) -> keras.callbacks.History:
     """Unfreeze the last layers of the backbone and continue training, more slowly.
 
-    Unfreezes the layers, compiles the model again and calls `fit`. Epochs are counted
+    Unfreezes the layers, compiles the model again and calls `fit`; in stages, once for
+    each. The layers that still are frozen run once per image. Epochs are counted
     from the end of `history`: 5 epochs after 5 epochs make 10.
 
     Args:
@@ -139,16 +141,24 @@ def fine_tune(
         train: images in [0, 255] with labels, in a form that `fit` takes.
         validation: the same; all of it is evaluated after every epoch.
         history: what the previous phase returned; None starts at epoch 0.
-        last: how many layers of the backbone train, counted from the end.
+        last: how many layers of the backbone train, counted from the end, or "all".
+        stages: instead of `last`, such as [10, 50, "all"]: how many train at first, and
+            then in each further stage, which compiles the model anew.
         batch_norm: False keeps gamma and beta of those layers frozen.
-        epochs: number of further epochs.
+        epochs: number of further epochs; with stages of each, or a list of them.
         learning_rate: a number or schedule, by default 1e-4, a tenth of that of
-            `feature_extract`; an optimizer of Keras has its own.
+            `feature_extract`; with stages of each, or a list of them. An optimizer of
+            Keras has its own.
+        layer_rates: factors of the learning rate. A number is that of the lowest layer
+            that trains; from there they rise geometrically to 1 at the head. A mapping
+            has factors by layer name, or pattern such as "block7*", or "backbone" or
+            "head"; the last that fits a layer counts.
         optimizer: "adam", "adamw", "rmsprop" or "sgd", or an optimizer of Keras, of
             which this phase trains with a copy.
         loss: of Keras, or a function; by default the cross-entropy of the labels.
         metrics: as in `compile`.
-        fit_options: further arguments of `fit`.
+        fit_options: further arguments of `fit`. With stages, `state` has a folder for
+            each, such as "last_10".
 
     Returns:
         The history of this phase alone; its epochs continue those of `history`.
@@ -166,22 +176,43 @@ def fine_tune(
         >>> second = tl.fine_tune(model, train, history=first, last=2, **short)
         >>> first.epoch + second.epoch
         [0, 1]
+        >>> third = tl.fine_tune(
+        ...     model, train, history=second, stages=[4, 8], layer_rates=0.1, **short
+        ... )
+        >>> third.epoch
+        [2, 3]
     """
     require_backbone(model)
-    require_whole("epochs", epochs, least=1)
-    first = _first_epoch_after(history)
-    spec = DataSpec.of(train, "train")
-    chosen = new_optimizer(optimizer, learning_rate, default=_FINE_RATE)
-    unfreeze(model, last, batch_norm=batch_norm)
-    compile_phase(model, spec, chosen, loss, metrics)
-    return fit(
-        model,
-        spec,
-        validation=validation,
-        epochs=first + epochs,
-        initial_epoch=first,
-        **fit_options,
-    )
+    plan = plan_stages(stages, last, epochs, learning_rate)
+    begin = _first_epoch_after(history)
+    done = []
+    for stage in plan:
+        spec = DataSpec.of(train, "train")
+        chosen = new_optimizer(optimizer, stage.learning_rate, default=_FINE_RATE)
+        unfreeze(model, stage.last, batch_norm=batch_norm)
+        if layer_rates is not None:
+            chosen = with_layer_rates(chosen, layer_factors(model, layer_rates))
+        compile_phase(model, spec, chosen, loss, metrics)
+        fitted = fit(
+            model,
+            spec,
+            validation=validation,
+            epochs=begin + stage.epochs,
+            initial_epoch=begin,
+            **(fit_options if stages is None else _of_stage(stage, fit_options)),
+        )
+        begin = _first_epoch_after(fitted)
+        done.append(fitted)
+    model.history = done[0] if stages is None else joined(done)
+    return model.history
+
+
+def _of_stage(stage: Stage, fit_options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a stage's fit: its states have a folder of their own."""
+    state = fit_options.get("state")
+    if state is None:
+        return fit_options
+    return {**fit_options, "state": require_path("state", state) / stage.name}
 
 
 @as_raised()
@@ -330,7 +361,7 @@ def fit(
         fitting["steps_per_epoch"] = loop.left(leg) if leg.step else steps_per_epoch
         again = None if "validation" in feeds else validation_spec
         with pass_progress(progress, show=bool(verbose)) as report:
-            found = _feeds(
+            found = fit_feeds(
                 model,
                 train_spec,
                 again,
@@ -455,39 +486,3 @@ def _say(line: str, say: Callable[[str], None] | None, verbose: str | int) -> No
         say(line)
     elif verbose:
         print(line)  # noqa: T201 - to standard output, as Keras prints its epochs
-
-
-def _feeds(
-    model: keras.Model,
-    train: DataSpec,
-    validation: DataSpec | None,
-    options: CacheOptions,
-    steps: range,
-    *,
-    weights: Sequence[float] | None,
-) -> dict[str, Feed]:
-    """Return what training and validation read, by name."""
-    folder, source = train.folder, train.source
-    if folder is not None:
-        feeds = {"train": training_feed(model, folder, options, steps, weights)}
-    elif options.views is not None:
-        raise ValueError(
-            "views needs images that can be identified one by one. Received: train of "
-            f"type {type(train.data).__name__}. Load them with image_folder."
-        )
-    else:
-        feeds = {"train": _batches(model, source, options, steps)}
-    if validation is None:
-        return feeds
-    if validation.folder is not None:
-        feed = evaluation_feed(model, validation.folder, options, "validation")
-    else:
-        feed = _batches(model, validation.source, options, None)
-    return feeds | {"validation": feed}
-
-
-def _batches(
-    model: keras.Model, source: Any, options: CacheOptions, steps: range | None
-) -> Feed:
-    count = len(steps) if steps else None
-    return batches_feed(model, source, options, training=steps is not None, steps=count)

@@ -110,6 +110,7 @@ CLASSES = np.arange(40) % 3
 LOSSES = keras.losses
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("outputs", "labels", "loss", "metrics"),
     [
@@ -242,6 +243,7 @@ class TestEvaluate:
         assert ours["loss"].value == pytest.approx(keras_says["loss"], rel=1e-5)
         assert ours["accuracy"].low < ours["accuracy"].value < ours["accuracy"].high
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize(
         "num_classes", [pytest.param(1, marks=pytest.mark.matrix), 3]
     )

@@ -25,11 +25,23 @@ OF_TENSORFLOW = {
     "tlcore.hub.operations",
     "tlcore.hub.saved_models",
 }
+TRAINING_MORE_THAN_ONCE = {
+    "tlcore.evaluation",
+    "tlcore.exporting.exporting",
+    "tlcore.resuming",
+    "tlcore.runs.going_on",
+    "tlcore.runs.runner",
+}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def dotted(path):
     return ".".join(("tlcore", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def marks(name):
+    of_tensorflow, long = name in OF_TENSORFLOW, name in TRAINING_MORE_THAN_ONCE
+    return [pytest.mark.tensorflow] * of_tensorflow + [pytest.mark.matrix] * long
 
 
 @pytest.fixture
@@ -46,7 +58,7 @@ def _beside_images(tmp_path, monkeypatch):
         pytest.param(
             path,
             id=dotted(path),
-            marks=[pytest.mark.tensorflow] if dotted(path) in OF_TENSORFLOW else [],
+            marks=marks(dotted(path)),
         )
         for path in MODULES
     ],

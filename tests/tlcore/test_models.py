@@ -230,6 +230,7 @@ def test_what_is_saved_and_loaded_is_what_predicts(tmp_path, stack):
     np.testing.assert_allclose(numbers(loaded(PICTURES)), predicted, atol=1e-6)
 
 
+@pytest.mark.matrix
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("stack", stacks("own"))
 @pytest.mark.filterwarnings(

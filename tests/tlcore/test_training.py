@@ -216,6 +216,7 @@ class TestDataThatIsNoFolder:
         feature_extract(tiny(), data, epochs=1, value_range="as is", **QUIET)
         assert evaluate(tiny(), data, value_range="as is")["loss"].n == 12
 
+    @pytest.mark.matrix
     def test_a_model_without_a_backbone_takes_any_range(self, noise):
         layers = [keras.Input((32, 32, 3)), keras.layers.Flatten()]
         model = keras.Sequential([*layers, keras.layers.Dense(3, "softmax")])
@@ -259,6 +260,7 @@ class TestDataThatIsNoFolder:
             with pytest.raises(ValueError, match="one class .*each.*Give a weight"):
                 fit(model, folder, epochs=1, class_weight=weights, **QUIET)
 
+    @pytest.mark.matrix
     def test_the_probe_of_the_logs_has_the_size_of_the_data(self):
         # Of 64 pixels the last kernel, of 12, would find 11: InceptionV3 in small.
         conv = keras.layers.Conv2D
@@ -409,6 +411,7 @@ class TestWeights:
 
 
 class TestCallbacks:
+    @pytest.mark.matrix
     def test_a_monitor_that_exists_is_accepted(self, tiny, train, held_out):
         stopping = early_stopping_callback("val_accuracy")
         history = feature_extract(
@@ -461,6 +464,7 @@ class TestImagesThatChange:
             feature_extract(tiny(), folder, epochs=1, cache=cache, **QUIET)
         assert "Traceback" not in str(raised.value)
 
+    @pytest.mark.matrix
     def test_leave_no_features_behind(self, tiny, folder, tmp_path):
         path, other = Path(folder.paths[4]), Path(folder.paths[0])
         before = path.read_bytes()

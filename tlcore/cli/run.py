@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlcore.arguments import ALL
 from tlcore.cli import tables
 from tlcore.cli.output import echo, echo_json
 from tlcore.cli.signals import Signals
@@ -28,6 +29,21 @@ _WITH_RESUME = {
     *(*_CHANGES, "recipe", "resume", "out", "allow_changed"),
     *("tensorboard", "as_json"),
 }
+
+
+def _stages(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> tuple[int | str, ...] | None:
+    """Return the numbers of layers of the option --stages."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() or part == ALL for part in parts):
+        raise ValueError(
+            "stages must be numbers of layers with commas between them, and all at the "
+            f"end. Received: stages={text!r}. Write --stages 10,50,all."
+        )
+    return tuple(ALL if part == ALL else int(part) for part in parts)
 
 
 @click.command()
@@ -59,6 +75,17 @@ _WITH_RESUME = {
 @click.option("--epochs", type=int, help="Epochs of feature extraction.")
 @click.option("--fine-tune-epochs", type=int, help="Epochs of fine-tuning; 0: none.")
 @click.option("--last", type=int, help="Layers that fine-tuning unfreezes.")
+@click.option(
+    "--stages",
+    callback=_stages,
+    metavar="10,50,all",
+    help="Fine-tuning in stages that unfreeze more and more, each of these epochs.",
+)
+@click.option(
+    "--layer-rates",
+    type=float,
+    help="Factor of the rate of fine-tuning at the lowest layer; 1 at the head.",
+)
 @click.option("--learning-rate", type=float, help="Fine-tuning takes a tenth of it.")
 @click.option("--optimizer", help='"adam", "adamw", "rmsprop" or "sgd".')
 @click.option("--weight-decay", type=float, help="Of the optimizer.")

@@ -242,4 +242,5 @@ def _draw_mistake(
         Path(path).name,
     )
     text = "\n".join(wrapped(line, _NAME_LETTERS) for line in lines)
-    axes.set_title(text, fontsize=8, parse_math=False)
+    # To find the place, matplotlib would make all ticks, which takes most of the time.
+    axes.set_title(text, fontsize=8, y=1.0, parse_math=False)

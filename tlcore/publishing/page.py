@@ -20,6 +20,7 @@ from tlcore import __version__
 from tlcore.publishing import charts
 from tlcore.runs.formatting import cell, columns, numbers
 from tlcore.runs.overview import Section, hyperparameters, overview
+from tlcore.runs.recipes import FINE_TUNING
 from tlcore.runs.run import (
     CALIBRATION,
     CONFUSION,
@@ -170,7 +171,7 @@ def _view(place: int, run: Run) -> _RunView:
 def _fine_tuning(document: Mapping[str, Any]) -> int | None:
     """Return the first epoch of fine-tuning, from 1."""
     for phase in document.get("phases", []):
-        if phase.get("name") == "fine_tuning":
+        if str(phase.get("name")).startswith(FINE_TUNING):
             return int(phase["first_epoch"]) + 1
     return None
 

@@ -16,12 +16,7 @@ from tlcore.runs.recipes import RECIPES, Recipe
 from tlcore.runs.run import Run, read_run, reading
 from tlcore.runs.run_data import RunData, load_data
 from tlcore.runs.runner import RunOptions, recorded_ending, seeded_model, train
-from tlcore.runs.states import (
-    FEATURE_EXTRACTION,
-    FINE_TUNING,
-    is_broken_off,
-    states_of,
-)
+from tlcore.runs.states import is_broken_off, states_of
 
 ALLOWED = ("versions", "data", "machine")
 """What may have changed since, on request."""
@@ -134,8 +129,7 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
         run.go_on(recipe=recipe.as_dict())
         with recorded_ending(run, options.say):
             options.say(f"run: {run.path}")
-            if recipe.epochs > before.epochs:
-                _discard_fine_tuning(run, options)
+            _discard_later(run, before, recipe, options)
             train(run, recipe, options, folders, model, allowed=changes.allowed)
     return run
 
@@ -164,7 +158,9 @@ def _recipe_of(run: Run) -> Recipe:
     with reading(run):
         document = run.document["recipe"]
         known = {field.name for field in fields(Recipe)}
-        return Recipe(**{name: x for name, x in document.items() if name in known})
+        values = {name: x for name, x in document.items() if name in known}
+        values["stages"] = tuple(values.get("stages", ()))  # of JSON
+        return Recipe(**values)
 
 
 def _taken_over(
@@ -245,17 +241,24 @@ def _check_unchanged(
         )
 
 
-def _discard_fine_tuning(run: Run, options: RunOptions) -> None:
-    """Remove what fine-tuned the model of fewer epochs, if it gets more."""
-    first, second = (
-        states_of(run, phase) for phase in (FEATURE_EXTRACTION, FINE_TUNING)
-    )
-    if not second.files():
+def _discard_later(
+    run: Run, before: Recipe, recipe: Recipe, options: RunOptions
+) -> None:
+    """Remove the states of the phases after one that gets more epochs.
+
+    They trained the model of fewer. One of `before` and `recipe` may lack the last.
+    """
+    for i, (then, now) in enumerate(zip(before.phases, recipe.phases, strict=False)):
+        states = states_of(run, now.name)
+        later = [states_of(run, phase.name) for phase in recipe.phases[i + 1 :]]
+        done = [folder for folder in later if folder.files()]
+        if now.epochs == then.epochs or not done:
+            continue
+        name = now.name.replace("_", " ")
+        if states.newest(options.say).stopped:
+            options.say(f"{name} had stopped early, so that more epochs change nothing")
+            continue
+        options.say(f"what follows begins again, after the longer {name}")
+        for folder in done:
+            shutil.rmtree(folder.path)
         return
-    if first.newest(options.say).stopped:
-        options.say(
-            "feature extraction had stopped early, so that more epochs change nothing"
-        )
-        return
-    options.say("fine-tuning begins again, after the longer feature extraction")
-    shutil.rmtree(second.path)

@@ -8,10 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
-from tlcore.arguments import require_one_of, require_positive, require_whole
+from tlcore.arguments import ALL, require_one_of, require_positive, require_whole
 from tlcore.backbones.catalogue import find_entry, is_hub_handle
 from tlcore.hub.handles import KAGGLE
+from tlcore.optimizing.stages import require_rising
 
 IMAGENET, OWN = "imagenet", "own"
 """Weights: the default for a backbone of the catalogue; always for a SavedModel."""
@@ -27,6 +29,28 @@ _WARM_UP = ", epochs of the shorter phase but its last; one_cycle warms up by it
 
 TENTH = 0.1
 """The learning rate of fine-tuning, as a fraction of that of feature extraction."""
+
+
+FEATURE_EXTRACTION = "feature_extraction"
+FINE_TUNING = "fine_tuning"
+"""The names of the phases; with stages, those of fine-tuning begin with the second."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of a recipe.
+
+    Attributes:
+        name: what `run.json` and the files of the run call it.
+        epochs: its epochs.
+        learning_rate: its learning rate.
+        last: how many layers of the backbone train, or "all"; 0 in feature extraction.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    last: int | str = 0
 
 
 @dataclass(frozen=True)
@@ -60,9 +84,14 @@ class Recipe:
         label_smoothing: how much of each label goes to all classes alike.
         class_weight: "balanced" weighs each class the same; None each image.
         epochs: epochs of feature extraction.
-        fine_tune_epochs: epochs of fine-tuning after them; 0 is no fine-tuning.
+        fine_tune_epochs: epochs of fine-tuning after them, with stages of each; 0 is no
+            fine-tuning.
         last: layers of the backbone that fine-tuning unfreezes; for a SavedModel, all
             of it.
+        stages: instead of `last`, the layers that each stage of fine-tuning unfreezes,
+            each more than the one before; "all" at the end.
+        layer_rates: the factor of the learning rate of fine-tuning at the lowest layer
+            that trains, from which it rises to 1 at the head; None is 1 everywhere.
     """
 
     name: str
@@ -89,6 +118,26 @@ class Recipe:
     epochs: int = 5
     fine_tune_epochs: int = 0
     last: int = 10
+    stages: tuple[int | str, ...] = ()
+    layer_rates: float | None = None
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Return what is trained, in order.
+
+        Example:
+            >>> recipe = tl.RECIPES["model_3"].changed(stages=(10, "all"))
+            >>> [phase.name for phase in recipe.phases]
+            ['feature_extraction', 'fine_tuning_last_10', 'fine_tuning_last_all']
+        """
+        first = Phase(FEATURE_EXTRACTION, self.epochs, self.learning_rate)
+        if not self.fine_tune_epochs:
+            return (first,)
+        epochs, rate = self.fine_tune_epochs, self.learning_rate * TENTH
+        if not self.stages:
+            return (first, Phase(FINE_TUNING, epochs, rate, self.last))
+        stages = ((f"{FINE_TUNING}_last_{last}", last) for last in self.stages)
+        return (first, *(Phase(name, epochs, rate, last) for name, last in stages))
 
     @property
     def from_hub(self) -> bool:
@@ -97,7 +146,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields as a mapping, for a JSON file."""
-        return asdict(self)
+        return {**asdict(self), "stages": list(self.stages)}
 
     def changed(self, **changes: object) -> "Recipe":
         """Return this recipe with some values changed; None keeps a value.
@@ -150,6 +199,12 @@ def _check(recipe: Recipe) -> None:
             recipe.weights,
         )
         require_whole("last", recipe.last, least=0)
+        _require(
+            not recipe.stages,
+            "A SavedModel is one layer: leave stages out",
+            "stages",
+            recipe.stages,
+        )
     else:
         entry = find_entry(recipe.backbone)
         require_whole(
@@ -165,6 +220,14 @@ def _check(recipe: Recipe) -> None:
             most=entry.manifest.layers,
             meaning=f", the layers of {entry.name}",
         )
+        _check_stages(recipe.stages, entry.name, entry.manifest.layers)
+    _require(
+        recipe.layer_rates is None
+        or (_is_number(recipe.layer_rates) and 0 < recipe.layer_rates <= 1),
+        "layer_rates must be above 0 and at most 1, the factor of the lowest layer",
+        "layer_rates",
+        recipe.layer_rates,
+    )
     _require(
         _is_number(recipe.percent) and 0 < recipe.percent <= 100,
         "percent must be above 0 and at most 100",
@@ -196,6 +259,17 @@ def _check(recipe: Recipe) -> None:
     )
     if recipe.class_weight is not None:
         require_one_of("class_weight", recipe.class_weight, ("balanced",))
+
+
+def _check_stages(stages: Any, name: str, layers: int) -> None:
+    """Refuse stages that do not unfreeze more and more layers of a backbone."""
+    if not stages:
+        return
+    require_rising(stages)
+    for last in stages:
+        if last != ALL:
+            meaning = f", the layers of {name}"
+            require_whole("stages", last, least=1, most=layers, meaning=meaning)
 
 
 def _is_number(value: object) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,11 @@ from tlcore.backend import seam
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.runs.finishing import finish
-from tlcore.runs.recipes import TENTH, Recipe
+from tlcore.runs.recipes import Phase, Recipe
 from tlcore.runs.recording import first_pictures, recorders
 from tlcore.runs.run import CHECKPOINTS, Run, check_writable, start_run
 from tlcore.runs.run_data import RunData, load_data
-from tlcore.runs.states import FEATURE_EXTRACTION, FINE_TUNING, resume_line, states_of
+from tlcore.runs.states import resume_line, states_of
 from tlcore.terminal.progress import PassProgress
 
 if TYPE_CHECKING:
@@ -159,8 +160,9 @@ def _check_fine_tuning(recipe: Recipe, model: "keras.Model") -> None:
     # that error would come after hours of feature extraction.
     from tlcore.freezing import freeze, unfreeze
 
-    if recipe.fine_tune_epochs:
-        unfreeze(model, recipe.last)
+    last = recipe.phases[-1].last  # the most
+    if last:
+        unfreeze(model, last)
         freeze(model)
 
 
@@ -208,64 +210,47 @@ def train(
     from tlcore import training
     from tlcore.callbacks import BestCheckpoint
 
-    checkpoints = run.path / CHECKPOINTS
     columns: dict[str, list[Any]] = {}
-    fine_epochs = recipe.fine_tune_epochs
     best = None
     if options.early_stopping is not None:
-        best = BestCheckpoint(checkpoints / "best.weights.h5")
-
-    def phase_options(
-        phase: str, first_epoch: int, rate: float, keeping: "Keeping"
-    ) -> dict[str, Any]:
+        best = BestCheckpoint(run.path / CHECKPOINTS / "best.weights.h5")
+    keepings = [_keeping(run, phase, options, allowed) for phase in recipe.phases]
+    # What is done of the phases before is in the newest state.
+    begun = [i for i, keeping in enumerate(keepings) if keeping.resumed is not None]
+    first = max(begun, default=0)
+    history = _epochs_before(keepings[first].resumed)
+    for phase, keeping in zip(recipe.phases[first:], keepings[first:], strict=True):
+        entry = {
+            "name": phase.name,
+            "first_epoch": history.epoch[-1] + 1 if history.epoch else 0,
+            "learning_rate": phase.learning_rate,
+        }
         caching: list[str] = []
-        entry = {"name": phase, "first_epoch": first_epoch, "learning_rate": rate}
-
-        def say(line: str) -> None:
-            caching.append(line)
-            options.say(line)
-
-        epochs = recipe.epochs if phase == FEATURE_EXTRACTION else fine_epochs
-        return {
-            "optimizer": _optimizer(recipe, rate, epochs, len(folders.train)),
+        phase_options = {
+            "epochs": phase.epochs,
+            "optimizer": _optimizer(recipe, phase, len(folders.train)),
             "callbacks": [
                 *recorders(run, entry, columns, caching),
                 *_selection(options, best),
                 *options.callbacks(),
                 first_pictures(run, folders.train, options.seed),
             ],
-            "say": say,
+            "say": partial(_say, options.say, caching),
             "state": keeping,
             **_fit_options(recipe, options, model),
         }
-
-    fine = _keeping(run, FINE_TUNING, options, allowed)
-    first = _epochs_before(fine.resumed)
-    if first is None:
-        first = training.feature_extract(
+        data = folders.train, folders.validation
+        if not phase.last:
+            history = training.feature_extract(model, *data, **phase_options)
+            _probe(run, options, folders, model)
+            continue
+        history = training.fine_tune(
             model,
-            folders.train,
-            folders.validation,
-            epochs=recipe.epochs,
-            **phase_options(
-                FEATURE_EXTRACTION,
-                0,
-                recipe.learning_rate,
-                _keeping(run, FEATURE_EXTRACTION, options, allowed),
-            ),
-        )
-        _probe(run, options, folders, model)
-    if recipe.fine_tune_epochs:
-        training.fine_tune(
-            model,
-            folders.train,
-            folders.validation,
-            history=first,
-            last=recipe.last,
-            epochs=recipe.fine_tune_epochs,
-            **phase_options(
-                FINE_TUNING, first.epoch[-1] + 1, recipe.learning_rate * TENTH, fine
-            ),
+            *data,
+            history=history,
+            last=phase.last,
+            layer_rates=recipe.layer_rates,
+            **phase_options,
         )
     if best is not None:
         best.restore()
@@ -274,24 +259,27 @@ def train(
     finish(run, options, folders, model, columns)
 
 
+def _say(say: Callable[[str], None], lines: list[str], line: str) -> None:
+    lines.append(line)
+    say(line)
+
+
 def _epochs_before(state: "SavedState | None") -> Any:
-    """Return a history of the epochs before the phase of a state, None without one."""
+    """Return a history of the epochs before the phase of a state, or of none."""
     import keras
 
-    if state is None:
-        return None
     history = keras.callbacks.History()
-    history.epoch = list(range(state.document["first_epoch"]))
+    history.epoch = list(range(0 if state is None else state.document["first_epoch"]))
     return history
 
 
 def _keeping(
-    run: Run, phase: str, options: RunOptions, allowed: frozenset[str]
+    run: Run, phase: Phase, options: RunOptions, allowed: frozenset[str]
 ) -> "Keeping":
     """Return where the states of a phase are kept, and the one it goes on from."""
     from tlcore.checkpoints.keeping import Keeping
 
-    folder = states_of(run, phase)
+    folder = states_of(run, phase.name)
     return Keeping(
         folder,
         frozen=False,  # the recipe builds them
@@ -301,14 +289,14 @@ def _keeping(
     )
 
 
-def _optimizer(recipe: Recipe, rate: float, epochs: int, batches: int) -> Any:
+def _optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
     """Return the optimizer of a phase, with its schedule of learning rates."""
     from tlcore.optimizing.compiling import new_optimizer
     from tlcore.optimizing.schedules import new_schedule
 
-    steps = recipe.steps_per_epoch or batches
+    steps, rate = recipe.steps_per_epoch or batches, phase.learning_rate
     rates = new_schedule(
-        recipe.schedule, rate, epochs * steps, warm_up=recipe.warm_up * steps
+        recipe.schedule, rate, phase.epochs * steps, warm_up=recipe.warm_up * steps
     )
     decay = recipe.weight_decay
     return new_optimizer(recipe.optimizer, rates, default=rate, weight_decay=decay)

@@ -1,6 +1,6 @@
 """States: where the states of a run's phases are, and whether it can go on.
 
-Owns the names of the phases and of their folders. What a state holds is in the wing
+Owns the names of their folders. What a state holds is in the wing
 `checkpoints`; how a run goes on is in `going_on`.
 """
 
@@ -11,9 +11,6 @@ from tlcore.runs.run import CHECKPOINTS, Run
 
 if TYPE_CHECKING:
     from tlcore.checkpoints.state_folder import StateFolder
-
-FEATURE_EXTRACTION = "feature_extraction"
-FINE_TUNING = "fine_tuning"
 
 _BROKEN = ("interrupted", "terminated", "failed", "killed")
 """How a run ends that does not reach its end."""
@@ -26,7 +23,7 @@ def states_of(run: Run, phase: str) -> "StateFolder":
         >>> from datetime import datetime
         >>> from tlcore.runs.run import start_run
         >>> run = start_run("states", "model_3", {}, now=datetime(2026, 1, 2))
-        >>> states_of(run, FINE_TUNING).path.name
+        >>> states_of(run, "fine_tuning").path.name
         'fine_tuning.states'
     """
     from tlcore.checkpoints.state_folder import StateFolder  # late: it loads NumPy

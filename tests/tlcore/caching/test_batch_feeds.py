@@ -213,6 +213,7 @@ class TestReplay:
         assert read.names.count("train") == 4
         assert read.names.count("validation") == 2
 
+    @pytest.mark.matrix
     def test_is_given_up_where_the_order_is_not_found(self, tmp_path, monkeypatch):
         keras.utils.set_random_seed(3)
         monkeypatch.setattr(Order, "reading", lambda *_: [np.arange(5)] * 4 + [[0, 1]])
@@ -222,11 +223,13 @@ class TestReplay:
 
 
 class TestWhatIsSaid:
+    @pytest.mark.matrix
     def test_images_of_arrays_are_known_before_training(self, tmp_path):
         said = sentence((X, Y), validation=(X, Y), cache=tmp_path)
         cached = "cached at pool, 32 B/image"
         assert said == [f"train: {cached}; validation: {cached} (found)"]
 
+    @pytest.mark.matrix
     def test_augmentation_is_no_reason_not_to_cache_validation(self, tmp_path):
         model = tiny(augmentation="tutorial")
         data = dataset().map(lambda x, y, w: (x, y))
@@ -266,6 +269,7 @@ class TestWhatIsSaid:
     def test_why_images_are_read(self, make, options, reason):
         assert sentence(make(), **options) == [f"train: end to end, {reason}"]
 
+    @pytest.mark.matrix
     def test_that_images_never_came_again(self, tmp_path):
         def noisy(x, y, w):
             noise = tf().numpy_function(
@@ -279,12 +283,14 @@ class TestWhatIsSaid:
         )
         assert not FeatureCache(tmp_path).entries()
 
+    @pytest.mark.matrix
     def test_views_of_arrays_are_cached(self, tmp_path):
         said = sentence(
             (X, Y), model=tiny(augmentation="tutorial"), views=1, cache=tmp_path
         )
         assert said == ["train: 1 view, cached at pool, 32 B/image"]
 
+    @pytest.mark.matrix
     def test_a_cache_that_is_too_small_keeps_nothing_and_says_so(
         self, tmp_path, monkeypatch
     ):
@@ -295,6 +301,7 @@ class TestWhatIsSaid:
         with pytest.raises(ValueError, match="Set TLCORE_CACHE_LIMIT to more"):
             sentence(dataset(), cache=tmp_path)
 
+    @pytest.mark.matrix
     def test_what_validation_computed_is_found_by_evaluate(self, tmp_path, monkeypatch):
         model = tiny()
         feature_extract(model, (X, Y), dataset(), epochs=1, cache=tmp_path, verbose=0)
@@ -348,6 +355,7 @@ class TestWhatComesLater:
             sentence(dataset(), validation=bad, callbacks=[saved])
         assert not list(tmp_path.glob("*.h5"))
 
+    @pytest.mark.matrix
     def test_of_a_dataset_of_unknown_length_as_well(self):
         labels = np.where(np.arange(22) == 21, 9, Y)
         data = tf().data.Dataset.from_tensor_slices((X, labels)).batch(5)

@@ -74,6 +74,7 @@ class TestTheSameBits:
     options fails, the matrix says which option it is.
     """
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize(
         ("model", "options"),
         [
@@ -153,6 +154,7 @@ class TestTheSameBits:
         folders = train.relabelled("int"), held_out.relabelled("int")
         assert_the_same(both_ways(tmp_path, *folders))
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize(
         "batch_size", [pytest.param(1, marks=matrix), 7, pytest.param(32, marks=matrix)]
     )
@@ -215,6 +217,7 @@ class TestTheSameBits:
         count = f"{views} view{'s' if views > 1 else ''}"
         assert sides[1][2].startswith(f"train: {count}, cached at second")
 
+    @pytest.mark.matrix
     @pytest.mark.usefixtures("_untrained")
     def test_for_later_epochs_of_a_bank_whose_other_views_are_not_computed(
         self, tmp_path, train

@@ -33,6 +33,7 @@ class Watching(keras.callbacks.Callback):
 
 
 class TestCallbacks:
+    @pytest.mark.matrix
     def test_see_the_whole_model_on_images(self, tmp_path, train, held_out):
         batch, labels = next(iter(held_out.dataset()))
         watched = []

@@ -143,6 +143,7 @@ class TestSavedModels:
 
 
 class TestImages:
+    @pytest.mark.matrix
     def test_how_they_are_read_is_recorded(self, tlcore, data, tmp_path, small):
         turned = copied(data, tmp_path)
         exif = Image.Exif()
@@ -197,6 +198,7 @@ def copied(data, tmp_path):
 
 
 class TestTensorBoard:
+    @pytest.mark.matrix
     def test_a_run_says_where_before_it_trains_and_how_to_look_again(
         self, tlcore, data, tmp_path, monkeypatch, small
     ):
@@ -278,6 +280,7 @@ class TestTraining:
     OPTIONS = (
         *("--optimizer", "adamw", "--weight-decay", 0.01, "--schedule", "cosine"),
         *("--label-smoothing", 0.1, "--class-weight", "balanced", "--mixed-precision"),
+        *("--stages", "4, all", "--layer-rates", 0.1),
     )
 
     @pytest.mark.matrix
@@ -294,6 +297,7 @@ class TestTraining:
         assert recipe["weight_decay"] == 0.01
         assert (recipe["schedule"], recipe["label_smoothing"]) == ("cosine", 0.1)
         assert recipe["class_weight"] == "balanced"
+        assert (recipe["stages"], recipe["layer_rates"]) == ([4, "all"], 0.1)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -302,6 +306,9 @@ class TestTraining:
             (["--schedule", "cos"], "schedule must be one of"),
             (["--label-smoothing", 2], "below 1"),
             (["--warm-up", 9], "warm_up must"),
+            (["--stages", "10;all"], "Write --stages 10,50,all"),
+            (["--stages", "all,10"], "must unfreeze more layers"),
+            (["--layer-rates", 2], "layer_rates must be above 0"),
         ],
     )
     def test_a_wrong_value_is_refused(self, tlcore, data, arguments, message):

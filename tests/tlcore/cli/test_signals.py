@@ -97,6 +97,7 @@ class TestSignals:
         ).files()
         assert state.stat().st_mtime >= history.stat().st_mtime - 1
 
+    @pytest.mark.matrix
     @pytest.mark.parametrize(
         ("command", "code", "out", "err"),
         [

@@ -178,6 +178,7 @@ def test_a_folder_that_is_there_is_not_touched(run, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.matrix
 def test_the_command_prints_the_comparison(run, tmp_path, capsys, monkeypatch):
     from tlcore.cli.main import main
 

@@ -243,6 +243,7 @@ class TestRefused:
         with changed(done, status="running", process=this_process()):
             self.refused(done, "running as process", epochs=3)
 
+    @pytest.mark.matrix
     def test_a_run_of_another_machine_unless_that_is_gone(self, done, data, tmp_path):
         elsewhere = {"pid": 7, "host": "a-pod-of-yesterday", "mark": ""}
         with changed(done, status="running", process=elsewhere):
@@ -363,3 +364,55 @@ def test_a_run_that_is_killed_ends_as_one_that_was_not(data, unbroken, tmp_path)
             continue
         assert read_run(path).status == "killed"
         assert ending(resume_run(path, options(out), Changes())) == expected
+
+
+STAGES = RECIPE.changed(
+    stages=(4, "all"), fine_tune_epochs=1, layer_rates=0.1, epochs=1, percent=50.0
+)
+
+
+def state_names(path):
+    return sorted(x.name for x in (path / "checkpoints").glob("*.states"))
+
+
+@pytest.mark.matrix
+def test_a_run_in_stages_goes_on_in_each(data, tmp_path):
+    whole = run_recipe(STAGES, data, options(tmp_path / "whole"))
+    names = [phase["name"] for phase in whole.document["phases"]]
+    assert names[1:] == ["fine_tuning_last_4", "fine_tuning_last_all"]
+    counts = [x["counts"]["trainable_tensors"] for x in whole.document["phases"]]
+    assert counts == sorted(set(counts))
+    assert whole.document["history"]["epoch"] == [0, 1, 2]
+    assert state_names(whole.path) == [
+        "feature_extraction.states",
+        "fine_tuning_last_4.states",
+        "fine_tuning_last_all.states",
+    ]
+    with watched(tmp_path / "count") as events:
+        run_recipe(STAGES, data, options(tmp_path / "count"))
+    for name in names[1:]:
+        first = next(i for i, (_, path) in enumerate(events) if f"{name}." in path)
+        for stop in (first + 2, first + 12):
+            out = tmp_path / f"{name}-{stop}"
+            try:
+                with watched(out, stop):
+                    run_recipe(STAGES, data, options(out))
+            except Killed:
+                pass
+            (path,) = out.glob("*/*/run.json")
+            document = json.loads(path.read_text())
+            document["process"]["pid"] = 2**22 + 1
+            path.write_text(json.dumps(document))
+            run = resume_run(path.parent, options(out), Changes())
+            assert ending(run) == ending(whole)
+
+
+@pytest.mark.matrix
+def test_more_epochs_of_each_stage_are_as_if_asked_for_from_the_start(data, tmp_path):
+    run = run_recipe(STAGES, data, options(tmp_path / "longer"))
+    run = resume_run(run.path, options(tmp_path), Changes(fine_tune_epochs=2))
+    whole = run_recipe(
+        STAGES.changed(fine_tune_epochs=2), data, options(tmp_path / "whole")
+    )
+    assert run.document["history"]["epoch"] == [0, 1, 2, 3, 4]
+    assert ending(run) == ending(whole)

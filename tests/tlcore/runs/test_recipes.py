@@ -148,3 +148,31 @@ def test_its_names_are_those_of_optimizing():
 
     assert set(recipes.OPTIMIZERS) == set(compiling.OPTIMIZERS)
     assert recipes.SCHEDULES == schedules.SCHEDULES
+
+
+def test_a_recipe_in_stages_has_a_phase_for_each():
+    recipe = RECIPES["model_3"].changed(stages=(10, "all"), fine_tune_epochs=3)
+    rates = [(x.name, x.epochs, x.last) for x in recipe.phases]
+    assert rates == [
+        ("feature_extraction", 5, 0),
+        ("fine_tuning_last_10", 3, 10),
+        ("fine_tuning_last_all", 3, "all"),
+    ]
+    assert [x.learning_rate for x in recipe.phases] == [1e-3, 1e-4, 1e-4]
+    assert recipe.as_dict()["stages"] == [10, "all"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "match"),
+    [
+        ("model_3", {"stages": (10, 5)}, r"must unfreeze more layers.*\[10, 5\]"),
+        ("model_3", {"stages": (10, 999)}, r"stages must be .*at most 239, the layers"),
+        ("model_3", {"stages": ("most",)}, r"stages\[0\] must be a whole number"),
+        ("hub_resnet50_v2", {"stages": (1, "all")}, r"one layer: leave stages out"),
+        ("model_3", {"layer_rates": 0}, r"layer_rates must be above 0 and at most 1"),
+        ("model_3", {"layer_rates": 1.5}, r"layer_rates must be above 0.*=1.5"),
+    ],
+)
+def test_what_are_no_stages_or_rates_is_refused(name, changes, match):
+    with pytest.raises(ValueError, match=match):
+        RECIPES[name].changed(**changes)

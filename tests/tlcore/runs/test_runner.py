@@ -522,6 +522,7 @@ class TestEndings:
         assert not options.out.exists()
 
 
+@pytest.mark.matrix
 def test_the_recipe_of_cached_features_is_the_cache(data, options, tmp_path):
     small = recipe("vgg16_features", backbone="vgg16", weights="none", epochs=1)
     run, _ = run_until(small, data, replace(options, cache=tmp_path / "cache"), phase=1)
@@ -530,6 +531,7 @@ def test_the_recipe_of_cached_features_is_the_cache(data, options, tmp_path):
     assert "validation: cached at " in phase["caching"]
 
 
+@pytest.mark.matrix
 def test_with_random_augmentation_only_validation_is_cached(data, options):
     run, _ = run_until(recipe("model_2"), data, options, phase=1)
     (phase,) = run.document["phases"]
@@ -571,6 +573,7 @@ def test_the_machine_is_described():
     assert runner._machine()["backend"] == keras.backend.backend()
 
 
+@pytest.mark.matrix
 def test_a_recipe_has_a_precision_and_leaves_that_of_the_process(data, options):
     chosen = recipe("model_0", epochs=1, precision="mixed_bfloat16")
     run = run_recipe(chosen, data, options)

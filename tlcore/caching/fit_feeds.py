@@ -1,0 +1,64 @@
+"""Fit feeds: what training and validation read, whatever form the data has.
+
+Images that can be told apart are read by `feeds`, batches by `batch_feeds`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tlcore.caching.batch_feeds import batches_feed
+from tlcore.caching.feeds import CacheOptions, Feed, evaluation_feed, training_feed
+from tlcore.data.spec import DataSpec
+
+
+def fit_feeds(
+    model: keras.Model,
+    train: DataSpec,
+    validation: DataSpec | None,
+    options: CacheOptions,
+    steps: range,
+    *,
+    weights: Sequence[float] | None,
+) -> dict[str, Feed]:
+    """Return what training and validation read, by name.
+
+    Args:
+        model: a model that is frozen and compiled as it will be trained.
+        train: the data of training.
+        validation: the data of validation, None for none.
+        options: the cache, views and workers.
+        steps: the steps of training, counted from the first step of epoch 0; none
+            where the data says how many there are.
+        weights: a factor of the loss for each image of a folder.
+
+    Raises:
+        ValueError: `views` is set, and the images cannot be told apart or the model
+            has no augmentation.
+        OSError: the cache that the user named cannot be used.
+    """
+    folder, source = train.folder, train.source
+    if folder is not None:
+        feeds = {"train": training_feed(model, folder, options, steps, weights)}
+    elif options.views is not None:
+        raise ValueError(
+            "views needs images that can be identified one by one. Received: train of "
+            f"type {type(train.data).__name__}. Load them with image_folder."
+        )
+    else:
+        feeds = {"train": _batches(model, source, options, steps)}
+    if validation is None:
+        return feeds
+    if validation.folder is not None:
+        feed = evaluation_feed(model, validation.folder, options, "validation")
+    else:
+        feed = _batches(model, validation.source, options, None)
+    return feeds | {"validation": feed}
+
+
+def _batches(
+    model: keras.Model, source: Any, options: CacheOptions, steps: range | None
+) -> Feed:
+    count = len(steps) if steps else None
+    return batches_feed(model, source, options, training=steps is not None, steps=count)
