@@ -16,8 +16,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.caching.batch_feeds import batches_feed
-from tlcore.caching.feeds import AUTO, CacheOptions, cache_options, evaluation_feed
+from tlcore.caching.data_feeds import read_whole
+from tlcore.caching.feeds import AUTO, CacheOptions, cache_options
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import check_data
 from tlcore.data.contents import VALUE_RANGES
@@ -208,15 +208,11 @@ def score(
     """
     spec = DataSpec.of(data, "data")
     check_data(model, spec, value_range=value_range)
-    if spec.source is not None:
-        feed = batches_feed(model, spec.source, options, training=False)
-    else:
-        feed = evaluation_feed(model, spec.data, options, "data")
-    scorer = Scorer(model, feed.side)
     losses: list[float] = []
     outputs: list[NDArray[Any]] = []
     truths: list[NDArray[Any]] = []
-    try:
+    with read_whole(model, spec, options) as feed:
+        scorer = Scorer(model, feed.side)
         for inputs, labels, *_ in feed.data:  # *_ are sample weights
             some, batch_losses = scorer.predict_on_batch((inputs, labels))
             truth = keras.ops.convert_to_numpy(labels)
@@ -225,8 +221,6 @@ def score(
             truths.append(truth)
             if not model.compiled:
                 check_probabilities(model, outputs[-1])
-    finally:
-        feed.raise_error()
     if not losses:
         raise ValueError(
             "There must be data to evaluate on. Received: a dataset without a batch."
@@ -238,7 +232,6 @@ def score(
             f"{np.count_nonzero(~np.isfinite(losses))} of {len(losses)} images. "
             "Train it again with a lower learning rate."
         )
-    feed.finish(options)
     several, labels = is_multi_label(model), np.concatenate(truths)
     return Scores(
         np.concatenate(outputs),

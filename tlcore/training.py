@@ -17,8 +17,8 @@ import keras
 from tlcore.arguments import require_path
 from tlcore.backend import seam
 from tlcore.backend.shares import check_shares
+from tlcore.caching.data_feeds import fit_feeds
 from tlcore.caching.feeds import AUTO, CacheOptions, Feed, cache_options
-from tlcore.caching.fit_feeds import fit_feeds
 from tlcore.caching.redirection import Side, redirected
 from tlcore.callbacks import BatchGuard, LossGuard
 from tlcore.checkpoints.conditions import Conditions, sha256

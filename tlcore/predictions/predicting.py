@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted
-from tlcore.caching.batch_feeds import batches_feed
-from tlcore.caching.feeds import AUTO, CacheOptions, cache_options, evaluation_feed
+from tlcore.caching.data_feeds import read_whole
+from tlcore.caching.feeds import AUTO, CacheOptions, cache_options
 from tlcore.caching.redirection import CutModel
 from tlcore.checks import check_data
 from tlcore.data.contents import VALUE_RANGES
@@ -239,23 +239,16 @@ def _read(
     model: keras.Model, spec: DataSpec, options: CacheOptions
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the outputs for all images of a dataset, and their truth."""
-    if spec.source is not None:
-        feed = batches_feed(model, spec.source, options, training=False)
-    else:
-        feed = evaluation_feed(model, spec.data, options, "data")
-    runner = CutModel(model, feed.side)
     outputs, truths = [], []
-    try:
+    with read_whole(model, spec, options) as feed:
+        runner = CutModel(model, feed.side)
         for inputs, labels, *_ in feed.data:  # *_ are sample weights
             outputs.append(np.asarray(runner.predict_on_batch(inputs)))
             truths.append(keras.ops.convert_to_numpy(labels))
-    finally:
-        feed.raise_error()
     if not outputs:
         raise ValueError(
             "There must be data to predict. Received: a dataset without a batch."
         )
-    feed.finish(options)
     found, truth = np.concatenate(outputs), np.concatenate(truths)
     if spec.folder is not None:
         # A feed reads a folder sorted; its paths are in the order of the first epoch.

@@ -1,9 +1,10 @@
-"""Fit feeds: what training and validation read, whatever form the data has.
+"""Data feeds: what training, validation and predicting read, whatever the data is.
 
 Images that can be told apart are read by `feeds`, batches by `batch_feeds`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -50,11 +51,46 @@ def fit_feeds(
         feeds = {"train": _batches(model, source, options, steps)}
     if validation is None:
         return feeds
-    if validation.folder is not None:
-        feed = evaluation_feed(model, validation.folder, options, "validation")
-    else:
-        feed = _batches(model, validation.source, options, None)
-    return feeds | {"validation": feed}
+    return feeds | {"validation": whole_feed(model, validation, options)}
+
+
+def whole_feed(model: keras.Model, data: DataSpec, options: CacheOptions) -> Feed:
+    """Return what reads all of some data once; a folder in its own order.
+
+    Args:
+        model: the model to evaluate or predict with.
+        data: the data; progress calls it by its name.
+        options: the cache and workers.
+
+    Raises:
+        OSError: the cache that the user named cannot be used.
+    """
+    if data.folder is not None:
+        return evaluation_feed(model, data.folder, options, data.name)
+    return _batches(model, data.source, options, None)
+
+
+@contextmanager
+def read_whole(
+    model: keras.Model, data: DataSpec, options: CacheOptions
+) -> Iterator[Feed]:
+    """Read all of some data once, and keep the features that it leaves.
+
+    Args:
+        model: the model to evaluate or predict with.
+        data: the data.
+        options: the cache and workers.
+
+    Raises:
+        ValueError: a batch could not be read.
+        OSError: the cache that the user named cannot be used.
+    """
+    feed = whole_feed(model, data, options)
+    try:
+        yield feed
+    finally:
+        feed.raise_error()  # data that ended early gives an error of TensorFlow's
+    feed.finish(options)
 
 
 def _batches(
