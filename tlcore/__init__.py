@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from tlcore.callbacks import checkpoint_callback as checkpoint_callback
     from tlcore.callbacks import early_stopping_callback as early_stopping_callback
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
+    from tlcore.choosing.ranking import rank as rank
+    from tlcore.choosing.ranking_picture import plot_ranking as plot_ranking
+    from tlcore.choosing.sweep import sweep as sweep
+    from tlcore.choosing.sweep_picture import plot_sweep as plot_sweep
     from tlcore.data.archives import ARCHIVES as ARCHIVES
     from tlcore.data.archives import fetch as fetch
     from tlcore.data.arrays import image_arrays as image_arrays
@@ -44,8 +48,6 @@ if TYPE_CHECKING:
     from tlcore.resuming import load_state as load_state
     from tlcore.resuming import resume as resume
     from tlcore.resuming import save_state as save_state
-    from tlcore.runs.ranking import rank as rank
-    from tlcore.runs.ranking_picture import plot_ranking as plot_ranking
     from tlcore.runs.recipes import RECIPES as RECIPES
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
@@ -83,11 +85,13 @@ _HOMES = {
     "plot_history": "plotting.learning_curves",
     "plot_images": "plotting.image_grid",
     "plot_mistakes": "predictions.pictures",
-    "plot_ranking": "runs.ranking_picture",
+    "plot_ranking": "choosing.ranking_picture",
+    "plot_sweep": "choosing.sweep_picture",
     "predict": "predictions.predicting",
-    "rank": "runs.ranking",
+    "rank": "choosing.ranking",
     "resume": "resuming",
     "save_state": "resuming",
+    "sweep": "choosing.sweep",
     "tensorboard_callback": "callbacks",
     "trainable_summary": "freezing",
     "unfreeze": "freezing",

@@ -78,6 +78,7 @@ class Feed:
         sentence: how the data is read, and why, for people.
         batches: what the data is read from, None for images that are known by number.
         features: what gives the cuts of these batches, None if images are read.
+        cached: whether it reads features of all images that were stored before.
     """
 
     data: Any
@@ -85,6 +86,7 @@ class Feed:
     sentence: str
     batches: Batches | None = None
     features: BatchFeatures | None = None
+    cached: bool = False
 
     def raise_error(self) -> None:
         """Raise what ended a reading of the batches too early.
@@ -169,7 +171,7 @@ def training_feed(
     data = marked_as_cut(stream(rows=rows))
     # A callback may evaluate on images meanwhile.
     side = Side(divided.suffix, end_to_end.side.whole)
-    return Feed(data, side, end_to_end.sentence + how)
+    return Feed(data, side, end_to_end.sentence + how, cached=True)
 
 
 def evaluation_feed(
@@ -196,7 +198,7 @@ def evaluation_feed(
         whole = apart(model, training=False, fill=_full(folder))
         return Feed(folder.dataset(), Side(whole=whole), f"end to end, {reason}")
     data = marked_as_cut(folder.dataset(rows=rows))
-    return Feed(data, Side(divided.suffix), how)
+    return Feed(data, Side(divided.suffix), how, cached=True)
 
 
 def evaluation_rows(

@@ -1,6 +1,6 @@
 """Rank: the command `tlcore rank`.
 
-Owns its options and the form of its output. What ranks is in `runs.ranking`.
+Owns its options and the form of its output. What ranks is in `choosing.ranking`.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tlcore.cli import tables
 from tlcore.cli.output import echo, echo_json
 
 if TYPE_CHECKING:
-    from tlcore.runs.ranking import Ranked
+    from tlcore.choosing.ranking import Ranked
 
 
 @click.command()
@@ -63,9 +63,9 @@ def rank(
     Each backbone runs once over the training images. The accuracy is that of a linear
     head, by cross-validation; test and validation images are not read.
     """
+    from tlcore.choosing.ranking import rank as ranked_of
+    from tlcore.choosing.ranking_picture import plot_ranking
     from tlcore.plotting.figures import checked_path
-    from tlcore.runs.ranking import rank as ranked_of
-    from tlcore.runs.ranking_picture import plot_ranking
     from tlcore.terminal.progress import pass_progress
 
     checked_path(picture)

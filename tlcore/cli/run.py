@@ -87,6 +87,7 @@ def _stages(
     help="Factor of the rate of fine-tuning at the lowest layer; 1 at the head.",
 )
 @click.option("--learning-rate", type=float, help="Fine-tuning takes a tenth of it.")
+@click.option("--dropout", type=float, help="Of features, before the last layer.")
 @click.option("--optimizer", help='"adam", "adamw", "rmsprop" or "sgd".')
 @click.option("--weight-decay", type=float, help="Of the optimizer.")
 @click.option(

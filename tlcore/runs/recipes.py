@@ -244,6 +244,12 @@ def _check(recipe: Recipe) -> None:
     phases = [n for n in (recipe.epochs, recipe.fine_tune_epochs) if n]
     most = 0 if recipe.schedule == "one_cycle" else min(phases) - 1
     require_whole("warm_up", recipe.warm_up, least=0, most=most, meaning=_WARM_UP)
+    _require(
+        _is_number(recipe.dropout) and 0 <= recipe.dropout < 1,
+        "dropout must be at least 0 and below 1",
+        "dropout",
+        recipe.dropout,
+    )
     decay = recipe.weight_decay
     _require(
         decay is None or (_is_number(decay) and 0 <= decay < math.inf),

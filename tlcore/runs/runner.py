@@ -22,7 +22,7 @@ from tlcore.backend import seam
 from tlcore.data.image_folder import ImageFolder
 from tlcore.data.reading import DEFAULT, Reading
 from tlcore.runs.finishing import finish
-from tlcore.runs.recipes import Phase, Recipe
+from tlcore.runs.recipes import FEATURE_EXTRACTION, Phase, Recipe
 from tlcore.runs.recording import first_pictures, recorders
 from tlcore.runs.run import CHECKPOINTS, Run, check_writable, start_run
 from tlcore.runs.run_data import RunData, load_data
@@ -110,7 +110,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
         ('done', ['test_accuracy', 'test_loss'])
     """
     check_writable(options.out / recipe.name)
-    _check_options(recipe, options)
+    check_options(recipe, options)
     folders = load_data(recipe, data, options)
     model = seeded_model(recipe, folders.train, options)
     _check_fine_tuning(recipe, model)
@@ -135,7 +135,12 @@ def seeded_model(
     return _build(recipe, images, trust=options.trust)
 
 
-def _check_options(recipe: Recipe, options: RunOptions) -> None:
+def check_options(recipe: Recipe, options: RunOptions) -> None:
+    """Refuse options that are nothing to a recipe.
+
+    Raises:
+        ValueError: there is one.
+    """
     if options.trust and not recipe.from_hub:
         raise ValueError(
             "trust is for a recipe with a SavedModel. Received: trust=True for "
@@ -207,7 +212,6 @@ def train(
         model: as it is built, whatever is done.
         allowed: what may have changed since, as in `resume`.
     """
-    from tlcore import training
     from tlcore.callbacks import BestCheckpoint
 
     columns: dict[str, list[Any]] = {}
@@ -226,37 +230,70 @@ def train(
             "learning_rate": phase.learning_rate,
         }
         caching: list[str] = []
-        phase_options = {
-            "epochs": phase.epochs,
-            "optimizer": _optimizer(recipe, phase, len(folders.train)),
-            "callbacks": [
+        history = fit_phase(
+            model,
+            recipe,
+            phase,
+            (folders.train, folders.validation),
+            options,
+            history=history,
+            callbacks=[
                 *recorders(run, entry, columns, caching),
                 *_selection(options, best),
                 *options.callbacks(),
                 first_pictures(run, folders.train, options.seed),
             ],
-            "say": partial(_say, options.say, caching),
-            "state": keeping,
-            **_fit_options(recipe, options, model),
-        }
-        data = folders.train, folders.validation
-        if not phase.last:
-            history = training.feature_extract(model, *data, **phase_options)
-            _probe(run, options, folders, model)
-            continue
-        history = training.fine_tune(
-            model,
-            *data,
-            history=history,
-            last=phase.last,
-            layer_rates=recipe.layer_rates,
-            **phase_options,
+            say=partial(_say, options.say, caching),
+            state=keeping,
         )
+        if phase.name == FEATURE_EXTRACTION:
+            _probe(run, options, folders, model)
     if best is not None:
         best.restore()
         run.update(selected_epoch=best.epoch)
         options.say(f"selected: epoch {best.epoch + 1}, val_loss {best.best:.4f}")
     finish(run, options, folders, model, columns)
+
+
+def fit_phase(
+    model: "keras.Model",
+    recipe: Recipe,
+    phase: Phase,
+    images: tuple[ImageFolder, ...],
+    options: RunOptions,
+    *,
+    history: Any = None,
+    **more: Any,
+) -> Any:
+    """Train a phase of a recipe as a run does; return its history.
+
+    Args:
+        model: as the phase before left it.
+        recipe: what to train.
+        phase: one of its phases.
+        images: those of training, and of validation after every epoch.
+        options: how a run would be run.
+        history: of the phase before, None for none.
+        more: further arguments of `fit`.
+    """
+    from tlcore import training
+
+    shared = {
+        "epochs": phase.epochs,
+        "optimizer": phase_optimizer(recipe, phase, len(images[0])),
+        **fit_options(recipe, options, model),
+        **more,
+    }
+    if phase.name == FEATURE_EXTRACTION:
+        return training.feature_extract(model, *images, **shared)
+    return training.fine_tune(
+        model,
+        *images,
+        history=history,
+        last=phase.last,
+        layer_rates=recipe.layer_rates,
+        **shared,
+    )
 
 
 def _say(say: Callable[[str], None], lines: list[str], line: str) -> None:
@@ -289,7 +326,7 @@ def _keeping(
     )
 
 
-def _optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
+def phase_optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
     """Return the optimizer of a phase, with its schedule of learning rates."""
     from tlcore.optimizing.compiling import new_optimizer
     from tlcore.optimizing.schedules import new_schedule
@@ -302,9 +339,10 @@ def _optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
     return new_optimizer(recipe.optimizer, rates, default=rate, weight_decay=decay)
 
 
-def _fit_options(
+def fit_options(
     recipe: Recipe, options: RunOptions, model: "keras.Model"
 ) -> dict[str, Any]:
+    """Return the arguments of a phase that are the same in all of them."""
     from tlcore.optimizing.compiling import smoothed_loss
 
     smoothing, loss = recipe.label_smoothing, None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlcore.choosing.ranking import Ranked
 from tlcore.plotting.figures import (
     BLUE,
     GREY,
@@ -12,7 +13,6 @@ from tlcore.plotting.figures import (
     new_figure,
     save_figure,
 )
-from tlcore.runs.ranking import Ranked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

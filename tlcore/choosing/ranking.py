@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 BATCH_IMAGES = 32
 """Images in a batch of the pass."""
-_SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -289,27 +288,10 @@ def _ordered(
     found: Sequence[tuple[Ranked, NDArray[np.bool_]]],
 ) -> tuple[Ranked, ...]:
     """Return the best first, and say which others are worse beyond chance."""
+    from tlcore.choosing.selection import worse_than_best
+
     ordered = sorted(found, key=lambda x: (-x[0].accuracy.value, x[0].params))
     (best, best_right), *others = ordered
-    limit = _SIGNIFICANCE / max(len(others), 1)
-    rest = [
-        replace(row, worse=mcnemar(best_right, right) < limit) for row, right in others
-    ]
+    worse = worse_than_best(best_right, [right for _, right in others])
+    rest = (replace(row, worse=w) for (row, _), w in zip(others, worse, strict=True))
     return best, *rest
-
-
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return the two-sided p-value that both are right equally often.
-
-    The exact test of McNemar (1947): of the images that one of the two has right and
-    the other wrong, each is a fair coin.
-
-    Example:
-        >>> a, b = np.array([True] * 10), np.array([False] * 6 + [True] * 4)
-        >>> mcnemar(a, b)
-        0.03125
-    """
-    better, worse = int((first & ~second).sum()), int((second & ~first).sum())
-    n, fewer = better + worse, min(better, worse)
-    tail = sum(math.comb(n, k) for k in range(fewer + 1))
-    return float(min(1.0, 2 * tail / 2**n))

@@ -5,15 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 import tlcore as tl
+from tlcore.choosing.ranking import Ranked, _ordered, _parts
 from tlcore.data.sample_images import write_sample_splits
 from tlcore.evaluation import proportion
 from tlcore.runs.linear_probe import cross_validated
-from tlcore.runs.ranking import Ranked, _ordered, _parts, mcnemar
 
 QUICK = {"image_size": 32, "folds": 2}
 
@@ -82,16 +79,6 @@ def test_a_part_is_predicted_without_its_labels():
     after = cross_validated(features, other, parts)
     np.testing.assert_array_equal(before[parts == 1], after[parts == 1])
     assert (before == labels).mean() < 0.6  # of noise
-
-
-@given(st.integers(0, 30), st.integers(0, 30))
-def test_mcnemar_is_a_fair_coin(better, worse):
-    first = np.array([True] * better + [False] * worse + [True, False])
-    second = np.array([False] * better + [True] * worse + [True, False])
-    expected = 1.0
-    if better + worse:
-        expected = binomtest(better, better + worse).pvalue
-    assert mcnemar(first, second) == pytest.approx(expected)
 
 
 def row(name, right, params=1):

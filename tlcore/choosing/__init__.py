@@ -1,0 +1,1 @@
+"""Choosing: which backbone, learning rate and head, before a run is trained."""
