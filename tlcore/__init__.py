@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from tlcore.resuming import save_state as save_state
     from tlcore.runs.ranking import rank as rank
     from tlcore.runs.ranking_picture import plot_ranking as plot_ranking
+    from tlcore.runs.rate_picture import plot_learning_rates as plot_learning_rates
+    from tlcore.runs.rate_search import find_learning_rate as find_learning_rate
     from tlcore.runs.recipes import RECIPES as RECIPES
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
@@ -66,6 +68,7 @@ _HOMES = {
     "feature_extract": "training",
     "fetch": "data.archives",
     "fine_tune": "training",
+    "find_learning_rate": "runs.rate_search",
     "fit": "training",
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
@@ -82,6 +85,7 @@ _HOMES = {
     "plot_confusion": "predictions.pictures",
     "plot_history": "plotting.learning_curves",
     "plot_images": "plotting.image_grid",
+    "plot_learning_rates": "runs.rate_picture",
     "plot_mistakes": "predictions.pictures",
     "plot_ranking": "runs.ranking_picture",
     "predict": "predictions.predicting",

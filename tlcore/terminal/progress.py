@@ -20,6 +20,8 @@ Advance = Callable[[int], object]
 """Called with the amount done since the last call."""
 PassProgress = Callable[[str, int, int], None]
 """Called with the name of the data, the number of images done and that of all."""
+STEPS = "steps"
+"""The name under which steps are reported, instead of images."""
 
 
 def new_bars(console: "Console", *, in_bytes: bool = False) -> "Progress":
@@ -110,10 +112,10 @@ class PassBar:
         self._task: Any = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Show that `done` of `total` images are done; the last removes the bar."""
+        """Show that `done` of `total` are done; the last removes the bar."""
         if self._task is None:
             self._task = self._bars.add_task("", total=total)
-        title = visible(f"features of {name}")
+        title = visible(name if name == STEPS else f"features of {name}")
         self._bars.update(self._task, description=title, completed=done, total=total)
         if done == total:
             self._bars.remove_task(self._task)
