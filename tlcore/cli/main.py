@@ -30,6 +30,7 @@ from tlcore.cli.commands import (
 from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
 from tlcore.cli.export import export
+from tlcore.cli.find_rate import find_rate
 from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
 from tlcore.cli.output import echo
 from tlcore.cli.predict import predict
@@ -118,6 +119,7 @@ for command in (
     experiments,
     export,
     fetch,
+    find_rate,
     predict,
     rank,
     recipes,

@@ -31,9 +31,9 @@ _MEMORY = 0.9
 """The weight of the steps before in the mean that is watched while training."""
 _WIDTH, _LEAST_WIDTH = 0.03, 1.5
 """The standard deviation of the smoothing: a part of all steps, and at least this."""
-_NOISE = 3.5
+_NOISE = 3.0
 """A fall counts beyond so many standard errors. Of 2,000 curves of nothing but noise,
-normal or skewed, of 10 to 300 steps, about one in a hundred fell by more."""
+normal or skewed, of 20 to 300 steps, about two in a hundred fell by more."""
 _LEAST_FALL = 0.02
 """A fall counts beyond this part of the loss, however little noise there is."""
 
@@ -141,10 +141,9 @@ def read_curve(
         >>> read_curve(rates, [1.0] * 41, steps=41, diverged_at=None).suggestion
     """
     grid, values = np.asarray(rates, float), np.asarray(losses, float)
-    shown = _clipped(values, steps)
-    smoothed = _smooth(shown, _width(steps))
+    smoothed = _smooth(_clipped(values, above=1.0), _width(steps))
     # Whether and where it falls is asked of a curve with less noise.
-    smoother = _smooth(shown, 2 * _width(steps))
+    smoother = _smooth(_clipped(values, above=0.0), 2 * _width(steps))
     suggestion = steepest = None
     reason = _why_none(values, smoother, steps, diverged=diverged_at is not None)
     if reason is None:
@@ -246,12 +245,17 @@ def _running_means(losses: Sequence[float]) -> list[float]:
     return means
 
 
-def _clipped(losses: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """Return losses that do not drown their neighbours once they have exploded."""
+def _clipped(losses: NDArray[np.float64], *, above: float) -> NDArray[np.float64]:
+    """Return losses that do not drown their neighbours once they explode.
+
+    Args:
+        losses: of all steps.
+        above: how far they may go above the highest of the first steps, as a part of
+            the range from there to the lowest.
+    """
     # A loss of 1e6 would raise the smoothed curve well below the rate that it had.
-    first = losses[: _first(steps)]
-    most = float(first.max() + _DIVERGED * np.abs(first).max())
-    return losses.clip(max=most)
+    high = float(losses[: _quarter(losses)].max())
+    return losses.clip(max=high + above * (high - float(losses.min())))
 
 
 def _smooth(losses: NDArray[np.float64], width: float) -> NDArray[np.float64]:

@@ -110,7 +110,7 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
         ('done', ['test_accuracy', 'test_loss'])
     """
     check_writable(options.out / recipe.name)
-    _check_options(recipe, options)
+    check_options(recipe, options)
     folders = load_data(recipe, data, options)
     model = seeded_model(recipe, folders.train, options)
     _check_fine_tuning(recipe, model)
@@ -135,7 +135,12 @@ def seeded_model(
     return _build(recipe, images, trust=options.trust)
 
 
-def _check_options(recipe: Recipe, options: RunOptions) -> None:
+def check_options(recipe: Recipe, options: RunOptions) -> None:
+    """Refuse options that are nothing to a recipe.
+
+    Raises:
+        ValueError: there is one.
+    """
     if options.trust and not recipe.from_hub:
         raise ValueError(
             "trust is for a recipe with a SavedModel. Received: trust=True for "
@@ -228,7 +233,7 @@ def train(
         caching: list[str] = []
         phase_options = {
             "epochs": phase.epochs,
-            "optimizer": _optimizer(recipe, phase, len(folders.train)),
+            "optimizer": phase_optimizer(recipe, phase, len(folders.train)),
             "callbacks": [
                 *recorders(run, entry, columns, caching),
                 *_selection(options, best),
@@ -237,7 +242,7 @@ def train(
             ],
             "say": partial(_say, options.say, caching),
             "state": keeping,
-            **_fit_options(recipe, options, model),
+            **fit_options(recipe, options, model),
         }
         data = folders.train, folders.validation
         if not phase.last:
@@ -289,7 +294,7 @@ def _keeping(
     )
 
 
-def _optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
+def phase_optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
     """Return the optimizer of a phase, with its schedule of learning rates."""
     from tlcore.optimizing.compiling import new_optimizer
     from tlcore.optimizing.schedules import new_schedule
@@ -302,9 +307,10 @@ def _optimizer(recipe: Recipe, phase: Phase, batches: int) -> Any:
     return new_optimizer(recipe.optimizer, rates, default=rate, weight_decay=decay)
 
 
-def _fit_options(
+def fit_options(
     recipe: Recipe, options: RunOptions, model: "keras.Model"
 ) -> dict[str, Any]:
+    """Return the arguments of a phase that are the same in all of them."""
     from tlcore.optimizing.compiling import smoothed_loss
 
     smoothing, loss = recipe.label_smoothing, None

@@ -224,7 +224,7 @@ class TestFinds:
 
         search = tl.find_learning_rate(new(), train, **QUIET)
         assert 1e-4 < search.suggestion < 0.1
-        assert search.suggestion < search.diverged_at
+        assert search.suggestion < (search.diverged_at or 10)
         rates = np.array(search.rates)
         assert rates[1:] / rates[:-1] == pytest.approx(1e8 ** (1 / 99))
         ends = [
