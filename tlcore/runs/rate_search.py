@@ -86,9 +86,9 @@ def find_learning_rate(
         verbose: 0 shows and prints nothing.
 
     Returns:
-        The curve and what it suggests: a tenth of the rate at which the smoothed loss
-        is least, as in fastai's `lr_find`. Nothing is suggested, and `sentence` says
-        why, where the loss does not fall beyond its noise, diverges from the start, or
+        The curve, and what it suggests, which is a tenth of the rate at which the
+        smoothed loss is least, as in fastai's `lr_find`. Nothing is suggested, and
+        `sentence` says why, where the loss does not fall beyond its noise, diverges from the start, or
         still falls at the highest rate.
 
     Raises:
