@@ -88,8 +88,8 @@ def find_learning_rate(
     Returns:
         The curve, and what it suggests, which is a tenth of the rate at which the
         smoothed loss is least, as in fastai's `lr_find`. Nothing is suggested, and
-        `sentence` says why, where the loss does not fall beyond its noise, diverges from the start, or
-        still falls at the highest rate.
+        `sentence` says why, where the loss does not fall beyond its noise, diverges
+        from the start, or still falls at the highest rate.
 
     Raises:
         ValueError: a rate or count is out of range, the model's rate is a schedule, the

@@ -76,10 +76,11 @@ class TestIsAsIfItHadNotBeen:
         self, classifier, train
     ):
         model = classifier()
-        before = everything(model)
+        before, attributes = everything(model), set(vars(model))
         search = tl.find_learning_rate(model, train, **SHORT)
         assert len(search.losses) > 5
         assert not model.compiled
+        assert set(vars(model)) == attributes
         assert everything(model) == before
         searched = tl.feature_extract(model, train, epochs=1, **QUIET).history
         plain = classifier()
@@ -132,6 +133,17 @@ class TestIsAsIfItHadNotBeen:
         assert go_on(model, train) == expected
 
     @pytest.mark.matrix
+    def test_the_metrics_of_an_evaluation(self, classifier, train, held_out):
+        model = classifier()
+        model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+        model.evaluate(held_out.dataset(), verbose=0)
+        assert any(total.any() for total in variables.sums(model).values())
+        before = {name: x.tobytes() for name, x in variables.sums(model).items()}
+        tl.find_learning_rate(model, train, **SHORT)
+        after = variables.sums(model)
+        assert {name: after[name].tobytes() for name in before} == before
+
+    @pytest.mark.matrix
     def test_several_steps_in_one_execution(self, classifier, train):
         if keras.backend.backend() == "torch":
             pytest.skip("PyTorch has one step in an execution")
@@ -166,9 +178,11 @@ class TestData:
                 losses.append(float(logs["loss"]))
 
         model = classifier(dropout=0)
-        model.compile(keras.optimizers.SGD(0.01), "categorical_crossentropy")
+        model.compile(keras.optimizers.SGD(0.5), "categorical_crossentropy")
         edge = {"lowest": 0.01, "highest": 0.01 * (1 + 1e-9), "steps": 12}
         search = tl.find_learning_rate(model, train, **edge, **QUIET)
+        assert float(model.optimizer.learning_rate) == 0.5
+        model.optimizer.learning_rate = 0.01
         tl.fit(model, train, epochs=3, callbacks=[Losses()], **QUIET)
         assert search.losses == pytest.approx(losses[:12], rel=1e-6)
         assert len(set(search.losses)) == 12
