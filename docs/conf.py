@@ -47,7 +47,7 @@ nitpick_ignore_regex = [
     # What `image_folder().dataset(...)` takes from the wings `caching` and `splitting`.
     (r"py:class", r"(tlcore\.backend\.transport\.)?(Rows|Bank|Column)"),
     # What `resume` and a run give to `fit` instead of a folder.
-    (r"py:class", r"tlcore\.checkpoints\.keeping\.Keeping"),
+    (r"py:class", r"(tlcore\.checkpoints\.keeping\.)?(Keeping|Interruption)"),
     # What an opened folder keeps for itself, and what a table and a folder share.
     (r"py:class", r"tlcore\.data\.(decoded\.DecodedImages|layout\.Listing)"),
 ]

@@ -166,6 +166,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
+PAGES = ("learning_rates", "predictions", "ranking", "resuming", "sweep")
+"""Pages of the reference that run as tutorials do."""
+
 PARSERS = [
     CodeBlockParser("python", _run_python),
     CodeBlockParser("console", _run_commands),
@@ -174,7 +177,7 @@ PARSERS = [
 
 pytest_collect_file = Sybil(
     parsers=PARSERS,
-    patterns=["tutorials/*.md"],
+    patterns=["tutorials/*.md", *(f"{page}.md" for page in PAGES)],
     fixtures=["folder"],
     document_types={".md": Tutorial},
 ).pytest()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tlcore.callbacks import tensorboard_callback as tensorboard_callback
     from tlcore.choosing.ranking import rank as rank
     from tlcore.choosing.ranking_picture import plot_ranking as plot_ranking
+    from tlcore.choosing.rate_picture import plot_learning_rates as plot_learning_rates
+    from tlcore.choosing.rate_search import find_learning_rate as find_learning_rate
     from tlcore.choosing.sweep import sweep as sweep
     from tlcore.choosing.sweep_picture import plot_sweep as plot_sweep
     from tlcore.data.archives import ARCHIVES as ARCHIVES
@@ -68,6 +70,7 @@ _HOMES = {
     "feature_extract": "training",
     "fetch": "data.archives",
     "fine_tune": "training",
+    "find_learning_rate": "choosing.rate_search",
     "fit": "training",
     "freeze": "freezing",
     "frozen_fingerprint": "freezing",
@@ -84,6 +87,7 @@ _HOMES = {
     "plot_confusion": "predictions.pictures",
     "plot_history": "plotting.learning_curves",
     "plot_images": "plotting.image_grid",
+    "plot_learning_rates": "choosing.rate_picture",
     "plot_mistakes": "predictions.pictures",
     "plot_ranking": "choosing.ranking_picture",
     "plot_sweep": "choosing.sweep_picture",

@@ -19,6 +19,11 @@ from tlcore.backend import seam
 from tlcore.checkpoints.packing import Arrays
 from tlcore.freezing import find_backbone, layer_tree
 
+GROUPS = ("model", "optimizer", "metrics", "seeds")
+"""What the variables of a training are grouped into."""
+
+_SHARED = "global_seed_generator"
+
 
 def trained_places(model: keras.Model) -> list[int]:
     """Return the places of the weights that train, in `model.weights`."""
@@ -90,7 +95,7 @@ def assign(
     Args:
         model: the model, compiled and built.
         arrays: what `values` returned.
-        groups: of "model", "optimizer", "metrics" and "seeds".
+        groups: of `GROUPS`.
 
     Raises:
         ValueError: a variable is missing, or it has another shape.
@@ -115,10 +120,7 @@ def _changing(model: keras.Model) -> dict[str, Any]:
         for name, variable in _places("model", model.variables).items()
         if id(variable) not in frozen
     }
-    # What layers without a seed of their own draw from; it has no public name.
-    shared = keras.src.backend.common.global_state.get_global_attribute(
-        "global_seed_generator"
-    )
+    shared = shared_seeds()
     seeds = [] if shared is None else [shared.state]
     found |= _places("seeds", seeds)
     if model.compiled:
@@ -136,6 +138,17 @@ def _as_arrays(variables: Mapping[str, Any]) -> Arrays:
 
 def _places(group: str, variables: Sequence[Any]) -> dict[str, Any]:
     return {f"{group}/{i}": variable for i, variable in enumerate(variables)}
+
+
+def shared_seeds() -> Any:
+    """Return what layers without a seed of their own draw from, None before one did."""
+    # It has no public name.
+    return keras.src.backend.common.global_state.get_global_attribute(_SHARED)
+
+
+def share_seeds(seeds: Any) -> None:
+    """Have such layers draw from what `shared_seeds` returned."""
+    keras.src.backend.common.global_state.set_global_attribute(_SHARED, seeds)
 
 
 def random_numbers() -> dict[str, Any]:

@@ -30,12 +30,14 @@ from tlcore.cli.commands import (
 from tlcore.cli.doctor import doctor
 from tlcore.cli.experiments import experiments
 from tlcore.cli.export import export
+from tlcore.cli.find_rate import find_rate
 from tlcore.cli.held_lines import LEVEL_VARIABLE, held_back
 from tlcore.cli.output import echo
 from tlcore.cli.predict import predict
 from tlcore.cli.rank import rank
 from tlcore.cli.run import run
 from tlcore.cli.signals import Signals
+from tlcore.cli.sweep import sweep
 from tlcore.processes import whole_program
 
 INTERRUPTED = 130
@@ -118,10 +120,12 @@ for command in (
     experiments,
     export,
     fetch,
+    find_rate,
     predict,
     rank,
     recipes,
     run,
     sample_images,
+    sweep,
 ):
     tlcore.add_command(command)

@@ -198,7 +198,7 @@ def run(
         progress.features(name, done, total)
 
     reading = Reading.of(fit=fit, background=background, orientation=orientation)
-    changes |= _backbone_of(changes["backbone"], handle)
+    changes |= backbone_of(changes["backbone"], handle)
     with Progress() as progress:
         options = RunOptions(
             out=out,
@@ -296,7 +296,7 @@ def _given() -> dict[str, Any]:
     }
 
 
-def _backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
+def backbone_of(backbone: str | None, handle: str | None) -> dict[str, str]:
     """Return what --handle changes in a recipe."""
     if handle is None:
         return {}
