@@ -1,6 +1,8 @@
-"""README: its code runs, and its commands exist."""
+"""README: its code and its commands run."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,28 @@ def test_its_python_runs(tmp_path, monkeypatch, capsys):
     exec(compile(code, str(README), "exec"), {})
     assert "10 of 31 layers unfrozen" in capsys.readouterr().out
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.matrix
+@pytest.mark.tensorflow
+def test_its_way_from_photographs_to_an_export_runs(tmp_path):
+    script = README.parent / "bench/scripts/readme_way.py"
+    out, pictures = tmp_path / "way", tmp_path / "pictures"
+    done = subprocess.run(
+        [sys.executable, script, out, "--small", "--pictures", pictures],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    commands = re.findall(r"^\$ tlcore ([\w-]+)", done.stdout, re.MULTILINE)
+    way = ["check-data", "rank", "sweep", "run", "predict", "export"]
+    assert commands == ["sample-images", *way]
+    drawn = {path.name for path in pictures.iterdir()}
+    shown = re.findall(r"\(docs/way/(.*?)\)", README.read_text("utf-8"))
+    assert set(shown) == drawn
+    assert (out / "check.html").is_file()
+    assert list((out / "exports").glob("*/check.json"))
 
 
 def test_its_table_has_every_command_and_no_other():

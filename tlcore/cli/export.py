@@ -13,7 +13,7 @@ PASSED, DIFFERS = 0, 1
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run")
 @click.option("--to", required=True, help='"savedmodel", "onnx" or "litert".')
 @click.option("--int8", is_flag=True, help="Quantize to 8 bits; for litert.")
 @click.option(
@@ -31,7 +31,7 @@ PASSED, DIFFERS = 0, 1
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(
-    run: Path,
+    run: str,
     to: str,
     int8: bool,
     out: Path | None,
@@ -39,18 +39,23 @@ def export(
     trust: bool,
     as_json: bool,
 ) -> int:
-    """Export the model of RUN, a run folder, and compare it with the model.
+    """Export the model of RUN and compare the export with it.
 
-    The export is run on real images before it is put in its place. The exit code is 0
-    if it predicts the same, 1 if it is there but differs, 2 if there is none.
+    RUN is the folder of a run, its name in runs, or a recipe: the newest run of it
+    that is done. The export is run on real images before it is put in its place. The
+    exit code is 0 if it predicts the same, 1 if it is there but differs, 2 if there is
+    none.
     """
     from tlcore.exporting.exporting import export_run
     from tlcore.files import readable
+    from tlcore.runs.collection import find_trained
+    from tlcore.runs.run import RUNS
 
+    path = find_trained(run, RUNS)
     kind = f"{to}-int8" if int8 else to
-    name = "-".join((*run.resolve().parts[-2:], kind))
+    name = "-".join((*path.resolve().parts[-2:], kind))
     found = export_run(
-        run,
+        path,
         to,
         out or Path("exports") / name,
         int8=int8,

@@ -47,9 +47,8 @@ class _Targets:
 @click.option("--weights", help='"imagenet" (the default) or a file.')
 @click.option(
     "--run",
-    "run_path",
-    type=click.Path(path_type=Path),
-    help="The model of a run instead.",
+    help="The model of a run instead: its folder, its name in runs, or a recipe, the "
+    "newest run of it that is done.",
 )
 @click.option("--top", default=5, show_default=True, help="How many classes to print.")
 @click.option(
@@ -83,7 +82,7 @@ def predict(
     images: tuple[Path, ...],
     backbone: str | None,
     weights: str | None,
-    run_path: Path | None,
+    run: str | None,
     top: int,
     csv_path: Path | None,
     pictures: Path | None,
@@ -106,7 +105,7 @@ def predict(
         )
     targets = _Targets(csv_path, pictures, heat_maps)
     targets.check()
-    predictor = _predictor(backbone, weights, run_path, labels, trust=trust)
+    predictor = _predictor(backbone, weights, run, labels, trust=trust)
     if folder is not None:
         _predict_folder(predictor, folder, top, targets, as_json=as_json)
         return
@@ -138,14 +137,16 @@ def _folder_of(images: tuple[Path, ...]) -> Path | None:
 def _predictor(
     backbone: str | None,
     weights: str | None,
-    run_path: Path | None,
+    run: str | None,
     labels: Path | None,
     *,
     trust: bool,
 ) -> "Predictor":
+    from tlcore.runs.collection import find_trained
     from tlcore.runs.prediction import load_predictor, load_run_predictor
+    from tlcore.runs.run import RUNS
 
-    if run_path is None:
+    if run is None:
         return load_predictor(
             backbone or "efficientnet_b0", weights=weights or "imagenet", labels=labels
         )
@@ -154,7 +155,10 @@ def _predictor(
             "A run brings its own model. Received: --run with --backbone or "
             "--weights. Leave these out."
         )
-    return load_run_predictor(run_path, labels=labels, trust=trust)
+    path = find_trained(run, RUNS)
+    if path != Path(run):
+        echo(f"run: {path}", err=True)
+    return load_run_predictor(path, labels=labels, trust=trust)
 
 
 def _predict_folder(

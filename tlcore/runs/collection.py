@@ -18,6 +18,7 @@ from typing import Any
 
 from tlcore.arguments import did_you_mean
 from tlcore.runs.publications import publications
+from tlcore.runs.recipes import RECIPES
 from tlcore.runs.run import (
     MOMENT,
     NO_SCALARS,
@@ -58,6 +59,36 @@ def find_run(name: str, out: str | Path) -> Path:
         "A run is named by <recipe>/<moment>, or by the path of its folder. "
         f"Received: run={name!r}, and {str(out)!r} holds no run of that name."
         f"{did_you_mean(name, known)} `tlcore experiments list` lists them."
+    )
+
+
+def find_trained(name: str, out: str | Path) -> Path:
+    """Return the folder of a run whose model is there, by any of its names.
+
+    Args:
+        name: the path of a run, its `<recipe>/<moment>` in the folder of all runs, or
+            the name of a recipe for the newest run of it that is done.
+        out: the folder of all runs.
+
+    Raises:
+        ValueError: there is no such run.
+
+    Example:
+        >>> find_trained("model_3", "nowhere")
+        Traceback (most recent call last):
+        ValueError: There must be a run of model_3 that is done. Received: ...
+    """
+    if name not in RECIPES or Path(name).is_dir():
+        return Path(name) if Path(name).exists() else find_run(name, out)
+    done = [path for path in _run_folders(Path(out)) if path.parent.name == name]
+    for path in reversed(done):
+        with suppress(ValueError, OSError):  # a damaged one; the list says so
+            if read_run(path).status == "done":
+                return path
+    raise ValueError(
+        f"There must be a run of {name} that is done. Received: run={name!r}, and "
+        f"{str(out)!r} holds none. Run `tlcore run {name} --data DIR` first, or name "
+        "the folder of another run."
     )
 
 

@@ -33,6 +33,8 @@ RUN_SCHEMA = 1
 # History of the format of run.json:
 # 1  the first.
 
+RUNS = Path("runs")
+"""The folder of all runs, where no other is named."""
 RUN_FILE = "run.json"
 CHECKPOINTS = "checkpoints"
 """The folder in a run of the weights of each phase and of the states."""

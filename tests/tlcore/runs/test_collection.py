@@ -15,10 +15,11 @@ from tlcore.runs.collection import (
     file_sizes,
     find_run,
     find_runs,
+    find_trained,
     list_runs,
     remove_run,
 )
-from tlcore.runs.run import read_run
+from tlcore.runs.run import read_run, start_run
 
 ESTIMATE = {"value": 0.9, "n": 150, "low": 0.84, "high": 0.94}
 
@@ -329,3 +330,35 @@ class TestRemoval:
         monkeypatch.setattr(collection.shutil, "rmtree", raced)
         remove_run(check_removal(path))
         assert not path.exists()
+
+
+class TestTrained:
+    @pytest.fixture
+    def done(self, tmp_path):
+        """Two runs of model_3 that are done, and a newer one that is not."""
+        paths = []
+        for day, status in ((1, "done"), (2, "done"), (3, "failed")):
+            moment = datetime(2026, 1, day)
+            run = start_run(tmp_path, "model_3", {}, now=moment)
+            run.finish(status)
+            paths.append(run.path)
+        return paths
+
+    def test_a_recipe_is_the_newest_of_it_that_is_done(self, done, tmp_path):
+        assert find_trained("model_3", tmp_path) == done[1]
+
+    def test_a_damaged_one_is_passed_over(self, done, tmp_path):
+        (done[1] / "run.json").write_text("{")
+        assert find_trained("model_3", tmp_path) == done[0]
+
+    def test_a_path_and_a_name_are_taken_as_they_are(self, done, tmp_path):
+        assert find_trained(str(done[2]), tmp_path) == done[2]
+        assert find_trained("model_3/20260101-000000", tmp_path) == done[0]
+
+    def test_a_recipe_without_such_a_run_is_refused(self, done, tmp_path):
+        with pytest.raises(ValueError, match=r"run of model_4 that is done.*model_4"):
+            find_trained("model_4", tmp_path)
+
+    def test_what_is_no_run_is_refused(self, done, tmp_path):
+        with pytest.raises(ValueError, match=r"named by <recipe>/<moment>"):
+            find_trained("model_3/20260109-000000", tmp_path)
