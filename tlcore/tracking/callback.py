@@ -204,7 +204,7 @@ class TrackerCallback(keras.callbacks.Callback):
         """
         if self._is_open:
             return
-        self._logged = self.tracker.open(self.key)
+        self._logged |= self.tracker.open(self.key)
         if self._params:
             self.tracker.describe(self._params, {})
         self._is_open = True

@@ -106,6 +106,7 @@ class WandbTracker:
                     init_timeout=_INIT_SECONDS,
                     finish_timeout=_FINISH_SECONDS,
                     finish_timeout_raises=True,
+                    host="",
                     x_disable_meta=True,
                 ),
             )
