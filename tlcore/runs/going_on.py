@@ -22,6 +22,7 @@ from tlcore.runs.states import (
     is_broken_off,
     states_of,
 )
+from tlcore.runs.tracked import connected
 
 ALLOWED = ("versions", "data", "machine")
 """What may have changed since, on request."""
@@ -90,8 +91,8 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
 
     Args:
         path: its folder.
-        options: what shows and ends it: `callbacks`, `say`, `progress` and
-            `interruption`. All else is taken from the run.
+        options: what shows and ends it: `callbacks`, `say`, `progress`, `interruption`
+            and `trackers`, beside those that it has. All else is taken from the run.
         changes: what it does otherwise.
 
     Returns:
@@ -131,12 +132,24 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
         folders = load_data(recipe, data, options)
         model = seeded_model(recipe, folders.train, options)
         _check_unchanged(run, folders, model, changes.allowed)
+        tracking = connected(
+            options.trackers, options.say, model=options.track_model, run=run
+        )
         run.go_on(recipe=recipe.as_dict())
-        with recorded_ending(run, options.say):
+        with recorded_ending(run, options.say, tracking):
             options.say(f"run: {run.path}")
-            if recipe.epochs > before.epochs:
-                _discard_fine_tuning(run, options)
-            train(run, recipe, options, folders, model, allowed=changes.allowed)
+            longer = recipe.epochs > before.epochs
+            discarded = longer and _discard_fine_tuning(run, options)
+            tracking.begin(run, anew=discarded)
+            train(
+                run,
+                recipe,
+                options,
+                folders,
+                model,
+                tracking=tracking,
+                allowed=changes.allowed,
+            )
     return run
 
 
@@ -245,17 +258,22 @@ def _check_unchanged(
         )
 
 
-def _discard_fine_tuning(run: Run, options: RunOptions) -> None:
-    """Remove what fine-tuned the model of fewer epochs, if it gets more."""
+def _discard_fine_tuning(run: Run, options: RunOptions) -> bool:
+    """Remove what fine-tuned the model of fewer epochs, if it gets more.
+
+    Returns:
+        Whether anything was removed.
+    """
     first, second = (
         states_of(run, phase) for phase in (FEATURE_EXTRACTION, FINE_TUNING)
     )
     if not second.files():
-        return
+        return False
     if first.newest(options.say).stopped:
         options.say(
             "feature extraction had stopped early, so that more epochs change nothing"
         )
-        return
+        return False
     options.say("fine-tuning begins again, after the longer feature extraction")
     shutil.rmtree(second.path)
+    return True

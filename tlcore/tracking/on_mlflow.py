@@ -72,7 +72,7 @@ class MlflowTracker:
         self.group = (
             experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         )
-        self._run_name = run_name
+        self.run_name = run_name
         self._client: Any = None
         self._experiment_id = ""
         self.id = ""
@@ -122,7 +122,7 @@ class MlflowTracker:
             )
             if not found:
                 run = self._client.create_run(
-                    self._experiment_id, tags={_KEY: key}, run_name=self._run_name
+                    self._experiment_id, tags={_KEY: key}, run_name=self.run_name
                 )
                 self.id = run.info.run_id
                 return set()

@@ -54,7 +54,7 @@ class WandbTracker:
     ) -> None:
         check_installed("Tracking with Weights & Biases", "wandb", "wandb")
         self.group = project or os.environ.get("WANDB_PROJECT") or PROJECT
-        self._run_name = run_name
+        self.run_name = run_name
         self._run: Any = None
         self._mode = "online"
         self.address = ""
@@ -92,7 +92,7 @@ class WandbTracker:
             self._run = wandb.init(
                 project=self.group,
                 id=key,
-                name=self._run_name,
+                name=self.run_name,
                 resume="allow",
                 # Next to a run that the program itself has begun.
                 reinit="create_new",

@@ -18,6 +18,7 @@ FINISHED, FAILED, KILLED = "finished", "failed", "killed"
 """How the run of a tracker ends."""
 
 _REASON_CHARACTERS = 300
+_CREDENTIALS = r"(://)[^/\s]*@"
 
 
 class TrackerError(Exception):
@@ -30,10 +31,12 @@ class Tracker(Protocol):
     Attributes:
         name: how it is called in sentences.
         remedy: what to do if it does not answer.
+        run_name: the name of a run that is begun, None for one that it chooses.
     """
 
     name: str
     remedy: str
+    run_name: str | None
 
     @property
     def address(self) -> str:
@@ -135,7 +138,7 @@ def without_credentials(uri: str) -> str:
         'sqlite:////home/ada/mlflow.db'
     """
     place = re.split(r"[?#]", uri, maxsplit=1)[0]
-    return re.sub(r"(://)[^/]*@", r"\1", place)
+    return re.sub(_CREDENTIALS, r"\1", place)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,7 +166,8 @@ def _is_there(module: str) -> bool:
 
 def _reason(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    line = text.splitlines()[0].rstrip(". ")
+    # Messages repeat the address that was asked, the password in it too.
+    line = re.sub(_CREDENTIALS, r"\1", text.splitlines()[0].rstrip(". "))
     if len(line) <= _REASON_CHARACTERS:
         return line
     return f"{line[:_REASON_CHARACTERS]}..."

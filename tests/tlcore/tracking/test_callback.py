@@ -174,7 +174,7 @@ def test_a_tracker_that_does_not_answer_is_refused_with_a_remedy(scripted):
 AT_EXIT = """
 import sys
 sys.path.insert(0, {folder!r})
-from conftest import Scripted
+from scripted import Scripted
 from tlcore.tracking.callback import TrackerCallback
 class Loud(Scripted):
     def end(self, status):
@@ -199,13 +199,14 @@ callback.on_epoch_end(0, {{"loss": 1.0}})
     ],
 )
 def test_the_end_of_the_program_ends_the_run(request, ending, status):
-    code = AT_EXIT.format(folder=str(request.path.parent), ending=ending)
+    code = AT_EXIT.format(folder=str(request.path.parents[1]), ending=ending)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.stdout == f"ended {status} [0]\n", done.stderr
 
 
+@pytest.mark.matrix
 def test_two_phases_of_a_model_are_named(scripted, tiny, train):
     tracker = scripted()
     model = tiny()

@@ -57,7 +57,9 @@ def read(path):
 
 def files_of(folder, key="*"):
     with seam.answering():
-        sys.modules["wandb"].teardown()  # what its process still holds is on the disk then
+        sys.modules[
+            "wandb"
+        ].teardown()  # what its process still holds is on the disk then
     return sorted(folder.glob(f"wandb/offline-run-*-{key}/run-*.wandb"))
 
 

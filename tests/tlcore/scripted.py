@@ -1,6 +1,4 @@
-"""What the tests of tracking share: a tracker that follows a script."""
-
-import pytest
+"""Scripted: a tracker in memory, for the tests of what is done with trackers."""
 
 from tlcore.tracking.tracker import TrackerError
 
@@ -14,6 +12,7 @@ class Scripted:
 
     name, remedy, group = "Scripted", "Start it", "group"
     address, look = "script://", "script://look"
+    run_name = None
 
     def __init__(self, store=None, fails=()):
         self.store = {} if store is None else store
@@ -63,9 +62,3 @@ class Scripted:
     def end(self, status):
         self._call("end")
         self.run["status"] = status
-
-
-@pytest.fixture(scope="session")
-def scripted():
-    """Return the class of trackers that follow a script."""
-    return Scripted
