@@ -390,6 +390,7 @@ def recorded_ending(
                 run.finish("terminated", code=error.code)
             else:
                 run.finish("failed", error=f"{type(error).__name__}: {error}")
+        with suppress(OSError):
             tracking.finish(run, ending_of(error))
         say(f"to go on: {resume_line(run)}")
         raise

@@ -78,6 +78,7 @@ class RunTracking:
 
     def finish(self, run: Run, status: str) -> None:
         """Send the rest, end the runs of the trackers, and record whether all went."""
+        from tlcore.tracking.tracker import answering
 
         def last(tracker: "Tracker") -> None:
             params, tags = _described(run.document)
@@ -85,7 +86,7 @@ class RunTracking:
             tracker.conclude(dict(_finals(run.document)))
             for path in self._files(run.path):
                 tracker.attach(path)
-            with tempfile.TemporaryDirectory() as folder:
+            with answering(), tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, RUN_FILE)
                 path.write_text(json.dumps(shareable(run.document), indent=2))
                 tracker.attach(path)
