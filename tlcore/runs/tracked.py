@@ -208,7 +208,10 @@ def _callback(
     if name == "mlflow":
         tracker = MlflowTracker(asked or address, experiment=group)
     else:
-        tracker = WandbTracker(asked or group)
+        # Offline, the epochs that it has are in the folder that it had.
+        before = Path(address or "")
+        folder = before.parents[1] if address and before.is_dir() else None
+        tracker = WandbTracker(asked or group, folder=folder)
     connect(tracker)
     return TrackerCallback(tracker, key="", say=say)
 

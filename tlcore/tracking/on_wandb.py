@@ -38,6 +38,7 @@ class WandbTracker:
     Args:
         project: its name; None is `WANDB_PROJECT`, or "tlcore".
         run_name: the name of the run; None leaves it to Weights & Biases.
+        folder: the folder of its folder `wandb`; None is `WANDB_DIR`, or this one.
 
     Raises:
         ValueError: the package is not installed.
@@ -50,11 +51,15 @@ class WandbTracker:
     )
 
     def __init__(
-        self, project: str | None = None, *, run_name: str | None = None
+        self,
+        project: str | None = None,
+        *,
+        run_name: str | None = None,
+        folder: Path | None = None,
     ) -> None:
         check_installed("Tracking with Weights & Biases", "wandb", "wandb")
         self.group = project or os.environ.get("WANDB_PROJECT") or PROJECT
-        self.run_name = run_name
+        self.run_name, self._folder = run_name, folder
         self._run: Any = None
         self._mode = "online"
         self.address = ""
@@ -91,6 +96,7 @@ class WandbTracker:
 
             self._run = wandb.init(
                 project=self.group,
+                dir=self._folder,
                 id=key,
                 name=self.run_name,
                 resume="allow",

@@ -132,6 +132,17 @@ def test_a_run_is_found_again_with_its_epochs(offline, tmp_path):
     assert (other.parent / "files" / "run.json").read_text() == '{"a": 1}'
 
 
+def test_a_run_is_found_again_from_another_folder(offline, tmp_path, monkeypatch):
+    for folder, epochs in ((None, set()), (tmp_path, {0})):
+        tracker = WandbTracker("flowers", folder=folder)
+        tracker.connect()
+        assert tracker.open("abc") == epochs
+        tracker.log(len(epochs), 1.0, "fit", {"loss": 0.5})
+        tracker.end("failed")
+        assert len(files_of(tmp_path, "abc*")) == 1 + len(epochs)
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+
+
 def test_neither_the_command_nor_the_host_is_written(offline, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "name_of_a_host")
     monkeypatch.setattr(sys, "argv", ["train.py", "--data", "secret_folder"])
