@@ -46,6 +46,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"Figure|History|Images|Path"),
     # What `image_folder().dataset(...)` takes from the wings `caching` and `splitting`.
     (r"py:class", r"(tlcore\.backend\.transport\.)?(Rows|Bank|Column)"),
+    # What the callbacks of trackers speak to.
+    (r"py:class", r"tlcore\.tracking\.tracker\.Tracker"),
     # What `resume` and a run give to `fit` instead of a folder.
     (r"py:class", r"(tlcore\.checkpoints\.keeping\.)?(Keeping|Interruption)"),
     # What an opened folder keeps for itself, and what a table and a folder share.

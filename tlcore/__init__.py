@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from tlcore.resuming import resume as resume
     from tlcore.resuming import save_state as save_state
     from tlcore.runs.recipes import RECIPES as RECIPES
+    from tlcore.tracking.callback import mlflow_callback as mlflow_callback
+    from tlcore.tracking.callback import wandb_callback as wandb_callback
     from tlcore.training import feature_extract as feature_extract
     from tlcore.training import fine_tune as fine_tune
     from tlcore.training import fit as fit
@@ -83,6 +85,7 @@ _HOMES = {
     "load_model": "models",
     "load_splits": "data.splits",
     "load_state": "resuming",
+    "mlflow_callback": "tracking.callback",
     "plot_calibration": "predictions.pictures",
     "plot_confusion": "predictions.pictures",
     "plot_history": "plotting.learning_curves",
@@ -99,6 +102,7 @@ _HOMES = {
     "tensorboard_callback": "callbacks",
     "trainable_summary": "freezing",
     "unfreeze": "freezing",
+    "wandb_callback": "tracking.callback",
     "write_sample_images": "data.sample_images",
     "write_sample_splits": "data.sample_images",
 }

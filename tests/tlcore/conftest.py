@@ -15,6 +15,8 @@ from tlcore.data.sample_images import write_sample_images
 from tlcore.hub import handles
 from tlcore.runs.run import start_run
 
+from .scripted import Scripted
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _caches_of_their_own(tmp_path_factory):
@@ -71,6 +73,12 @@ def five_layers():
         ],
         name="tiny",
     )
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    """Return the class of trackers that follow a script."""
+    return Scripted
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def check_all_are_there(callbacks: Sequence[Any], kept: Sequence[Any]) -> None:
     missing = [
         each["kind"].rpartition(".")[2]
         for each in kept
-        # What shows progress is there or not as the user likes.
+        # What shows progress or tracks is there or not as the user likes.
         if (each["kind"], each["number"]) not in there
         and not _is_for_show(each["kind"])
     ]
@@ -169,7 +169,8 @@ def _numbered(callbacks: Sequence[Any]) -> Iterator[tuple[str, int, Any]]:
 
 
 def _is_for_show(kind: str) -> bool:
-    return kind.startswith("tlcore.cli.") or kind.endswith(".ProgbarLogger")
+    shows = kind.startswith(("tlcore.cli.", "tlcore.tracking."))
+    return shows or kind.endswith(".ProgbarLogger")
 
 
 def _attributes(callback: Any) -> dict[str, Any]:

@@ -125,6 +125,11 @@ class Loop(keras.callbacks.CallbackList):
         history: keras.callbacks.History = self._history
         return history
 
+    @property
+    def goes_on(self) -> bool:
+        """Return whether a state is still to be put back, callbacks' memory with it."""
+        return self._from is not None
+
     def __iter__(self) -> Iterator[keras.callbacks.Callback]:
         # For a model whose own `fit` adds callbacks to those that it is given.
         yield self

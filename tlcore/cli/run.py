@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from tlcore.runs.runner import RunOptions
 
 NEWEST = "newest"
+DEFAULT_PLACE = ""
+"""What an option of a tracker is that stands alone."""
+_TRACKERS = ("mlflow", "wandb")
 _CHANGES = {"epochs", "fine_tune_epochs", "data", "workers", "cache"}
 """Options that a run may be given anew when it goes on."""
 _WITH_RESUME = {
     *(*_CHANGES, "recipe", "resume", "out", "allow_changed"),
-    *("tensorboard", "as_json"),
+    *("tensorboard", "as_json", *_TRACKERS, "track_model", "untracked"),
 }
 
 
@@ -160,6 +163,28 @@ def _stages(
     "the run says it still runs on.",
 )
 @click.option("--tensorboard", is_flag=True, help="Show the runs in TensorBoard.")
+@click.option(
+    "--mlflow",
+    is_flag=False,
+    flag_value=DEFAULT_PLACE,
+    metavar="[URI]",
+    help="Log to MLflow: an address, or a folder; by default MLFLOW_TRACKING_URI, or "
+    "mlflow.db in this folder.",
+)
+@click.option(
+    "--wandb",
+    is_flag=False,
+    flag_value=DEFAULT_PLACE,
+    metavar="[PROJECT]",
+    help="Log to Weights & Biases: a project; by default WANDB_PROJECT, or tlcore. "
+    "With WANDB_MODE=offline to a folder.",
+)
+@click.option("--track-model", is_flag=True, help="They get the trained model too.")
+@click.option(
+    "--untracked",
+    is_flag=True,
+    help="Go on without the trackers that the run has.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the run's run.json.")
 @click.pass_obj
 def run(
@@ -183,6 +208,10 @@ def run(
     resume: str | None,
     allow_changed: tuple[str, ...],
     tensorboard: bool,
+    mlflow: str | None,
+    wandb: str | None,
+    track_model: bool,
+    untracked: bool,
     as_json: bool,
     handle: str | None,
     trust: bool,
@@ -199,6 +228,12 @@ def run(
 
     reading = Reading.of(fit=fit, background=background, orientation=orientation)
     changes |= backbone_of(changes["backbone"], handle)
+    trackers = _trackers(recipe, mlflow=mlflow, wandb=wandb)
+    if untracked and (trackers or track_model or resume is None):
+        raise click.UsageError(
+            "--untracked is for a run that goes on without its trackers: --resume "
+            "--untracked, without --mlflow, --wandb and --track-model."
+        )
     with Progress() as progress:
         options = RunOptions(
             out=out,
@@ -213,6 +248,8 @@ def run(
             views=views,
             workers=workers,
             trust=trust,
+            trackers=None if untracked else trackers,
+            track_model=track_model,
             callbacks=progress.callbacks,
             say=progress.say,
             progress=features,
@@ -283,6 +320,19 @@ def _resumed(
     )
     path = run_to_resume(chosen, options.out)
     return partial(resume_run, path, options, changes)
+
+
+def _trackers(recipe: str | None, **places: str | None) -> dict[str, str | None]:
+    """Return where to log, by tracker; None is its default."""
+    from tlcore.runs.recipes import RECIPES
+
+    for name, place in places.items():
+        if recipe is None and place in RECIPES:
+            raise click.UsageError(
+                f"--{name} takes what follows it: {place!r}, which is a recipe. Write "
+                f"the recipe first: tlcore run {place} --{name}."
+            )
+    return {name: x or None for name, x in places.items() if x is not None}
 
 
 def _given() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tlcore.runs.run import Run, read_run, reading
 from tlcore.runs.run_data import RunData, load_data
 from tlcore.runs.runner import RunOptions, recorded_ending, seeded_model, train
 from tlcore.runs.states import is_broken_off, states_of
+from tlcore.runs.tracked import connected
 
 ALLOWED = ("versions", "data", "machine")
 """What may have changed since, on request."""
@@ -85,8 +86,8 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
 
     Args:
         path: its folder.
-        options: what shows and ends it: `callbacks`, `say`, `progress` and
-            `interruption`. All else is taken from the run.
+        options: what shows and ends it: `callbacks`, `say`, `progress`, `interruption`
+            and `trackers`, beside those that it has. All else is taken from the run.
         changes: what it does otherwise.
 
     Returns:
@@ -126,11 +127,23 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
         folders = load_data(recipe, data, options)
         model = seeded_model(recipe, folders.train, options)
         _check_unchanged(run, folders, model, changes.allowed)
+        tracking = connected(
+            options.trackers, options.say, model=options.track_model, run=run
+        )
         run.go_on(recipe=recipe.as_dict())
-        with recorded_ending(run, options.say):
+        with recorded_ending(run, options.say, tracking):
             options.say(f"run: {run.path}")
-            _discard_later(run, before, recipe, options)
-            train(run, recipe, options, folders, model, allowed=changes.allowed)
+            discarded = _discard_later(run, before, recipe, options)
+            tracking.begin(run, anew=discarded)
+            train(
+                run,
+                recipe,
+                options,
+                folders,
+                model,
+                tracking=tracking,
+                allowed=changes.allowed,
+            )
     return run
 
 
@@ -243,10 +256,13 @@ def _check_unchanged(
 
 def _discard_later(
     run: Run, before: Recipe, recipe: Recipe, options: RunOptions
-) -> None:
+) -> bool:
     """Remove the states of the phases after one that gets more epochs.
 
     They trained the model of fewer. One of `before` and `recipe` may lack the last.
+
+    Returns:
+        Whether anything was removed.
     """
     for i, (then, now) in enumerate(zip(before.phases, recipe.phases, strict=False)):
         states = states_of(run, now.name)
@@ -261,4 +277,5 @@ def _discard_later(
         options.say(f"what follows begins again, after the longer {name}")
         for folder in done:
             shutil.rmtree(folder.path)
-        return
+        return True
+    return False

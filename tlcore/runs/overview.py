@@ -66,6 +66,7 @@ def overview(run: Run, *, public: bool) -> list[Section]:
             Section("Phases", _phases(document, public=public)),
             Section("Final figures", _final(document)),
             Section("Epochs", _epochs(document)),
+            Section("Trackers", [] if public else _trackers(document)),
             Section("Versions", _named(document.get("versions", {}))),
             Section("Machine", _named(_machine(document, public=public))),
         )
@@ -233,6 +234,19 @@ def _rows(history: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     for values in zip(*history.values(), strict=True):
         row = dict(zip(history, values, strict=True))
         yield {**row, "epoch": row["epoch"] + 1}
+
+
+def _trackers(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tracker": entry["tracker"],
+            "experiment or project": entry["group"],
+            "id": entry.get("id", ""),
+            "address": entry["address"],
+            "all logged": entry.get("complete"),
+        }
+        for entry in document.get("trackers", ())
+    ]
 
 
 def _machine(document: Mapping[str, Any], *, public: bool) -> dict[str, Any]:

@@ -8,9 +8,9 @@ change, and ends in `finishing`. Training a phase is in `training`, the format o
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tlcore.runs.recording import first_pictures, recorders
 from tlcore.runs.run import CHECKPOINTS, Run, check_writable, start_run
 from tlcore.runs.run_data import RunData, load_data
 from tlcore.runs.states import resume_line, states_of
+from tlcore.runs.tracked import RunTracking, connected
 from tlcore.terminal.progress import PassProgress
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class RunOptions:
         workers: processes that share a pass through the frozen layers.
         trust: whether the SavedModel of the recipe may do more than compute, as in
             `HubLayer`.
+        trackers: where the run is logged, by "mlflow" (an address or a folder) or
+            "wandb" (a project); None as a value is the default of the tracker, and None
+            for all of it goes on without those that the run has.
+        track_model: whether the trackers get the trained model too.
         callbacks: returns additional Keras callbacks for a phase.
         say: called with each line for the user.
         progress: what a pass through the frozen layers reports to.
@@ -74,6 +79,8 @@ class RunOptions:
     views: int | None = None
     workers: int = 1
     trust: bool = False
+    trackers: Mapping[str, str | None] | None = field(default_factory=dict)
+    track_model: bool = False
     callbacks: Callable[[], list[Any]] = list
     say: Callable[[str], None] = print
     progress: PassProgress | None = None
@@ -111,15 +118,17 @@ def run_recipe(recipe: Recipe, data: str | Path, options: RunOptions) -> Run:
     """
     check_writable(options.out / recipe.name)
     check_options(recipe, options)
+    tracking = connected(options.trackers, options.say, model=options.track_model)
     folders = load_data(recipe, data, options)
     model = seeded_model(recipe, folders.train, options)
     _check_fine_tuning(recipe, model)
     document = _document(recipe, data, options, folders, model)
     run = start_run(options.out, recipe.name, document, now=datetime.now())
-    with run.locked(), recorded_ending(run, options.say):
+    with run.locked(), recorded_ending(run, options.say, tracking):
         options.say(f"run: {run.path}")
+        tracking.begin(run)
         folders.write_split(run)
-        train(run, recipe, options, folders, model)
+        train(run, recipe, options, folders, model, tracking=tracking)
     return run
 
 
@@ -200,6 +209,7 @@ def train(
     folders: RunData,
     model: "keras.Model",
     *,
+    tracking: RunTracking,
     allowed: frozenset[str] = frozenset(),
 ) -> None:
     """Train the phases of a run, or what is left of them, and write its figures.
@@ -210,6 +220,7 @@ def train(
         options: how to run it.
         folders: the images.
         model: as it is built, whatever is done.
+        tracking: its trackers, which have begun.
         allowed: what may have changed since, as in `resume`.
     """
     from tlcore.callbacks import BestCheckpoint
@@ -240,6 +251,7 @@ def train(
             callbacks=[
                 *recorders(run, entry, columns, caching),
                 *_selection(options, best),
+                *tracking.callbacks,
                 *options.callbacks(),
                 first_pictures(run, folders.train, options.seed),
             ],
@@ -387,8 +399,12 @@ def _selection(options: RunOptions, best: Any | None) -> list[Any]:
 
 
 @contextmanager
-def recorded_ending(run: Run, say: Callable[[str], None]) -> Iterator[None]:
+def recorded_ending(
+    run: Run, say: Callable[[str], None], tracking: RunTracking
+) -> Iterator[None]:
     """Record in the run how it ended, whatever ended it, and say how it goes on."""
+    from tlcore.tracking.callback import ending_of
+
     try:
         yield
     except BaseException as error:
@@ -400,8 +416,11 @@ def recorded_ending(run: Run, say: Callable[[str], None]) -> Iterator[None]:
                 run.finish("terminated", code=error.code)
             else:
                 run.finish("failed", error=f"{type(error).__name__}: {error}")
+        with suppress(OSError):
+            tracking.finish(run, ending_of(error))
         say(f"to go on: {resume_line(run)}")
         raise
+    tracking.finish(run, ending_of(None))
 
 
 def _document(

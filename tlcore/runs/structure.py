@@ -157,6 +157,17 @@ _RUN = record(
         "ceiling": _ESTIMATE,
         "predictions": _PREDICTIONS,
         "versions": by_name(fields.scalar),
+        "trackers": items(
+            record(
+                {
+                    **dict.fromkeys(
+                        ("tracker", "key", "id", "address", "group"), fields.text
+                    ),
+                    "complete": fields.flag,
+                },
+                required=("tracker", "key", "address", "group"),
+            )
+        ),
         "machine": record(
             {"devices": items(fields.text), "system": fields.text},
             others=_scalar_or_list,

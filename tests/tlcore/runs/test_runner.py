@@ -18,6 +18,7 @@ from tlcore.runs import recording, runner
 from tlcore.runs.recipes import find_recipe
 from tlcore.runs.run import read_run
 from tlcore.runs.runner import RunOptions, run_recipe
+from tlcore.runs.tracked import RunTracking
 
 
 def recipe(name="model_3", **changes):
@@ -446,7 +447,8 @@ class TestEndings:
     def test_a_run_records_what_ended_it(self, start, tmp_path, error, status, more):
         run = start(tmp_path)
         said = []
-        with pytest.raises(type(error)), runner.recorded_ending(run, said.append):
+        ending = runner.recorded_ending(run, said.append, RunTracking({}))
+        with pytest.raises(type(error)), ending:
             raise error
         assert said[0].startswith("to go on: tlcore run --resume ")
         document = read_run(run.path).document
@@ -461,7 +463,8 @@ class TestEndings:
 
         run = start(tmp_path)
         monkeypatch.setattr("tlcore.runs.run.write_text", refuse)
-        with pytest.raises(MemoryError, match="full"), runner.recorded_ending(run, str):
+        ending = runner.recorded_ending(run, str, RunTracking({}))
+        with pytest.raises(MemoryError, match="full"), ending:
             raise MemoryError("full")
 
     @pytest.mark.parametrize(
