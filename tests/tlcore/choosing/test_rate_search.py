@@ -204,7 +204,8 @@ class TestData:
         ]
         assert both[0] == both[1]
 
-    @pytest.mark.parametrize("batches", [1, pytest.param(3, marks=pytest.mark.matrix)])
+    @pytest.mark.matrix
+    @pytest.mark.parametrize("batches", [1, 3])
     def test_batches_are_repeated(self, classifier, noise, batches):
         search = tl.find_learning_rate(classifier(), noise(batches), **SHORT)
         assert len(search.losses) == 12
