@@ -39,6 +39,8 @@ LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 DROPOUTS = (0.0, 0.2, 0.5)
 WEIGHT_DECAYS = (0.0, 0.1, 1.0)
 """What is swept by default: 54 heads."""
+FINE_TUNE_EPOCHS = 5
+"""Of `Grid.lasts`, where the recipe has none."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ class Grid:
         for last in self.lasts:
             recipe.changed(last=last, fine_tune_epochs=1)  # refused before the heads
         heads = product(self.dropouts, self.weight_decays, self.learning_rates)
+        common = replace(recipe, fine_tune_epochs=0, layer_rates=None)
         return tuple(
-            recipe.changed(
+            common.changed(
                 dropout=float(dropout),
                 weight_decay=float(decay),
                 learning_rate=float(rate),
-                fine_tune_epochs=0,
             )
             for dropout, decay, rate in heads
         )
@@ -179,6 +181,11 @@ def sweep(
         (4, ['accuracy', 'loss'])
     """
     options, grid = options or RunOptions(), grid or Grid()
+    if recipe.stages:
+        raise ValueError(
+            "A sweep fine-tunes with so many layers of `lasts`. Received: "
+            f"stages={list(recipe.stages)!r}. Leave stages out."
+        )
     recipes = grid.recipes(recipe)
     _check(recipes[0], options)
     folders = load_data(recipes[0], data, options)
@@ -188,7 +195,11 @@ def sweep(
     heads.lend(model, recipes.index(best))
     models = {best: model}
     for last in grid.lasts:
-        tuned = best.changed(last=last, fine_tune_epochs=recipe.fine_tune_epochs or 5)
+        tuned = best.changed(
+            last=last,
+            fine_tune_epochs=recipe.fine_tune_epochs or FINE_TUNE_EPOCHS,
+            layer_rates=recipe.layer_rates,
+        )
         models[tuned] = _fine_tuned(tuned, folders, options)
         tried.append(_scored(tuned, models[tuned], folders, options))
         options.say(f"last {last}: {tried[-1][0].accuracy}")

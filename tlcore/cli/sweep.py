@@ -127,6 +127,7 @@ def _changes(best: "Candidate") -> dict[str, Any]:
         "weight_decay": recipe.weight_decay,
         "last": recipe.last if tuned else None,
         "fine_tune_epochs": recipe.fine_tune_epochs,
+        "layer_rates": recipe.layer_rates,
     }
 
 

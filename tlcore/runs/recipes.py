@@ -228,6 +228,14 @@ def _check(recipe: Recipe) -> None:
         "layer_rates",
         recipe.layer_rates,
     )
+    for name in ("stages", "layer_rates"):
+        _require(
+            recipe.fine_tune_epochs or not getattr(recipe, name),
+            f"{name} is of fine-tuning: give the recipe fine_tune_epochs, or leave it "
+            "out",
+            name,
+            getattr(recipe, name),
+        )
     _require(
         _is_number(recipe.percent) and 0 < recipe.percent <= 100,
         "percent must be above 0 and at most 100",
@@ -282,7 +290,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _require(holds: bool, rule: str, name: str, value: object) -> None:  # noqa: FBT001
+def _require(holds: object, rule: str, name: str, value: object) -> None:
     if not holds:
         raise ValueError(f"{rule}. Received: {name}={value!r}.")
 

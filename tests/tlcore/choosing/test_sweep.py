@@ -62,7 +62,9 @@ def test_its_figures_are_those_of_a_run_of_its_recipe(found, data, tmp_path, pla
 @pytest.mark.matrix
 def test_fine_tuning_tries_the_best_head_with_more_layers(data, tmp_path):
     grid = Grid([0.03], dropouts=[0.0], weight_decays=[0.0], lasts=[2, 8])
-    found = tl.sweep(RECIPE.changed(fine_tune_epochs=2), data, quiet(), grid=grid)
+    recipe = RECIPE.changed(fine_tune_epochs=2, layer_rates=0.1)
+    found = tl.sweep(recipe, data, quiet(), grid=grid)
+    assert {x.recipe.layer_rates for x in found.candidates} == {None, 0.1}
     tuned = [x for x in found.candidates if x.recipe.fine_tune_epochs]
     assert sorted(x.recipe.last for x in tuned) == [2, 8]
     assert len(found.candidates) == 3
@@ -139,6 +141,7 @@ def test_what_is_no_grid_is_refused(data, grid, match):
     [
         ({"head": "dense"}, {}, r"pooled features.*head='dense' of model_0"),
         ({"augmentation": "tutorial"}, {}, r"computed once.*which is random. Add view"),
+        ({"stages": (4,), "fine_tune_epochs": 1}, {}, r"`lasts`.*stages=\[4\]. Leave"),
         ({}, {"cache": "off"}, r"stored features.*cache=\"off\""),
         ({}, {"early_stopping": 2}, r"the same epochs.*early_stopping=2"),
     ],
