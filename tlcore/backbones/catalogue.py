@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tlcore.arguments import did_you_mean
+from tlcore.backbones.preset_names import is_preset
 
 
 @dataclass(frozen=True)
@@ -358,7 +359,19 @@ def is_hub_handle(backbone: str) -> bool:
     # Late: it loads what downloads archives, which a list of names does not need.
     from tlcore.hub.handles import is_handle
 
-    return backbone not in CATALOGUE and is_handle(backbone)
+    if backbone in CATALOGUE or is_preset(backbone):
+        return False
+    return is_handle(backbone)
+
+
+def is_preset_handle(backbone: str) -> bool:
+    """Return whether a backbone is a preset of KerasHub, not a name of the catalogue.
+
+    Example:
+        >>> is_preset_handle("kerashub:dinov2_small"), is_preset_handle("vgg16")
+        (True, False)
+    """
+    return backbone not in CATALOGUE and is_preset(backbone)
 
 
 def find_entry(name: str) -> CatalogueEntry:

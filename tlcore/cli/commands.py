@@ -17,13 +17,25 @@ from tlcore.cli.output import echo, echo_json
     is_flag=True,
     help="List the files of ImageNet weights instead: names, addresses, checksums.",
 )
+@click.option(
+    "--presets",
+    is_flag=True,
+    help="List the image backbones of KerasHub instead, where it is installed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def backbones(files: bool, as_json: bool) -> None:
+def backbones(files: bool, presets: bool, as_json: bool) -> None:
     """List the catalogue: counts without top, image sizes, input contracts."""
     from tlcore.backbones.catalogue import CATALOGUE
 
+    if files and presets:
+        raise click.UsageError("Give --files or --presets, not both.")
     if files:
         _print_weight_files(as_json=as_json)
+        return
+    if presets:
+        from tlcore.backbones.presets import list_presets
+
+        tables.show(list_presets(), as_json=as_json)
         return
     rows = [
         {

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 from tlcore.arguments import require_one_of, require_positive, require_whole
-from tlcore.backbones.catalogue import find_entry, is_hub_handle
+from tlcore.backbones.catalogue import find_entry, is_hub_handle, is_preset_handle
 from tlcore.hub.handles import KAGGLE
 
 IMAGENET, OWN = "imagenet", "own"
@@ -36,7 +36,8 @@ class Recipe:
     Attributes:
         name: of the recipe.
         title: what it shows, in one line.
-        backbone: a name of the catalogue, or the handle of a SavedModel.
+        backbone: a name of the catalogue, the handle of a SavedModel, or a preset of
+            KerasHub.
         weights: "imagenet", "none" or the path of a weights file; "own" for a
             SavedModel.
         image_size: height and width of the images, in pixels.
@@ -95,6 +96,11 @@ class Recipe:
         """Return whether the backbone is a SavedModel."""
         return is_hub_handle(self.backbone)
 
+    @property
+    def brings_weights(self) -> bool:
+        """Return whether the backbone is a SavedModel or a preset of KerasHub."""
+        return self.from_hub or is_preset_handle(self.backbone)
+
     def as_dict(self) -> dict[str, object]:
         """Return the fields as a mapping, for a JSON file."""
         return asdict(self)
@@ -118,8 +124,8 @@ class Recipe:
         text, rule = isinstance(recipe.backbone, str), "backbone must be text"
         _require(text, rule, "backbone", recipe.backbone)
         # "imagenet" of a SavedModel, or "own" of VGG16, would mean nothing.
-        if recipe.from_hub != self.from_hub and "weights" not in given:
-            recipe = replace(recipe, weights=OWN if recipe.from_hub else IMAGENET)
+        if recipe.brings_weights != self.brings_weights and "weights" not in given:
+            recipe = replace(recipe, weights=OWN if recipe.brings_weights else IMAGENET)
         _check(recipe)
         return recipe
 
@@ -142,10 +148,11 @@ def find_recipe(name: str) -> Recipe:
 
 
 def _check(recipe: Recipe) -> None:
-    if recipe.from_hub:
+    if recipe.brings_weights:
         _require(
             recipe.weights == OWN,
-            "A SavedModel brings its own weights: leave weights out",
+            f"A {'SavedModel' if recipe.from_hub else 'preset'} brings its own "
+            "weights: leave weights out",
             "weights",
             recipe.weights,
         )

@@ -39,7 +39,9 @@ def asked(name, *, top, size=224):
             function(
                 include_top=top,
                 weights="imagenet",
-                input_shape=None if top else (size, size, 3),
+                input_shape=(CATALOGUE[name].contract.size,) * 2 + (3,)
+                if top
+                else (size, size, 3),
                 **entry.arguments,
             )
     keras.backend.clear_session()
@@ -56,7 +58,7 @@ def test_checksums_are_in_the_source_of_keras(name):
     function = CATALOGUE[name].constructor.partition(":")[2]
     module = inspect.getmodule(getattr(keras.applications, function))
     source = inspect.getsource(module)
-    if module.__name__.endswith("resnet_v2"):  # its table is that of the first version
+    if module.__name__.endswith(".resnet_v2"):  # its table is that of the first version
         source = inspect.getsource(inspect.getmodule(keras.applications.ResNet50))
     for file in WEIGHT_FILES[name]:
         assert urlparse(file.url).scheme == "https"
