@@ -1,5 +1,7 @@
 """Catalogue: names, contracts and counts, without a framework."""
 
+from pathlib import Path
+
 import pytest
 
 from tlcore.backbones.catalogue import (
@@ -105,3 +107,14 @@ def test_a_name_of_the_catalogue_is_no_handle_even_if_a_folder_has_it(
     assert not is_hub_handle("vgg16")
     assert is_hub_handle("mine")
     assert is_hub_handle("https://tfhub.dev/google/x/1")
+
+
+def test_the_page_about_backbones_has_this_table():
+    page = Path(__file__).parents[3] / "docs" / "backbones.md"
+    rows = [
+        f"| `{x.name}` | {x.manifest.params:,} | {x.manifest.tensors:,} "
+        f"| {x.manifest.layers:,} | {x.manifest.channels:,} | {x.contract.size} "
+        f"| {x.contract.min_size} | {x.contract.scheme} |"
+        for x in CATALOGUE.values()
+    ]
+    assert "\n".join(rows) in page.read_text("utf-8")
