@@ -17,6 +17,7 @@ from tlcore.arguments import require_one_of, require_path, require_whole
 from tlcore.augmentation import Augmentation, create_augmentation
 from tlcore.backbones.input_contract import contract_layer
 from tlcore.backbones.loading import ImageShape
+from tlcore.backbones.preset_network import PresetNetwork, import_keras_hub
 from tlcore.backbones.sources import (
     feature_shape,
     frozen_backbone,
@@ -56,11 +57,13 @@ def create_model(
 
     Args:
         backbone: a name from the catalogue; a TF Hub handle, the folder of a SavedModel
-            or a `HubLayer`; or a network of your own whose output is
-            (n, h, w, channels) or (n, features).
+            or a `HubLayer`; an image preset of KerasHub, as "kerashub:NAME", or the
+            folder of one, or a `keras_hub.models.Backbone`; or a network of your own
+            whose output is (n, h, w, channels) or (n, features).
         num_classes: number of outputs; 1 is binary (one sigmoid), more is a softmax.
         weights: for a name from the catalogue: "imagenet", None or a file, as in
-            `load_backbone`. A SavedModel brings its own.
+            `load_backbone`. A SavedModel brings its own, and a preset too, unless
+            None asks for random ones.
         input_shape: (height, width, 3) of the images. A network of your own with a
             fixed input size keeps that size.
         augmentation: None, "tutorial", "photometric", "generator" or a layer of your
@@ -74,7 +77,8 @@ def create_model(
             "caffe" or "torch"; see `InputContract`. None looks the network's name up
             among those of this package and of `keras.applications`; a network with any
             other name gets [0, 255] RGB. A SavedModel gets [0, 1], as TF Hub's image
-            models expect.
+            models expect; a preset has its image converter; for a backbone object of
+            KerasHub it must be given.
         multi_label: whether an image can have several classes or none. Each output is
             then a sigmoid of its own, and labels are rows of 0 and 1, (n, num_classes).
 
@@ -85,7 +89,8 @@ def create_model(
     Raises:
         ValueError: a name, number or shape is not one of the above.
         FileNotFoundError: the weights file or the SavedModel does not exist.
-        ConnectionError: the weights or the SavedModel could not be downloaded.
+        ConnectionError: the weights, the SavedModel or the preset could not be
+            downloaded.
 
     Example:
         >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
@@ -179,6 +184,8 @@ def load_model(
     consent = (trust is False and current()) or consent_of(trust)
     config = model_files.read_config(path)
     known = model_files.by_registered_name(config, custom_objects or {})
+    if model_files.holds_class(config, PresetNetwork.__name__):
+        import_keras_hub()
     try:
         with consenting(consent), model_files.precision_of(path, config):
             return keras.saving.load_model(path, custom_objects=known)

@@ -19,7 +19,29 @@ def counts(plan) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("name", tl.list_backbones())
+FIRST_VISIT = (
+    *(f"efficientnet_b{i}" for i in range(8)),
+    "efficientnet_v2_b0",
+    "resnet50",
+    "resnet50_v2",
+    "vgg16",
+    "vgg19",
+    "xception",
+    "inception_v3",
+    "mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v2_035",
+    "sample_net",
+)
+"""Backbones that are built in the main job; the others take 70 s of CPU more."""
+
+BACKBONES = [
+    name if name in FIRST_VISIT else pytest.param(name, marks=pytest.mark.matrix)
+    for name in tl.list_backbones()
+]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
 def bench_backbone(name, record):
     """A backbone with a head of ten classes: frozen, and with 10 layers unfrozen."""
     model = tl.create_model(name, 10, weights=None, input_shape=(96, 96, 3))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tlcore.arguments import did_you_mean
+from tlcore.backbones.preset_names import is_preset
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def _raw(size: int) -> InputContract:
 
 _CAFFE = InputContract("caffe", 224)
 _SIGNED = InputContract("signed", 224)
+_TORCH = InputContract("torch", 224)
 
 _ENTRIES = (
     *(
@@ -126,16 +128,76 @@ _ENTRIES = (
         Manifest(5_919_312, 5_858_704, 359, 241, 270, 1280),
     ),
     _keras(
+        "efficientnet_v2_b1",
+        "EfficientNetV2B1",
+        _raw(240),
+        Manifest(6_931_124, 6_860_052, 441, 295, 334, 1280),
+    ),
+    _keras(
+        "efficientnet_v2_b2",
+        "EfficientNetV2B2",
+        _raw(260),
+        Manifest(8_769_374, 8_687_086, 460, 308, 349, 1408),
+    ),
+    _keras(
+        "efficientnet_v2_b3",
+        "EfficientNetV2B3",
+        _raw(300),
+        Manifest(12_930_622, 12_821_406, 536, 360, 409, 1536),
+    ),
+    _keras(
+        "efficientnet_v2_s",
+        "EfficientNetV2S",
+        _raw(384),
+        Manifest(20_331_360, 20_177_488, 670, 450, 513, 1280),
+    ),
+    _keras(
+        "efficientnet_v2_m",
+        "EfficientNetV2M",
+        _raw(480),
+        Manifest(53_150_388, 52_858_356, 961, 647, 740, 1280),
+    ),
+    _keras(
+        "efficientnet_v2_l",
+        "EfficientNetV2L",
+        _raw(480),
+        Manifest(117_746_848, 117_234_272, 1329, 895, 1028, 1280),
+    ),
+    _keras(
         "resnet50",
         "ResNet50",
         _CAFFE,
         Manifest(23_587_712, 23_534_592, 318, 212, 175, 2048),
     ),
     _keras(
+        "resnet101",
+        "ResNet101",
+        _CAFFE,
+        Manifest(42_658_176, 42_552_832, 624, 416, 345, 2048),
+    ),
+    _keras(
+        "resnet152",
+        "ResNet152",
+        _CAFFE,
+        Manifest(58_370_944, 58_219_520, 930, 620, 515, 2048),
+    ),
+    _keras(
         "resnet50_v2",
         "ResNet50V2",
         _SIGNED,
         Manifest(23_564_800, 23_519_360, 270, 172, 190, 2048),
+    ),
+    _keras(
+        "resnet101_v2",
+        "ResNet101V2",
+        _SIGNED,
+        Manifest(42_626_560, 42_528_896, 542, 342, 377, 2048),
+    ),
+    _keras(
+        "resnet152_v2",
+        "ResNet152V2",
+        _SIGNED,
+        Manifest(58_331_648, 58_187_904, 814, 512, 564, 2048),
     ),
     _keras(
         "vgg16",
@@ -162,6 +224,12 @@ _ENTRIES = (
         Manifest(21_802_784, 21_768_352, 376, 188, 311, 2048),
     ),
     _keras(
+        "inception_resnet_v2",
+        "InceptionResNetV2",
+        InputContract("signed", 299, min_size=75),
+        Manifest(54_336_736, 54_276_192, 896, 488, 780, 1536),
+    ),
+    _keras(
         "mobilenet",
         "MobileNet",
         _SIGNED,
@@ -180,6 +248,78 @@ _ENTRIES = (
         _SIGNED,
         Manifest(410_208, 396_128, 260, 156, 154, 1280),
         alpha=0.35,
+    ),
+    _keras(
+        "mobilenet_v3_small",
+        "MobileNetV3Small",
+        _raw(224),
+        Manifest(939_120, 927_008, 206, 138, 157, 576),
+    ),
+    _keras(
+        "mobilenet_v3_large",
+        "MobileNetV3Large",
+        _raw(224),
+        Manifest(2_996_352, 2_971_952, 262, 170, 187, 960),
+    ),
+    _keras(
+        "densenet121",
+        "DenseNet121",
+        _TORCH,
+        Manifest(7_037_504, 6_953_856, 604, 362, 427, 1024),
+    ),
+    _keras(
+        "densenet169",
+        "DenseNet169",
+        _TORCH,
+        Manifest(12_642_880, 12_484_480, 844, 506, 595, 1664),
+    ),
+    _keras(
+        "densenet201",
+        "DenseNet201",
+        _TORCH,
+        Manifest(18_321_984, 18_092_928, 1004, 602, 707, 1920),
+    ),
+    _keras(
+        "nasnet_mobile",
+        "NASNetMobile",
+        _SIGNED,
+        Manifest(4_269_716, 4_232_978, 1124, 740, 769, 1056),
+    ),
+    _keras(
+        "nasnet_large",
+        "NASNetLarge",
+        InputContract("signed", 331),
+        Manifest(84_916_818, 84_720_150, 1544, 1016, 1039, 4032),
+    ),
+    _keras(
+        "convnext_tiny",
+        "ConvNeXtTiny",
+        _raw(224),
+        Manifest(27_820_128, 27_820_128, 180, 180, 133, 768),
+    ),
+    _keras(
+        "convnext_small",
+        "ConvNeXtSmall",
+        _raw(224),
+        Manifest(49_454_688, 49_454_688, 342, 342, 259, 768),
+    ),
+    _keras(
+        "convnext_base",
+        "ConvNeXtBase",
+        _raw(224),
+        Manifest(87_566_464, 87_566_464, 342, 342, 259, 1024),
+    ),
+    _keras(
+        "convnext_large",
+        "ConvNeXtLarge",
+        _raw(224),
+        Manifest(196_230_336, 196_230_336, 342, 342, 259, 1536),
+    ),
+    _keras(
+        "convnext_xlarge",
+        "ConvNeXtXLarge",
+        _raw(224),
+        Manifest(348_147_968, 348_147_968, 342, 342, 259, 2048),
     ),
     CatalogueEntry(
         "sample_net",
@@ -202,7 +342,7 @@ def list_backbones() -> tuple[str, ...]:
     Example:
         >>> names = tl.list_backbones()
         >>> names[0], names[-1], len(names)
-        ('efficientnet_b0', 'sample_net', 19)
+        ('efficientnet_b0', 'sample_net', 42)
     """
     return tuple(CATALOGUE)
 
@@ -219,7 +359,19 @@ def is_hub_handle(backbone: str) -> bool:
     # Late: it loads what downloads archives, which a list of names does not need.
     from tlcore.hub.handles import is_handle
 
-    return backbone not in CATALOGUE and is_handle(backbone)
+    if backbone in CATALOGUE or is_preset(backbone):
+        return False
+    return is_handle(backbone)
+
+
+def is_preset_handle(backbone: str) -> bool:
+    """Return whether a backbone is a preset of KerasHub, not a name of the catalogue.
+
+    Example:
+        >>> is_preset_handle("kerashub:dinov2_small"), is_preset_handle("vgg16")
+        (True, False)
+    """
+    return backbone not in CATALOGUE and is_preset(backbone)
 
 
 def find_entry(name: str) -> CatalogueEntry:

@@ -16,12 +16,12 @@ import keras
 from tlcore.backbones.catalogue import CatalogueEntry, find_entry
 from tlcore.backbones.input_contract import IMAGENET_STDDEV_RGB
 from tlcore.backbones.sample_net import SAMPLE_NET_WEIGHTS
+from tlcore.backbones.weight_files import weight_file, weights_kept_by_keras
 from tlcore.backbones.weights import (
     HDF5_DAMAGE,
     damaged_weights,
     existing_file,
     load_weights,
-    weights_kept_by_keras,
 )
 
 ImageShape = tuple[int, int, int]
@@ -160,10 +160,15 @@ def _build_pretrained(
         # keras.utils.get_file raises a plain Exception where a download fails.
         if "URL fetch failure" not in str(error):
             raise
+        top = bool(options.get("include_top"))
+        name = weight_file(entry.name, input_shape=input_shape, top=top).name
+        kept = weights_kept_by_keras() / name
         raise ConnectionError(
             f"The ImageNet weights of {entry.name} must be downloaded once. Received: "
             f'weights="imagenet", and the download failed: {error}. Connect to a '
-            "network, or pass the path of a weights file."
+            f"network, or bring the file from elsewhere and save it as {str(kept)!r} "
+            "(`tlcore backbones --files` lists addresses and checksums), or pass the "
+            "path of a weights file."
         ) from error
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import keras
 
-from tlcore.backbones.catalogue import find_entry, is_hub_handle
+from tlcore.backbones.catalogue import find_entry, is_hub_handle, is_preset_handle
 from tlcore.backbones.inference import Backbone
 from tlcore.backbones.input_contract import scheme_of
 from tlcore.backbones.loading import ImageShape, load_backbone
+from tlcore.backbones.preset_names import PREFIX
+from tlcore.backbones.preset_network import adapted, is_keras_hub_backbone
+from tlcore.backbones.presets import load_preset
 from tlcore.hub.handles import FORMS
 from tlcore.hub.layer import HubLayer
 from tlcore.hub.saved_models import TEXT, Form
@@ -32,12 +35,13 @@ def resolve_backbone(
         backbone: as `create_model` takes it, like all arguments.
         weights: of a name of the catalogue.
         input_shape: of a name of the catalogue.
-        input_contract: of a model of the user's own.
+        input_contract: of a model of the user's own, or a backbone object of KerasHub.
 
     Raises:
         ValueError: it is not one that `create_model` takes, or weights or a contract
             are given for a backbone that brings its own.
         FileNotFoundError: there is no such weights file or SavedModel.
+        ConnectionError: weights, a SavedModel or a preset could not be downloaded.
 
     Example:
         >>> resolve_backbone("sample_net", None, (32, 32, 3), None).name
@@ -45,6 +49,8 @@ def resolve_backbone(
     """
     if isinstance(backbone, HubLayer):
         return backbone
+    if is_keras_hub_backbone(backbone):
+        return _adapted_object(backbone, input_shape, input_contract)
     if isinstance(backbone, keras.Model):
         if not backbone.built or not hasattr(backbone, "output_shape"):
             raise ValueError(
@@ -55,9 +61,9 @@ def resolve_backbone(
         return backbone
     if not isinstance(backbone, str | Path):
         raise ValueError(
-            f"backbone must be a name of the catalogue, {FORMS}, a HubLayer or a "
-            f"keras.Model. Received: backbone={backbone!r}. `list_backbones` returns "
-            "the names."
+            f"backbone must be a name of the catalogue, {FORMS}, a preset of KerasHub "
+            f"({PREFIX}NAME), a HubLayer or a keras.Model. Received: "
+            f"backbone={backbone!r}. `list_backbones` returns the names."
         )
     backbone = str(backbone)
     if is_hub_handle(backbone):
@@ -67,6 +73,8 @@ def resolve_backbone(
                 f"weights={weights!r} for backbone={backbone!r}. Leave weights out."
             )
         return HubLayer(backbone)
+    if is_preset_handle(backbone):
+        return _preset(backbone, weights, input_shape, input_contract)
     entry = find_entry(backbone)
     if input_contract is not None:
         raise ValueError(
@@ -75,6 +83,44 @@ def resolve_backbone(
             "out, or pass a keras.Model."
         )
     return load_backbone(entry.name, weights=weights, input_shape=input_shape)
+
+
+def _preset(
+    backbone: str,
+    weights: str | Path | None,
+    input_shape: ImageShape,
+    input_contract: str | None,
+) -> keras.Model:
+    """Return a preset of KerasHub as a network from [0, 255] RGB to features."""
+    if weights not in {"imagenet", None}:
+        raise ValueError(
+            "A preset brings its own weights. Received: "
+            f"weights={str(weights)!r} for backbone={backbone!r}. Leave weights out, "
+            "or give None for random ones."
+        )
+    if input_contract is not None:
+        raise ValueError(
+            "A preset brings its own image converter. Received: "
+            f"input_contract={input_contract!r} for backbone={backbone!r}. Leave it "
+            "out."
+        )
+    pretrained = weights is not None
+    return load_preset(backbone, pretrained=pretrained, input_shape=input_shape)
+
+
+def _adapted_object(
+    backbone: Any, input_shape: ImageShape, input_contract: str | None
+) -> keras.Model:
+    """Return a backbone of KerasHub as a network; its images are the caller's word."""
+    if input_contract is None:
+        raise ValueError(
+            "The range of a KerasHub backbone's images must be given, because only its "
+            f"preset's image converter knows it. Received: backbone={backbone.name!r} "
+            f"({type(backbone).__name__}) without input_contract. Write input_contract="
+            '"signed" for [-1, 1], for example, or pass the preset: '
+            f'"{PREFIX}NAME".'
+        )
+    return adapted(backbone, input_shape=input_shape)
 
 
 def input_scheme(network: keras.Model | HubLayer) -> str:

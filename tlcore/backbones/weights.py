@@ -6,7 +6,6 @@ the fingerprint of variables. Which file a name stands for is decided in `loadin
 
 import hashlib
 import math
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -85,13 +84,6 @@ def _count_numbers(path: Path) -> int:
             "Copy or download it again."
         ) from error
     return total
-
-
-def weights_kept_by_keras() -> Path:
-    """Return the folder in which Keras keeps the weights that it downloads."""
-    # By Keras's own rule, for which it has no public name.
-    home = os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()
-    return Path(home) / "models"
 
 
 def damaged_weights(folder: Path) -> tuple[Path, ...]:

@@ -18,7 +18,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from tlcore.backend import seam
-from tlcore.caching.batch_sizes import computed, computed_sizes
+from tlcore.caching.batch_sizes import InexactError, computed, computed_sizes
 from tlcore.caching.entry import BLOCK_ROWS, Features, Key
 from tlcore.caching.header import dtype_of
 from tlcore.caching.store import FeatureCache, TooLargeError
@@ -76,6 +76,11 @@ class BatchFeatures:
             InexactError: they do, or are random.
         """
         pictures = _pictures(images)
+        if seam.current().SIZES_ROUND_ALIKE and self._prefix.part.multiplies_rows:
+            raise InexactError(
+                "its matrix products round by the size of a batch, and which sizes "
+                "come is not known before"
+            )
         if len(pictures) > 1:
             cut = self._prefix(pictures)
             check_batch_independence(self._prefix, pictures, cut)

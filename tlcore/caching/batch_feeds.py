@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from tlcore.backend import seam
 from tlcore.caching.batch_features import BatchFeatures
+from tlcore.caching.batch_sizes import InexactError
 from tlcore.caching.feeds import CacheOptions, Feed, NotCached, require_cacheable
 from tlcore.caching.redirection import Side, apart, marked_as_cut
 from tlcore.caching.replay import Replay
 from tlcore.caching.store import TooLargeError
-from tlcore.caching.work import InexactError
 from tlcore.data.batches import Batches
 from tlcore.data.contents import Batch
 from tlcore.data.dataset_orders import order_of

@@ -2,10 +2,11 @@
 
 Kernels choose their algorithm by the number of rows, and another algorithm rounds
 differently. So an image may get other bits in a batch of 18 than in one of 32. Owns
-what is done about it: TensorFlow treats all batches of at least two images alike; on
-other backends a trial says which sizes round as a block does, and images that train in
-a batch of another size are computed at that size. Trials take seconds where a backend
-compiles, so their results are kept beside the entries of the cache.
+what is done about it: TensorFlow treats all batches of at least two images alike,
+unless a layer multiplies their rows by a matrix; on other backends a trial says which
+sizes round as a block does, and images that train in a batch of another size are
+computed at that size. Trials take seconds where a backend compiles, so their results
+are kept beside the entries of the cache.
 """
 
 import hashlib
@@ -29,6 +30,10 @@ ANY = 0
 SCHEMA = 1
 
 
+class InexactError(ValueError):
+    """Why features are not bit for bit what the model computes end to end."""
+
+
 def computed_sizes(
     sizes: Iterable[int],
     prefix: Prefix,
@@ -46,16 +51,23 @@ def computed_sizes(
         images: returns some images, (n, height, width, channels), at most a block.
 
     Returns:
-        The size itself, or `ANY`.
+        The size itself, or `ANY`; on TensorFlow the size of a block where images are
+        multiplied as rows of a matrix.
+
+    Raises:
+        InexactError: on TensorFlow, images of a batch of one of the sizes get other
+            bits than in a block.
     """
     found = set(sizes)
-    if seam.current().SIZES_ROUND_ALIKE:
-        # Some device gets one image alone.
-        few = 2 * prefix.replicas
+    few = 2 * prefix.replicas  # else some device gets one image alone
+    alike = seam.current().SIZES_ROUND_ALIKE
+    if alike and not prefix.part.multiplies_rows:
         return {size: size if size < few else ANY for size in found}
     path = folder / ".sizes" / f"{fingerprint[:32]}.json"
     kept = _kept(path, fingerprint)
     known = {BLOCK_ROWS: ANY} | kept
+    if alike:
+        known |= {size: size for size in found if size < few}
     missing = sorted(found - known.keys())
     if missing:
         some = images()
@@ -63,7 +75,17 @@ def computed_sizes(
             size: ANY if rounds_alike(prefix, some, size) else size for size in missing
         }
         _keep(path, fingerprint, known)
-    return {size: known[size] for size in found}
+    if not alike:
+        return {size: known[size] for size in found}
+    # The rows at the end of such a batch are rounded otherwise, and which images these
+    # are changes from epoch to epoch.
+    unlike = sorted(size for size in found if size >= few and known[size] != ANY)
+    if unlike:
+        raise InexactError(
+            "its matrix products round by the place of an image in a batch of "
+            f"{unlike[0]}"
+        )
+    return {size: size if size < few else BLOCK_ROWS for size in found}
 
 
 def rounds_alike(prefix: Prefix, images: NDArray[Any], size: int) -> bool:

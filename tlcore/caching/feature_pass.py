@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.backend import seam
+from tlcore.caching.batch_sizes import InexactError
 from tlcore.caching.entry import BLOCK_ROWS, Builder, DamagedEntryError, Features, Key
 from tlcore.caching.store import FeatureCache
-from tlcore.caching.work import InexactError, PassOptions, Source, Work
+from tlcore.caching.work import PassOptions, Source, Work
 from tlcore.caching.workers import compute_in_workers
 from tlcore.splitting.part import Prefix
 from tlcore.splitting.tensors import Tensor

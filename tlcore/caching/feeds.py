@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from tlcore.arguments import counted, require_whole
 from tlcore.backend import seam
 from tlcore.caching.batch_features import BatchFeatures, keep_or_say
-from tlcore.caching.batch_sizes import computed_sizes
+from tlcore.caching.batch_sizes import InexactError, computed_sizes
 from tlcore.caching.entry import BLOCK_ROWS
 from tlcore.caching.feature_pass import CachedRows, cached_features
 from tlcore.caching.redirection import Side, apart, marked_as_cut
 from tlcore.caching.store import FeatureCache, TooLargeError, default_cache
-from tlcore.caching.work import InexactError, PassOptions, Source
+from tlcore.caching.work import PassOptions, Source
 from tlcore.data.batches import Batches
 from tlcore.data.image_folder import ImageFolder
 from tlcore.files import readable
@@ -220,13 +220,17 @@ def evaluation_rows(
     # The batch size of the rows: it decides which image is alone in its batch.
     folder = replace(folder.unshuffled(), batch_size=BLOCK_ROWS)
     visited = _Visited.between(folder, range(len(folder)))
-    try:
-        rows, _, _ = _cached(
-            model, model, folder, options, visited, bank=None, name="linear probe"
-        )
-    except NotCached:
-        return None
-    return rows
+    # Where the last batch rounds otherwise, it is filled: no step has to agree with it.
+    blocks = _Visited({BLOCK_ROWS: np.arange(folder.num_images)}, visited.epochs)
+    for some in (visited, blocks):
+        try:
+            rows, _, _ = _cached(
+                model, model, folder, options, some, bank=None, name="linear probe"
+            )
+        except NotCached:
+            continue
+        return rows
+    return None
 
 
 class NotCached(Exception):  # noqa: N818 - the sentence of a feed, not an error

@@ -27,9 +27,10 @@ from typing import Any, TextIO
 import numpy as np
 
 from tlcore.backend import seam
+from tlcore.caching.batch_sizes import InexactError
 from tlcore.caching.entry import Builder
 from tlcore.caching.store import FeatureCache
-from tlcore.caching.work import InexactError, PassOptions, Source, Work
+from tlcore.caching.work import PassOptions, Source, Work
 from tlcore.determinism import is_deterministic, make_deterministic
 from tlcore.hub.trust import Consent, consenting
 from tlcore.models import load_model

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, require_whole
-from tlcore.backbones.catalogue import find_entry
+from tlcore.backbones.catalogue import find_entry, is_preset_handle
 from tlcore.data.decoded import DecodedImages
 from tlcore.data.image_folder import ImageFolder, open_folders
 from tlcore.data.layout import Layout, check_classes
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BATCH_IMAGES = 32
 """Images in a batch of the pass."""
+_PRESET_PIXELS = 224
+"""Of a preset of KerasHub that takes images of any size."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def rank(
 
     Args:
         data: as `check_data` takes it; of a folder with splits only `train` is read.
-        backbones: names of the catalogue.
+        backbones: names of the catalogue, or presets of KerasHub.
         weights: "imagenet" or "none" for all of them, or a file for some by name.
         image_size: height and width, in pixels; by default each backbone's own.
         folds: how many parts the images are divided into.
@@ -126,7 +128,7 @@ def rank(
             'Backbones are ranked on stored features. Received: cache="off". Leave '
             "cache out, or name a folder."
         )
-    sizes = {name: image_size or find_entry(name).contract.size for name in names}
+    sizes = {name: image_size or _own_size(name) for name in names}
     folder = _training_images(
         data, sizes[names[0]], percent, seed, root=root, skip_bad=skip_bad, say=say
     )
@@ -150,7 +152,7 @@ def _checked(
 ) -> list[str]:
     if isinstance(backbones, str) or not backbones:
         raise ValueError(
-            "backbones must be a list of names of the catalogue. "
+            "backbones must be a list of names: of the catalogue, or kerashub:PRESET. "
             f"Received: backbones={backbones!r}."
         )
     twice = sorted({name for name in backbones if list(backbones).count(name) > 1})
@@ -159,7 +161,8 @@ def _checked(
             f"Each backbone must be named once. Received: {', '.join(twice)} twice."
         )
     for name in backbones:
-        find_entry(name)
+        if not is_preset_handle(name):
+            find_entry(name)
     unknown = set() if isinstance(weights, str) else weights.keys() - set(backbones)
     if unknown:
         raise ValueError(
@@ -167,6 +170,11 @@ def _checked(
             f"of {', '.join(sorted(unknown))}. Add them to backbones."
         )
     return list(backbones)
+
+
+def _own_size(name: str) -> int:
+    """Return the size for a backbone's images; a preset of a fixed size keeps that."""
+    return _PRESET_PIXELS if is_preset_handle(name) else find_entry(name).contract.size
 
 
 def _training_images(

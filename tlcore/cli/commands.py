@@ -12,15 +12,36 @@ from tlcore.cli.output import echo, echo_json
 
 
 @click.command()
+@click.option(
+    "--files",
+    is_flag=True,
+    help="List the files of ImageNet weights instead: names, addresses, checksums.",
+)
+@click.option(
+    "--presets",
+    is_flag=True,
+    help="List the image backbones of KerasHub instead, where it is installed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def backbones(as_json: bool) -> None:
+def backbones(files: bool, presets: bool, as_json: bool) -> None:
     """List the catalogue: counts without top, image sizes, input contracts."""
     from tlcore.backbones.catalogue import CATALOGUE
 
+    if files and presets:
+        raise click.UsageError("Give --files or --presets, not both.")
+    if files:
+        _print_weight_files(as_json=as_json)
+        return
+    if presets:
+        from tlcore.backbones.presets import list_presets
+
+        tables.show(list_presets(), as_json=as_json)
+        return
     rows = [
         {
             "name": entry.name,
             "params": entry.manifest.params,
+            "tensors": entry.manifest.tensors,
             "layers": entry.manifest.layers,
             "features": entry.manifest.channels,
             "size": entry.contract.size,
@@ -31,6 +52,34 @@ def backbones(as_json: bool) -> None:
         for entry in CATALOGUE.values()
     ]
     tables.show(rows, as_json=as_json)
+
+
+def _print_weight_files(*, as_json: bool) -> None:
+    """Print where ImageNet weights come from and whether Keras has them already."""
+    from tlcore.backbones.weight_files import WEIGHT_FILES, weights_kept_by_keras
+
+    folder = weights_kept_by_keras()
+    rows = [
+        {
+            "name": name,
+            "top": top,
+            "kept": (folder / file.name).is_file(),
+            "file": file.name,
+            "url": file.url,
+            "checksum": file.checksum,
+            "algorithm": file.algorithm,
+        }
+        for name, files in WEIGHT_FILES.items()
+        for top, file in zip((False, True), files, strict=True)
+    ]
+    if as_json:
+        echo_json({"folder": str(folder), "files": rows})
+        return
+    for row in rows:
+        check = f"{row['algorithm']}:{row['checksum']}" if row["checksum"] else ""
+        shown = row["name"], "with top" if row["top"] else "", row["url"], check
+        echo("  ".join(str(cell) for cell in shown if cell))
+        echo(f"    {'kept' if row['kept'] else 'goes'} at {folder / str(row['file'])}")
 
 
 @click.command()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @click.option(
     "--backbones",
     required=True,
-    help="Names of the catalogue, with commas; NAME=FILE has its weights in a file.",
+    help="Names of the catalogue or kerashub:PRESET, with commas; NAME=FILE has its "
+    "weights in a file.",
 )
 @click.option("--weights", help='"imagenet" (the default) or "none", for the others.')
 @click.option("--image-size", type=int, help="Pixels on each side.  [each one's own]")

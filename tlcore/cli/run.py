@@ -67,7 +67,9 @@ def _stages(
     type=click.Path(path_type=Path),
     help="Folder that the paths of a table start from.",
 )
-@click.option("--backbone", help="Another backbone of the catalogue.")
+@click.option(
+    "--backbone", help="Another backbone of the catalogue, or kerashub:PRESET."
+)
 @click.option(
     "--handle", help="A SavedModel instead: a folder, .tar.gz, address, Kaggle handle."
 )

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tlcore.arguments import ALL, require_one_of, require_positive, require_whole
-from tlcore.backbones.catalogue import find_entry, is_hub_handle
+from tlcore.backbones.catalogue import find_entry, is_hub_handle, is_preset_handle
 from tlcore.hub.handles import KAGGLE
 from tlcore.optimizing.stages import require_rising
 
@@ -60,7 +60,8 @@ class Recipe:
     Attributes:
         name: of the recipe.
         title: what it shows, in one line.
-        backbone: a name of the catalogue, or the handle of a SavedModel.
+        backbone: a name of the catalogue, the handle of a SavedModel, or a preset of
+            KerasHub.
         weights: "imagenet", "none" or the path of a weights file; "own" for a
             SavedModel.
         image_size: height and width of the images, in pixels.
@@ -144,6 +145,11 @@ class Recipe:
         """Return whether the backbone is a SavedModel."""
         return is_hub_handle(self.backbone)
 
+    @property
+    def brings_weights(self) -> bool:
+        """Return whether the backbone is a SavedModel or a preset of KerasHub."""
+        return self.from_hub or is_preset_handle(self.backbone)
+
     def as_dict(self) -> dict[str, object]:
         """Return the fields as a mapping, for a JSON file."""
         return {**asdict(self), "stages": list(self.stages)}
@@ -167,8 +173,8 @@ class Recipe:
         text, rule = isinstance(recipe.backbone, str), "backbone must be text"
         _require(text, rule, "backbone", recipe.backbone)
         # "imagenet" of a SavedModel, or "own" of VGG16, would mean nothing.
-        if recipe.from_hub != self.from_hub and "weights" not in given:
-            recipe = replace(recipe, weights=OWN if recipe.from_hub else IMAGENET)
+        if recipe.brings_weights != self.brings_weights and "weights" not in given:
+            recipe = replace(recipe, weights=OWN if recipe.brings_weights else IMAGENET)
         _check(recipe)
         return recipe
 
@@ -190,21 +196,25 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _check(recipe: Recipe) -> None:
-    if recipe.from_hub:
+def _check_backbone(recipe: Recipe) -> None:
+    """Refuse what the backbone does not take."""
+    if recipe.brings_weights:
         _require(
             recipe.weights == OWN,
-            "A SavedModel brings its own weights: leave weights out",
+            f"A {'SavedModel' if recipe.from_hub else 'preset'} brings its own "
+            "weights: leave weights out",
             "weights",
             recipe.weights,
         )
         require_whole("last", recipe.last, least=0)
         _require(
-            not recipe.stages,
+            not (recipe.from_hub and recipe.stages),
             "A SavedModel is one layer: leave stages out",
             "stages",
             recipe.stages,
         )
+        if recipe.stages:
+            require_rising(recipe.stages)
     else:
         entry = find_entry(recipe.backbone)
         require_whole(
@@ -221,6 +231,10 @@ def _check(recipe: Recipe) -> None:
             meaning=f", the layers of {entry.name}",
         )
         _check_stages(recipe.stages, entry.name, entry.manifest.layers)
+
+
+def _check(recipe: Recipe) -> None:
+    _check_backbone(recipe)
     _require(
         recipe.layer_rates is None
         or (_is_number(recipe.layer_rates) and 0 < recipe.layer_rates <= 1),

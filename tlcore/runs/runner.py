@@ -188,7 +188,7 @@ def _build(recipe: Recipe, train: ImageFolder, *, trust: bool) -> "keras.Model":
     backbone = HubLayer(recipe.backbone, trust=True) if trust else recipe.backbone
     binary = train.label_mode == "binary"
     weights = None if recipe.weights == "none" else recipe.weights
-    options: dict[str, Any] = {} if recipe.from_hub else {"weights": weights}
+    options: dict[str, Any] = {} if recipe.brings_weights else {"weights": weights}
     with precision(recipe.precision):
         return create_model(
             backbone,
@@ -471,6 +471,8 @@ def _options(data: str | Path, options: RunOptions) -> dict[str, Any]:
 def _weights_source(recipe: Recipe) -> str:
     if recipe.from_hub:
         return "the SavedModel's own"
+    if recipe.brings_weights:
+        return "the preset's own"
     if recipe.weights == "imagenet":
         return find_entry(recipe.backbone).pretrained
     return "random" if recipe.weights == "none" else recipe.weights

@@ -88,7 +88,8 @@ def _description(step: Step, code: Callable[[type], str]) -> Any:
         text = json.dumps(
             _relevant_config(config, own=is_own(type(layer))), sort_keys=True
         )
-    except (NotImplementedError, TypeError, ValueError) as error:
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        # AttributeError: KerasHub's DeiTEncoder asks itself for what it does not keep.
         raise UnsplittableError(
             f"{layer.name!r} has no configuration that identifies it; give it a "
             "get_config"

@@ -14,7 +14,17 @@ import keras
 from numpy.typing import NDArray
 
 from tlcore.backend import seam
+from tlcore.hub.layer import HubLayer
 from tlcore.splitting.graph import Scope, Step, is_own, layers_within
+
+_PRODUCTS_OF_ROWS = (
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.Attention,
+    keras.layers.AdditiveAttention,
+)
 
 
 class Part(keras.Layer):
@@ -56,6 +66,18 @@ class Part(keras.Layer):
         """Return the layers that neither Keras nor this package defines."""
         layers = (x for part in self.parts for x in layers_within(part))
         return [layer for layer in layers if not is_own(type(layer))]
+
+    @property
+    def multiplies_rows(self) -> bool:
+        """Return whether a layer may multiply a matrix of all images by another one.
+
+        Kernels of matrix products go through several rows at a time and treat those
+        that are left over at the end otherwise, on TensorFlow too. Which rows these are
+        depends on the size of the batch. Convolutions are not affected. What is in a
+        SavedModel is not known.
+        """
+        layers = (x for part in self.parts for x in layers_within(part))
+        return any(isinstance(x, (*_PRODUCTS_OF_ROWS, HubLayer)) for x in layers)
 
     def call(self, tensors: list[Any], training: bool | None = None) -> list[Any]:  # noqa: FBT001
         """Return the outputs of the steps for `tensors`."""

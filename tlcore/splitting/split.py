@@ -174,6 +174,8 @@ def _obstacle(graph: Graph, steps: Sequence[Step], kept: int, *, training: bool)
     if any(_has_weights(step) for step in steps[:kept]):
         if any(None in tensor.shape for tensor in graph.tensors.values()):
             return "the size of its images is not fixed"
+        if _cuts(graph, steps, kept, frozenset()):
+            return "TensorFlow may merge its last frozen layer with what follows"
         return "the images bypass its frozen layers"
     hindrances = ((s, _hindrance(s, training=training)) for s in steps[kept:])
     for step, hindrance in hindrances:

@@ -1,6 +1,7 @@
 """Loading: counts of the manifest, image shapes, and ImageNet weights."""
 
 import math
+import re
 
 import h5py
 import keras
@@ -13,16 +14,28 @@ from tlcore.backbones.loading import load_backbone, load_classifier
 QUICK_TO_BUILD = ("efficientnet_b0", "vgg16", "sample_net")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *QUICK_TO_BUILD,
-        pytest.param("efficientnet_b4", marks=pytest.mark.matrix),
-        pytest.param("efficientnet_v2_b0", marks=pytest.mark.matrix),
-        pytest.param("resnet50_v2", marks=pytest.mark.matrix),
-        pytest.param("mobilenet_v2_035", marks=pytest.mark.matrix),
-    ],
+MATRIX = (
+    "efficientnet_b4",
+    "efficientnet_v2_b0",
+    "resnet50_v2",
+    "mobilenet_v2_035",
+    "mobilenet_v3_small",
+    "densenet121",
+    "nasnet_mobile",
+    "convnext_tiny",
 )
+
+
+def marked(name):
+    """Return a case of the kind; building all of the others takes 70 s of CPU."""
+    if name in QUICK_TO_BUILD:
+        return name
+    return pytest.param(
+        name, marks=pytest.mark.matrix if name in MATRIX else pytest.mark.slow
+    )
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in CATALOGUE])
 def test_a_backbone_has_the_counts_of_its_manifest(name):
     network = load_backbone(name, weights=None, input_shape=(96, 96, 3))
     manifest = CATALOGUE[name].manifest
@@ -34,6 +47,24 @@ def test_a_backbone_has_the_counts_of_its_manifest(name):
     assert len(network.layers) == manifest.layers
     assert network.output_shape[-1] == manifest.channels
     assert network.name == name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_backbone_is_built_for_its_smallest_images_and_no_smaller_ones(name):
+    entry = CATALOGUE[name]
+    least = entry.contract.min_size
+    network = load_backbone(name, weights=None, input_shape=(least, least, 3))
+    features = network(np.zeros((1, least, least, 3), "float32"))
+    assert min(features.shape) > 0
+    assert features.shape[-1] == entry.manifest.channels
+    if name != "sample_net":
+        function = getattr(keras.applications, entry.constructor.partition(":")[2])
+        with pytest.raises(ValueError, match=f"at least {least}"):
+            function(
+                include_top=False, weights=None, input_shape=(least - 1, least - 1, 3)
+            )
+    keras.backend.clear_session()
 
 
 @pytest.mark.parametrize(
@@ -66,15 +97,27 @@ def plain():
 
 
 class TestImagenetWeights:
-    def test_a_download_without_a_network_names_the_way_out(self, monkeypatch):
+    @pytest.mark.parametrize(
+        ("load", "file"),
+        [
+            (load_backbone, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+            (load_classifier, "vgg16_weights_tf_dim_ordering_tf_kernels.h5"),
+        ],
+    )
+    def test_a_download_without_a_network_names_the_way_out(
+        self, monkeypatch, tmp_path, load, file
+    ):
         def fail(**_):
             raise Exception("URL fetch failure on https://x: None -- unreachable")
 
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
         monkeypatch.setattr(keras.applications, "VGG16", fail)
+        kept = re.escape(repr(str(tmp_path / "models" / file)))
         with pytest.raises(
-            ConnectionError, match="imagenet.*the path of a weights file"
+            ConnectionError,
+            match=f"imagenet.*save it as {kept}.*--files.*the path of a weights file",
         ):
-            load_backbone("vgg16")
+            load("vgg16")
 
     @pytest.mark.parametrize("cut", [0, 100, 20_000, -1])
     def test_a_damaged_file_that_keras_keeps_is_named_with_the_way_out(

@@ -1,6 +1,7 @@
 """Batch feeds: arrays and datasets train as end to end, and say what is read."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -145,6 +146,7 @@ class Sizes:
     """A prefix that notes the size of each batch; the row of an image is its mean."""
 
     replicas = 1
+    part = SimpleNamespace(multiplies_rows=False)
 
     def __init__(self):
         self.batches = []

@@ -1,7 +1,9 @@
 """Batch sizes: where kernels round by size, features are computed at that size."""
 
 import json
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -9,12 +11,14 @@ from tlcore.backend import seam
 from tlcore.caching import batch_sizes
 from tlcore.caching.batch_sizes import (
     ANY,
+    InexactError,
     computed,
     computed_sizes,
     filled,
     rounds_alike,
 )
 from tlcore.caching.entry import BLOCK_ROWS
+from tlcore.splitting.split import split
 
 IMAGES = np.random.default_rng(0).random((BLOCK_ROWS, 4, 4, 3), np.float32)
 
@@ -22,8 +26,9 @@ IMAGES = np.random.default_rng(0).random((BLOCK_ROWS, 4, 4, 3), np.float32)
 class Rounding:
     """A prefix whose features depend on the size of the batch, below some sizes."""
 
-    def __init__(self, *odd):
+    def __init__(self, *odd, multiplies_rows=False):
         self.odd, self.sizes, self.replicas = odd, [], 1
+        self.part = SimpleNamespace(multiplies_rows=multiplies_rows)
 
     def __call__(self, images):
         self.sizes.append(len(images))
@@ -54,6 +59,35 @@ def test_with_tensorflow_one_image_alone_is_computed_alone(tmp_path):
     assert len(filled(IMAGES[:1], ANY)) == 2
     assert len(filled(IMAGES[:1], 1)) == 1
     assert len(filled(IMAGES[:7], ANY)) == 7
+
+
+@pytest.mark.tensorflow
+class TestMatrixProductsWithTensorFlow:
+    def test_images_are_computed_in_whole_blocks(self, tmp_path):
+        prefix = Rounding(multiplies_rows=True)
+        found = sizes_of(prefix, [1, 2, 16], tmp_path)
+        assert found == {1: 1, 2: BLOCK_ROWS, 16: BLOCK_ROWS}
+        assert sorted(prefix.sizes) == [2, 16, BLOCK_ROWS, BLOCK_ROWS]
+        assert len(filled(IMAGES[:7], BLOCK_ROWS)) == BLOCK_ROWS
+
+    def test_a_batch_that_rounds_otherwise_is_a_reason_not_to(self, tmp_path):
+        prefix = Rounding(3, multiplies_rows=True)
+        for _ in range(2):  # the second time by what was kept
+            with pytest.raises(InexactError, match="by the place of .* a batch of 3"):
+                sizes_of(prefix, [16, 3], tmp_path)
+        assert prefix.sizes.count(3) == 1
+
+    def test_a_layer_says_whether_it_multiplies_rows(self):
+        layers = keras.layers
+        for stage, multiplies in (
+            (layers.Conv2D(2, 3), False),
+            (layers.Dense(2), True),
+            (keras.Sequential([layers.Dense(2)]), True),
+        ):
+            network = keras.Sequential([keras.Input((4, 4, 3)), stage])
+            network.trainable = False
+            part = split(network, training=False).prefix
+            assert part.multiplies_rows is multiplies
 
 
 @pytest.mark.usefixtures("by_trial")

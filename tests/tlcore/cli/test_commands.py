@@ -24,6 +24,20 @@ class TestLists:
         assert rows["xception"]["min_size"] == 71
         assert rows["vgg16"]["input_contract"] == "caffe"
 
+    def test_files_of_weights(self, tlcore, tmp_path, monkeypatch):
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        (tmp_path / "models").mkdir()
+        kept = tmp_path / "models" / "nasnet_mobile_no_top.h5"
+        kept.touch()
+        code, out, _ = tlcore("backbones", "--files")
+        assert code == 0
+        assert "NASNet-mobile-no-top.h5  md5:1ed92395b5b598bdda52abe5c0dbfd63" in out
+        assert f"kept at {kept}\n" in out
+        assert f"goes at {tmp_path / 'models' / 'vgg16_weights_tf_dim'}" in out
+        document = json.loads(tlcore("backbones", "--files", "--json")[1])
+        assert document["folder"] == str(tmp_path / "models")
+        assert [x["file"] for x in document["files"] if x["kept"]] == [kept.name]
+
     def test_recipes(self, tlcore):
         code, out, _ = tlcore("recipes")
         assert code == 0

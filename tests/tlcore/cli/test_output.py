@@ -129,6 +129,7 @@ class TestCommands:
         ("command", "arguments", "code"),
         [
             ("backbones", [], 0),
+            ("backbones", ["--files"], 0),
             ("recipes", [], 0),
             ("recipes", [NASTY], 2),
             ("sample-images", ["{tmp}/s" + NASTY, "--classes=2", "--per-class=2"], 0),
