@@ -22,7 +22,11 @@ from tlcore.caching.batch_sizes import InexactError, computed, computed_sizes
 from tlcore.caching.entry import BLOCK_ROWS, Features, Key
 from tlcore.caching.header import dtype_of
 from tlcore.caching.store import FeatureCache, TooLargeError
-from tlcore.caching.work import check_batch_independence, source_fingerprint
+from tlcore.caching.work import (
+    check_batch_independence,
+    check_shapes,
+    source_fingerprint,
+)
 from tlcore.data.arrays import tensor_digest
 from tlcore.splitting.part import Prefix
 from tlcore.splitting.split import Split
@@ -83,6 +87,7 @@ class BatchFeatures:
             )
         if len(pictures) > 1:
             cut = self._prefix(pictures)
+            check_shapes(self._split, cut)
             check_batch_independence(self._prefix, pictures, cut)
 
     def size(self, count: int, images: NDArray[Any]) -> int:

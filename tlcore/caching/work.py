@@ -237,12 +237,28 @@ class _Computed:
                 batch = filled(images, source.size, self._prefix.replicas)
                 cut = self._prefix(batch)
                 # Once per pass: whether it holds depends on the prefix alone.
+                if not done:
+                    check_shapes(source.split, cut)
                 if not done and len(batch) > 1:
                     check_batch_independence(self._prefix, batch, cut)
                 done += count
                 if self._progress is not None:
                     self._progress(done, total)
                 yield [array[:count] for array in cut]
+
+
+def check_shapes(divided: Split, cut: Sequence[NDArray[Any]]) -> None:
+    """Compare the cut with the shapes that its layers announced.
+
+    Raises:
+        InexactError: a layer of another package announces a shape and returns another.
+    """
+    for tensor, array in zip(divided.cut, cut, strict=True):
+        if array.shape[1:] != tuple(tensor.shape):
+            raise InexactError(
+                f"{tensor.name!r} returns {array.shape[1:]} of an image and announces "
+                f"{tuple(tensor.shape)}"
+            )
 
 
 def check_batch_independence(

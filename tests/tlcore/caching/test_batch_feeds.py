@@ -13,6 +13,7 @@ from tlcore.data.arrays import image_arrays
 from tlcore.data.batches import Batches
 from tlcore.data.dataset_orders import Order
 from tlcore.evaluation import evaluate
+from tlcore.models import create_model
 from tlcore.splitting.split import split
 from tlcore.splitting.tensors import Tensor
 from tlcore.training import feature_extract, fine_tune, fit
@@ -166,6 +167,15 @@ def test_an_image_alone_is_doubled_unless_it_is_alone_in_training_too(tmp_path):
         (taken,) = features.take(X[rows])
         np.testing.assert_array_equal(taken, X[rows].mean((1, 2)))
     assert prefix.batches == [3, 2, 2, 1]
+
+
+@pytest.mark.tensorflow
+def test_matrix_products_need_sizes_that_are_known_before(tmp_path):
+    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Dense(3)])
+    said = sentence(dataset(), model=create_model(network, 3), epochs=2, cache=tmp_path)
+    assert said[0].startswith(
+        "train: end to end, its matrix products round by the size"
+    )
 
 
 class Read:

@@ -1,19 +1,21 @@
 """Work: what makes features inexact is found."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from tlcore.backend import seam
-from tlcore.caching.batch_sizes import ANY
+from tlcore.caching.batch_sizes import ANY, InexactError
 from tlcore.caching.entry import BLOCK_ROWS, Key
 from tlcore.caching.feeds import CacheOptions, training_feed
-from tlcore.caching.work import Source, Work
+from tlcore.caching.work import Source, Work, check_shapes
 from tlcore.data.image_folder import image_folder
 from tlcore.data.reading import Reading
 from tlcore.splitting.split import split
+from tlcore.splitting.tensors import Tensor
 
 from .networks import SHAPE, SIZE, Halving, compiled, tiny
 
@@ -136,7 +138,8 @@ class TestBatches:
     def computed(self, folder, *, size):
         """Return the sizes of the batches that compute an entry, and its rows."""
         model = tiny()
-        source = Source(model, folder, split(model), size=size)
+        divided = replace(split(model), cut=(Tensor("mean", (3,), "float32"),))
+        source = Source(model, folder, divided, size=size)
         work = Work(source, Key("0" * 64, tuple(sorted(folder.digests))), related=())
         prefix, rows = Sizes(source.split.prefix), []
 
@@ -162,6 +165,15 @@ class TestBatches:
         tried = 5 if not seam.current().SIZES_ROUND_ALIKE else 2
         assert sizes == [5, tried, *[5] * 6]
         assert len(rows) == folder.num_images
+
+
+def test_a_shape_that_a_layer_did_not_announce_is_a_reason_not_to_cache():
+    divided = SimpleNamespace(cut=(Tensor("tokens", (17, 4), "float32"),))
+    check_shapes(divided, [np.zeros((2, 17, 4))])
+    with pytest.raises(
+        InexactError, match=r"'tokens' returns \(16, 4\) of an image and announces \(17"
+    ):
+        check_shapes(divided, [np.zeros((2, 16, 4))])
 
 
 class TestKey:

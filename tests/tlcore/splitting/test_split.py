@@ -98,6 +98,17 @@ def around():
     return keras.Model(inputs, layers.Concatenate()([trained, conv()(inputs)]))
 
 
+@pytest.mark.tensorflow
+def test_a_layer_that_tensorflow_may_merge_with_the_next_is_no_cut():
+    first = layers.Conv2D(4, 3, activation="gelu", trainable=False)
+    network = keras.Sequential(
+        [keras.Input((8, 8, 3)), first, layers.UnitNormalization()]
+    )
+    network.add(layers.LayerNormalization())
+    with pytest.raises(UnsplittableError, match="TensorFlow may merge its last frozen"):
+        split(network)
+
+
 class TestRefusals:
     """Every model that cannot be cut, and why."""
 
