@@ -7,6 +7,7 @@ the training step.
 """
 
 import pytest
+from measured_backbones import MEASURED
 
 import tlcore as tl
 
@@ -18,22 +19,8 @@ FIRST_VISIT = ("sample_net", "efficientnet_b0", "resnet50_v2", "vgg16", "mobilen
 
 BACKBONES = [
     name if name in FIRST_VISIT else pytest.param(name, marks=pytest.mark.matrix)
-    for name in (
-        *(f"efficientnet_b{i}" for i in range(8)),
-        "efficientnet_v2_b0",
-        "resnet50",
-        "resnet50_v2",
-        "vgg16",
-        "vgg19",
-        "xception",
-        "inception_v3",
-        "mobilenet",
-        "mobilenet_v2",
-        "mobilenet_v2_035",
-        "sample_net",
-    )
+    for name in MEASURED
 ]
-"""Not the whole catalogue: tracing the others takes an hour and shows nothing new."""
 
 
 def compiled(name, *, last):

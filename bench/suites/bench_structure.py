@@ -4,6 +4,7 @@ Nothing here depends on the machine: any difference from `results/any/` is a reg
 """
 
 import pytest
+from measured_backbones import MEASURED
 
 import tlcore as tl
 from tlcore.backbones.catalogue import CATALOGUE
@@ -19,24 +20,8 @@ def counts(plan) -> dict[str, int]:
     }
 
 
-FIRST_VISIT = (
-    *(f"efficientnet_b{i}" for i in range(8)),
-    "efficientnet_v2_b0",
-    "resnet50",
-    "resnet50_v2",
-    "vgg16",
-    "vgg19",
-    "xception",
-    "inception_v3",
-    "mobilenet",
-    "mobilenet_v2",
-    "mobilenet_v2_035",
-    "sample_net",
-)
-"""Backbones that are built in the main job; the others take 70 s of CPU more."""
-
 BACKBONES = [
-    name if name in FIRST_VISIT else pytest.param(name, marks=pytest.mark.matrix)
+    name if name in MEASURED else pytest.param(name, marks=pytest.mark.matrix)
     for name in tl.list_backbones()
 ]
 
