@@ -37,6 +37,7 @@ MAY_IMPORT_A_FRAMEWORK = {
     "tlcore.backend.on_jax",
     "tlcore.backend.on_tensorflow",
     "tlcore.backend.on_torch",
+    "tlcore.exporting.quantizing",  # it edits what the next one's converters write
     "tlcore.exporting.targets",  # its converters are TensorFlow's
     "tlcore.data.dataset_orders",  # it reads `tf.data` pipelines of the user's
     "tlcore.hub.handles",

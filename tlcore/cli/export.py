@@ -4,10 +4,14 @@ Owns its options, its exit codes and what it prints. What exports is in `exporti
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tlcore.cli.output import echo, echo_json
+
+if TYPE_CHECKING:
+    from tlcore.exporting.exporting import Quantization
 
 PASSED, DIFFERS = 0, 1
 
@@ -27,6 +31,11 @@ PASSED, DIFFERS = 0, 1
     help="Images to compare on.  [those that the run was tested on]",
 )
 @click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    help="Images that --int8 sets its ranges by.  [those that the run was trained on]",
+)
+@click.option(
     "--trust", is_flag=True, help="Open the SavedModel that the run's model names."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -36,6 +45,7 @@ def export(
     int8: bool,
     out: Path | None,
     images: Path | None,
+    calibrate: Path | None,
     trust: bool,
     as_json: bool,
 ) -> int:
@@ -60,6 +70,7 @@ def export(
         out or Path("exports") / name,
         int8=int8,
         images=images,
+        calibrate=calibrate,
         trust=trust,
         say=lambda line: echo(line, err=True),
     )
@@ -74,7 +85,18 @@ def export(
         f"an image by itself: {found.seconds * 1e3:.1f} ms, the model "
         f"{found.model_seconds * 1e3:.1f} ms"
     )
+    if found.quantization is not None:
+        _say_8_bits(found.quantization)
     if not found.passed:
         echo("the export differs from the model; do not ship it as it is", err=True)
     echo(f"export: {found.folder}")
     return PASSED if found.passed else DIFFERS
+
+
+def _say_8_bits(how: "Quantization") -> None:
+    echo(f"8 bits: set by {how.images} other images, {how.calibrated_on}")
+    echo(f"biases corrected: {how.corrected} layers")
+    for name in how.uncorrected:
+        echo(f"bias not corrected: {name}")
+    for name in how.in_float:
+        echo(f"still in floats: {name}")

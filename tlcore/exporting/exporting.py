@@ -5,7 +5,6 @@ the model predicts, described, and only then put in its place. The forms are in
 `targets`, what is written next to them in `papers`.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -21,21 +20,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcore.data.finding import find_images
 from tlcore.evaluation import Estimate, proportion
 from tlcore.exporting import papers
-from tlcore.exporting.targets import LITERT, Run, find_target, load, write
+from tlcore.exporting.images import Calibration, calibration_files, compared_files
+from tlcore.exporting.quantizing import Quantized
+from tlcore.exporting.targets import LITERT, Run, Target, find_target, load, write
 from tlcore.predictions.predicting import checked_files, read_files
 from tlcore.runs.prediction import Predictor, load_run_predictor
-from tlcore.runs.run import PREDICTIONS_FILE
 
 TOLERANCE = 1e-5
 """How far outputs in floats may be from those of the model."""
 AGREEMENT = 0.98
 """The least part of the images on which a model in 8 bits must say the same class."""
-MAX_IMAGES = 150
-"""Images that an export is compared on, and quantized by."""
 _TIMED = 20
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an export got its 8 bits.
+
+    Attributes:
+        calibrated_on: where the images are from that they are set by; none of these
+            images is compared.
+        images: their number.
+        corrected: the number of layers whose bias was corrected.
+        uncorrected: the layers with weights in 8 bits whose bias was not, by name.
+        in_float: the operations that are still calculated in floats, by name.
+    """
+
+    calibrated_on: str
+    images: int
+    corrected: int
+    uncorrected: tuple[str, ...]
+    in_float: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class Export:
         model_seconds: the same of the model before the export.
         passed: whether it is as near as it must be: `TOLERANCE` in floats, `AGREEMENT`
             in 8 bits.
+        quantization: how it got its 8 bits; None in floats.
     """
 
     folder: Path
@@ -64,6 +82,7 @@ class Export:
     seconds: float
     model_seconds: float
     passed: bool
+    quantization: Quantization | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, for a JSON file."""
@@ -77,6 +96,7 @@ def export_run(
     *,
     int8: bool = False,
     images: str | Path | None = None,
+    calibrate: str | Path | None = None,
     trust: bool = False,
     say: Callable[[str], None] = print,
 ) -> Export:
@@ -89,16 +109,19 @@ def export_run(
         run: the run's folder.
         to: "savedmodel", "onnx" or "litert".
         folder: where to; it must not exist.
-        int8: quantize to 8 bits, by the images; for "litert".
+        int8: quantize to 8 bits; for "litert".
         images: a folder of images to compare on; by default those that the run was
             tested on.
+        calibrate: a folder of images that 8 bits are set by; by default those that the
+            run was trained on. What is compared is left out of them.
         trust: as in `load_run_predictor`.
         say: called with a line for each step.
 
     Raises:
         ValueError: there is no such target or run, a package is missing (the message
             has the line that installs it), the target lacks an operation of the model,
-            there are no images to compare on, or the folder exists.
+            there are no images to compare on or to set 8 bits by, or the folder
+            exists.
 
     Example:
         >>> from tlcore.runs.runner import RunOptions, run_recipe
@@ -112,11 +135,7 @@ def export_run(
         (True, 30)
     """
     target, folder = find_target(to), Path(folder)
-    if int8 and target is not LITERT:
-        raise ValueError(
-            f"8 bits are for litert. Received: to={to!r} with int8. Leave int8 out, or "
-            'write to="litert".'
-        )
+    _check_8_bits(target, int8=int8, calibrate=calibrate)
     target.check_installed()
     if folder.exists():
         raise ValueError(
@@ -124,19 +143,24 @@ def export_run(
             f"Received: folder={str(folder)!r}. Choose another, or remove it."
         )
     predictor = load_run_predictor(run, trust=trust)
-    files = _files(Path(run), images)
+    files = compared_files(Path(run), images)
+    calibration = None
+    if int8:
+        calibration = calibration_files(Path(run), calibrate, compared=files)
     pixels = _pixels(predictor, files)
     say(f"{target.name}: the model of {run} is converted")
     with _aside(folder) as aside:
-        path = write(target, predictor.model, aside, int8=pixels if int8 else None)
+        by = None if calibration is None else _pixels(predictor, calibration.files)
+        path, quantized = write(target, predictor.model, aside, int8=by)
         found = Export(
             folder,
             target.name,
             int8,
             nbytes=_size(path),
+            quantization=_quantization(calibration, quantized),
             **_compared(predictor, load(target, path), pixels, int8=int8),
         )
-        contract = papers.contract(predictor, target, int8=int8)
+        contract = papers.contract(predictor, target, found.as_dict())
         (aside / "contract.json").write_text(_json(contract), encoding="utf-8")
         (aside / "check.json").write_text(_json(found.as_dict()), encoding="utf-8")
         text = papers.readme(contract, found.as_dict(), target)
@@ -144,32 +168,32 @@ def export_run(
     return found
 
 
-def _files(run: Path, images: str | Path | None) -> list[str]:
-    """Return the image files to compare on."""
-    if images is not None:
-        root = Path(images)
-        found = [str(root / name) for name in find_images(root).images]
-        source = f"images={str(images)!r}, a folder without any"
-    else:
-        found = list(_tested(run / PREDICTIONS_FILE))
-        source = f"run={str(run)!r}, whose test images are not there any more"
-    if not found:
+def _check_8_bits(target: Target, *, int8: bool, calibrate: str | Path | None) -> None:
+    if int8 and target is not LITERT:
         raise ValueError(
-            "An export is compared on real images. Received: "
-            f"{source}. Name a folder that has some: --images DIR."
+            f"8 bits are for litert. Received: to={target.name!r} with int8. Leave "
+            'int8 out, or write to="litert".'
         )
-    # Spread over all of them, and so over the classes.
-    step = max(1, len(found) // MAX_IMAGES)
-    return found[::step][:MAX_IMAGES]
+    if calibrate is not None and not int8:
+        raise ValueError(
+            "Only 8 bits are calibrated. Received: "
+            f"calibrate={str(calibrate)!r} without int8. Add int8 (--int8), or leave "
+            "calibrate out."
+        )
 
 
-def _tested(table: Path) -> Iterator[str]:
-    if not table.is_file():
-        return
-    text = table.read_bytes().decode("utf-8", "surrogateescape")
-    for row in csv.DictReader(text.splitlines()):
-        if Path(row["image"]).is_file():
-            yield row["image"]
+def _quantization(
+    calibration: Calibration | None, quantized: Quantized | None
+) -> Quantization | None:
+    if calibration is None or quantized is None:
+        return None
+    return Quantization(
+        calibration.source,
+        len(calibration.files),
+        quantized.corrected,
+        quantized.uncorrected,
+        quantized.in_float,
+    )
 
 
 def _pixels(predictor: Predictor, files: Sequence[str]) -> NDArray[np.float32]:

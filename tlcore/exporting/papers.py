@@ -10,13 +10,15 @@ from tlcore.exporting.targets import Target
 from tlcore.runs.prediction import Predictor
 
 
-def contract(predictor: Predictor, target: Target, *, int8: bool) -> dict[str, Any]:
+def contract(
+    predictor: Predictor, target: Target, check: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what an exported model takes and gives.
 
     Args:
         predictor: the model, its classes, and how images are read for it.
         target: its form.
-        int8: whether it is quantized to 8 bits; images and outputs stay floats.
+        check: how it was made and compared. In 8 bits images and outputs stay floats.
     """
     height, width, channels = predictor.model.input_shape[1:]
     outputs = predictor.model.output_shape[-1]
@@ -25,7 +27,8 @@ def contract(predictor: Predictor, target: Target, *, int8: bool) -> dict[str, A
         meaning = f"the probability of {predictor.labels[1]!r}"
     return {
         "file": target.file,
-        "int8": int8,
+        "int8": check["int8"],
+        "quantization": check["quantization"],
         "input": {
             "shape": [None, height, width, channels],
             "dtype": "float32",
@@ -36,6 +39,27 @@ def contract(predictor: Predictor, target: Target, *, int8: bool) -> dict[str, A
         "output": {"shape": [None, outputs], "dtype": "float32", "meaning": meaning},
         "classes": list(predictor.labels),
     }
+
+
+def _in_8_bits(how: Mapping[str, Any] | None) -> str:
+    """Return the section of the README on how a model got its 8 bits."""
+    if how is None:
+        return ""
+    in_float, uncorrected = (
+        "".join(f"\n- {name}" for name in how[x]) or " none"
+        for x in ("in_float", "uncorrected")
+    )
+    return f"""
+## In 8 bits
+
+Weights are in 8 bits by channel, what layers give in 8 bits by layer; images and
+outputs stay floats. The ranges were set by {how["images"]} images that are not compared
+below: {how["calibrated_on"]}.
+
+- layers whose bias was corrected for the rounding of the weights: {how["corrected"]}
+- layers in 8 bits whose bias was not:{uncorrected}
+- operations in floats:{in_float}
+"""
 
 
 def readme(
@@ -76,7 +100,7 @@ It takes RGB images of {height} x {width} pixels, `(n, {height}, {width}, 3)` fl
 ## Classes
 
 {classes}
-
+{_in_8_bits(check["quantization"])}
 ## Compared with the model that was trained
 
 On {agreement["n"]} images (`check.json`):

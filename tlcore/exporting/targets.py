@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import require_one_of
+from tlcore.exporting.quantizing import Quantized, quantize
 
 Run = Callable[[NDArray[Any]], NDArray[Any]]
 """What an exported model is: a function from images to outputs."""
@@ -115,14 +116,15 @@ def write(
     folder: Path,
     *,
     int8: NDArray[Any] | None = None,
-) -> Path:
-    """Write a model into a folder and return its file.
+) -> tuple[Path, Quantized | None]:
+    """Write a model into a folder; return its file, and how it was quantized.
 
     Args:
         target: the form.
         model: from images in [0, 255] to outputs.
         folder: where to.
-        int8: images by which a LiteRT model is quantized to 8 bits; None keeps floats.
+        int8: calibration images, by which a LiteRT model is quantized to 8 bits; None
+            keeps floats.
 
     Raises:
         ValueError: Keras has another backend than TensorFlow, or the target lacks an
@@ -134,7 +136,7 @@ def write(
             f"backend={keras.backend.backend()!r}. A run of any backend is exported "
             "with KERAS_BACKEND=tensorflow."
         )
-    path = folder / target.file
+    path, quantized = folder / target.file, None
     writers = {"savedmodel": _write_saved_model, "onnx": _write_onnx}
     try:
         with warnings.catch_warnings():
@@ -143,7 +145,7 @@ def write(
             if target.name in writers:
                 writers[target.name](model, path)
             else:
-                _write_litert(model, path, int8)
+                quantized = _write_litert(model, path, int8)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
@@ -151,7 +153,7 @@ def write(
             f"model={model.name!r}; the converter says: {lines[0]}. Choose another "
             "target, or a model without that operation."
         ) from error
-    return path
+    return path, quantized
 
 
 def load(target: Target, path: Path) -> Run:
@@ -175,18 +177,21 @@ def _write_onnx(model: keras.Model, path: Path) -> None:
     model.export(path, format="onnx", verbose=False)
 
 
-def _write_litert(model: keras.Model, path: Path, int8: NDArray[Any] | None) -> None:
+def _write_litert(
+    model: keras.Model, path: Path, int8: NDArray[Any] | None
+) -> Quantized | None:
     import tensorflow as tf
 
     aside = path.parent / SAVED_MODEL.file
     _write_saved_model(model, aside)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(aside))
-    if int8 is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        # One image at a time, as the converter asks for them.
-        converter.representative_dataset = lambda: ([row[None]] for row in int8)
-    path.write_bytes(converter.convert())
+    quantized = None if int8 is None else quantize(aside, int8)
+    if quantized is None:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(aside))
+        path.write_bytes(converter.convert())
+    else:
+        path.write_bytes(quantized.content)
     shutil.rmtree(aside)
+    return quantized
 
 
 def _run_saved_model(path: Path) -> Run:

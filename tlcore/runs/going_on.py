@@ -147,6 +147,22 @@ def resume_run(path: str | Path, options: RunOptions, changes: Changes) -> Run:
     return run
 
 
+def load_run_data(path: str | Path) -> RunData | None:
+    """Return the images of a run, opened as it did; None if they are not there.
+
+    Args:
+        path: the run's folder.
+
+    Raises:
+        ValueError: there is no such run, or its images are refused today.
+    """
+    run = read_run(path)
+    if "options" not in run.document:
+        return None  # an earlier version of tlcore did not record how
+    options, data = _taken_over(run, RunOptions(say=lambda _line: None), Changes())
+    return load_data(_recipe_of(run), data, options) if data.exists() else None
+
+
 def _check_ended(run: Run, allowed: frozenset[str]) -> None:
     process = run.document.get("process", {})
     elsewhere = process.get("host") != socket.gethostname()

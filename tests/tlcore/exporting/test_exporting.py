@@ -2,7 +2,10 @@
 
 import json
 import re
+import shutil
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,8 +13,9 @@ import pytest
 from PIL import Image
 
 import tlcore as tl
-from tlcore.exporting import exporting, targets
+from tlcore.exporting import exporting, images, targets
 from tlcore.exporting.exporting import export_run
+from tlcore.exporting.images import calibration_files, compared_files
 from tlcore.exporting.targets import TARGETS, find_target
 from tlcore.runs.runner import RunOptions, run_recipe
 
@@ -99,7 +103,21 @@ def test_8_bits_are_smaller_and_are_judged_by_the_classes(run, tmp_path):
     assert found.nbytes < floats.nbytes / 2
     assert found.difference > floats.difference
     assert found.passed == (found.agreement.value >= exporting.AGREEMENT)
-    assert "in 8 bits" in (found.folder / "README.md").read_text()
+    how = found.quantization
+    assert (how.images, how.corrected, how.uncorrected, how.in_float) == (
+        30,
+        13,
+        (),
+        (),
+    )
+    text = (found.folder / "README.md").read_text()
+    assert "in 8 bits" in text
+    assert "30 images that are not compared\nbelow: the images that the run was" in text
+    for name in ("contract.json", "check.json"):
+        said = json.loads((found.folder / name).read_text())["quantization"]
+        assert (said["images"], said["corrected"]) == (30, 13)
+    assert floats.quantization is None
+    assert "8 bits" not in (floats.folder / "README.md").read_text()
 
 
 @pytest.mark.matrix
@@ -159,6 +177,11 @@ def test_images_of_ones_own_are_taken(run, data, tmp_path):
         ("onx", {}, r"to must be one of.*Did you mean 'onnx'"),
         ("savedmodel", {"int8": True}, r"8 bits are for litert"),
         ("savedmodel", {"images": "{tmp}"}, r"compared on real images.*--images DIR"),
+        (
+            "litert",
+            {"calibrate": "{tmp}"},
+            r"8 bits are calibrated.*'{tmp}' without int8",
+        ),
     ],
 )
 def test_wrong_input_is_refused(run, tmp_path, to, options, message):
@@ -166,9 +189,60 @@ def test_wrong_input_is_refused(run, tmp_path, to, options, message):
         k: v.format(tmp=tmp_path) if isinstance(v, str) else v
         for k, v in options.items()
     }
+    message = message.replace("{tmp}", re.escape(str(tmp_path)))
     with pytest.raises(ValueError, match=message):
         export_run(run, to, tmp_path / "out", say=quiet, **given)
     assert not (tmp_path / "out").exists()
+
+
+def test_8_bits_are_set_by_the_training_images_and_no_image_is_both(run, data):
+    trained = sorted(map(str, (data / "train").rglob("*.png")))
+    tested = compared_files(run, None)
+    found = calibration_files(run, None, compared=tested)
+    assert sorted(found.files) == trained
+    assert not set(found.files) & set(tested)
+    own = data / "test"
+    found = calibration_files(run, own, compared=tested[1:])
+    assert (found.source, len(found.files)) == (str(own), 1)
+    assert Path(found.files[0]) == Path(tested[0])
+
+
+def test_copies_of_what_is_compared_are_left_out(run, data, tmp_path):
+    tested = compared_files(run, None)
+    shutil.copy(tested[0], tmp_path / "copy.png")
+    message = r"others than those.*Received: 30 images to compare on, and no others"
+    with pytest.raises(ValueError, match=message):
+        calibration_files(run, tmp_path, compared=tested)
+
+
+def test_calibration_images_that_are_missing_are_asked_for(run, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty', a folder without any.*--calibrate"):
+        calibration_files(run, tmp_path / "empty", compared=[])
+    monkeypatch.setattr(images, "load_run_data", lambda _run: None)
+    match = r"whose training images are not there any more\. Name.*--calibrate DIR"
+    with pytest.raises(ValueError, match=match):
+        calibration_files(run, None, compared=[])
+
+
+@pytest.mark.parametrize("change", ["gone", "of an earlier version"])
+def test_training_images_that_cannot_be_found_are_none(run, tmp_path, change):
+    document = json.loads((run / "run.json").read_text())
+    if change == "gone":
+        document["options"]["data"] = str(tmp_path / "gone")
+    else:
+        del document["options"]
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"training images are not there any more"):
+        calibration_files(tmp_path, None, compared=[])
+
+
+def test_images_are_spread_over_the_classes(run, data, monkeypatch):
+    monkeypatch.setattr(images, "MAX_IMAGES", 20)
+    found = compared_files(run, None)
+    counts = Counter(Path(path).parent.name for path in found)
+    assert len(found) == 20
+    assert set(counts.values()) == {6, 7}
 
 
 def test_a_folder_that_is_there_is_not_touched(run, tmp_path):
