@@ -101,7 +101,7 @@ def find_learning_rate(
         >>> train = tl.image_folder("photos/train", image_size=32, batch_size=4)
         >>> model = tl.create_model("sample_net", 3, input_shape=(32, 32, 3))
         >>> search = tl.find_learning_rate(model, train, steps=60, verbose=0)
-        >>> search.suggestion < search.steepest < 1
+        >>> len(search.losses) == len(search.rates) <= 60
         True
         >>> model.compiled
         False

@@ -75,7 +75,7 @@ def test_no_two_files_are_the_same():
     assert len({x.name for x in files}) == len({x.url for x in files}) == len(files)
 
 
-@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize("top", [False, pytest.param(True, marks=pytest.mark.matrix)])
 @pytest.mark.parametrize(
     "name",
     [

@@ -97,6 +97,7 @@ def test_test_is_looked_at_once(data, monkeypatch):
     assert [images.directory.name for images in looks] == ["test"]
 
 
+@pytest.mark.matrix
 def test_a_head_that_diverged_comes_last_without_figures(data):
     grid = Grid([3e38, 0.01], dropouts=[0.0], weight_decays=[0.0])
     recipe = RECIPE.changed(optimizer="sgd", epochs=2)
@@ -109,6 +110,7 @@ def test_a_head_that_diverged_comes_last_without_figures(data):
         tl.sweep(recipe, data, quiet(), grid=everything)
 
 
+@pytest.mark.matrix
 def test_without_test_images_there_are_no_figures_on_them(tmp_path):
     tl.write_sample_splits(tmp_path, classes=3, per_class=12, size=32)
     folder = tmp_path / "test"

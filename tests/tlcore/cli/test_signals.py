@@ -187,6 +187,7 @@ class TestSignals:
             Finalized()
         assert [type(x.exc_value) for x in reported] == [ValueError]
 
+    @pytest.mark.matrix
     def test_a_signal_that_was_forgotten_ends_training_after_the_next_step(
         self, data, tmp_path, monkeypatch, small
     ):

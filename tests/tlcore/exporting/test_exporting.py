@@ -19,7 +19,7 @@ from tlcore.exporting.images import calibration_files, compared_files
 from tlcore.exporting.targets import TARGETS, find_target
 from tlcore.runs.runner import RunOptions, run_recipe
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.matrix]  # a model is trained
 
 
 def quiet(_line):

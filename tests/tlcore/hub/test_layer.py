@@ -412,6 +412,7 @@ class TestInCreateModel:
         assert changed == {w.path for w in layer.trainable_weights}
         assert len(changed) == 8
 
+    @pytest.mark.matrix
     @pytest.mark.usefixtures("deterministic_operations")
     @pytest.mark.parametrize(
         "options",

@@ -193,6 +193,7 @@ def test_and_go_on_from_the_middle_of_a_stage(
     assert history.epoch == [2, 3]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "kind",
     [

@@ -19,6 +19,7 @@ def folders(tmp_path_factory):
     return image_folder(directory, image_size=64).split_off(25)
 
 
+@pytest.mark.matrix
 def test_trained_weights_reach_more_than_random_ones(folders, tmp_path):
     accuracies = []
     for weights in ("imagenet", None):

@@ -197,6 +197,7 @@ def logged(process):
     return run, [(epoch, phase) for epoch, _, phase, _ in run["epochs"]]
 
 
+@pytest.mark.matrix
 def test_a_run_is_logged_as_its_history(process, options, images, lines):
     run = run_recipe(RECIPE, images, options)
     found, epochs = logged(process)
