@@ -36,11 +36,9 @@ def corrected(right: NDArray[np.bool_], *, seed: int = 0) -> Estimate:
         ValueError: there is no candidate, or there are fewer than two images.
 
     Example:
-        >>> coins = [np.random.default_rng(i).random((100, 50)) < 0.5 for i in range(20)]
-        >>> round(float(np.mean([x.mean(axis=0).max() for x in coins])), 2)
-        0.61
-        >>> round(float(np.mean([corrected(x).value for x in coins])), 1)
-        0.5
+        >>> right = np.array([[True, True], [True, False]] * 50)
+        >>> corrected(right).value
+        1.0
     """
     count, candidates = right.shape
     if count < 2 or not candidates:
