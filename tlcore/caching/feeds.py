@@ -427,6 +427,11 @@ def cache_options(
             f'cache must be "auto", "off" or a folder. Received: cache={cache!r}. '
             'Write cache="off" to train on images.'
         )
+    if cache not in {AUTO, OFF} and Path(cache).is_file():
+        raise ValueError(
+            f"cache must be a folder. Received: cache={str(cache)!r}, which is a file. "
+            "Name another."
+        )
     if views is not None:
         require_whole("views", views, least=1)
     require_whole("workers", workers, least=1)

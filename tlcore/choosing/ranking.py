@@ -123,6 +123,8 @@ def rank(
 
     names = _checked(backbones, weights)
     require_whole("folds", folds, least=2)
+    if image_size is not None:
+        require_whole("image_size", image_size, least=1, meaning=" pixels")
     if cache == OFF:
         raise ValueError(
             'Backbones are ranked on stored features. Received: cache="off". Leave '
@@ -208,12 +210,16 @@ def _parts(folder: ImageFolder, folds: int, seed: int) -> NDArray[np.int64]:
     """Return the fold of each image: stratified, with all copies of one together."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    counts = np.bincount(folder.labels, minlength=folder.num_classes)
+    # Copies are in one fold, and count as one.
+    different = set(zip(folder.labels.tolist(), folder.digests, strict=True))
+    labels = [label for label, _ in different]
+    counts = np.bincount(labels, minlength=folder.num_classes)
     if counts.min() < folds:
         least = folder.class_names[int(counts.argmin())]
         raise ValueError(
             "Each class needs an image in every fold. Received: "
-            f"folds={folds} with {counted(int(counts.min()), 'image')} of {least!r}. "
+            f"folds={folds} with {counted(int(counts.min()), 'image')} of {least!r}, "
+            "copies counted once. "
             "Add images, or ask for fewer folds."
         )
     divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

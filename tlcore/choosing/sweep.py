@@ -187,6 +187,12 @@ def sweep(
             f"stages={list(recipe.stages)!r}. Leave stages out."
         )
     recipes = grid.recipes(recipe)
+    if recipe.fine_tune_epochs and not grid.lasts:
+        raise ValueError(
+            "A sweep fine-tunes with `lasts`, and without them trains heads alone. "
+            f"Received: fine_tune_epochs={recipe.fine_tune_epochs} of {recipe.name}. "
+            "Add lasts (--lasts 10), or take fine_tune_epochs=0."
+        )
     _check(recipes[0], options)
     folders = load_data(recipes[0], data, options)
     _check_validation(folders)

@@ -103,5 +103,6 @@ def _words(option: click.Parameter, value: Any) -> list[str]:
     if value is None:
         return []
     values = value if isinstance(value, tuple) else (value,)
-    shown = (f"{x:g}" if isinstance(x, float) else str(x) for x in values)
+    # All digits: another rate would be another head.
+    shown = (str(x).removesuffix(".0") for x in values)
     return [option.opts[0], ",".join(shown)]

@@ -108,7 +108,8 @@ def find_rate(
         echo(line)
 
 
-take_options_of_run(find_rate, leave=set())
+# No validation: nothing stops early.
+take_options_of_run(find_rate, leave={"early_stopping"})
 
 
 def _rows(search: "RateSearch") -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ Owns its options, the forms of its output, and which files it writes. What predi
 in `runs.prediction`, what predictions are worth in the wing `predictions`.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlcore.arguments import require_whole
 from tlcore.cli import tables
 from tlcore.cli.output import echo, echo_json
 from tlcore.runs.run import CALIBRATION, CONFUSION, MISTAKES
@@ -28,8 +30,12 @@ class _Targets:
     pictures: Path | None
     heat_maps: Path | None
 
-    def check(self) -> None:
-        """Refuse a place that cannot be written to before the model is loaded."""
+    def check(self, images: Path | None) -> None:
+        """Refuse a place that cannot be written to before the model is loaded.
+
+        Args:
+            images: the folder of the images, None for files.
+        """
         parent = self.csv.absolute().parent if self.csv else None
         if parent is not None and not parent.is_dir():
             raise ValueError(
@@ -37,8 +43,19 @@ class _Targets:
                 f"csv={str(self.csv)!r}. Create the folder, or choose another file."
             )
         for folder in (self.pictures, self.heat_maps):
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+            if folder is None:
+                continue
+            if images is not None and folder.resolve().is_relative_to(images.resolve()):
+                raise ValueError(
+                    "Pictures must not be among the images. Received: "
+                    f"{str(folder)!r}, within {str(images)!r}. Name another folder."
+                )
+            there = next(x for x in (folder, *folder.absolute().parents) if x.exists())
+            if not there.is_dir() or not os.access(there, os.W_OK):
+                raise ValueError(
+                    "Pictures must be written to a folder. Received: "
+                    f"{str(folder)!r}, where none can be made. Name another."
+                )
 
 
 @click.command()
@@ -103,8 +120,9 @@ def predict(
             "--csv and --pictures are for a folder of images. Received: "
             f"{len(images)} files. Name their folder."
         )
+    require_whole("top", top, least=1)
     targets = _Targets(csv_path, pictures, heat_maps)
-    targets.check()
+    targets.check(folder)
     predictor = _predictor(backbone, weights, run, labels, trust=trust)
     if folder is not None:
         _predict_folder(predictor, folder, top, targets, as_json=as_json)
@@ -229,6 +247,7 @@ def _draw(found: "Predictions", predictor: "Predictor", pictures: Path) -> list[
         plot_mistakes,
     )
 
+    pictures.mkdir(parents=True, exist_ok=True)
     plot_confusion(found, path=pictures / CONFUSION)
     plot_mistakes(found, path=pictures / MISTAKES, reading=predictor.reading)
     plot_calibration(found, path=pictures / CALIBRATION)

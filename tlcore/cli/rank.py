@@ -115,8 +115,8 @@ def _named(text: str, weights: str | None) -> tuple[list[str], dict[str, str | P
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
     seen = set()
     for part in text.split(","):
-        name, _, file = part.strip().partition("=")
-        if not name or name in seen:
+        name, given, file = part.strip().partition("=")
+        if not name or name in seen or (given and not file):
             raise ValueError(
                 "--backbones must be names with commas between them, each one once. "
                 f"Received: {text!r}. Write --backbones mobilenet_v2,resnet50."

@@ -143,7 +143,7 @@ def export_run(
             f"Received: folder={str(folder)!r}. Choose another, or remove it."
         )
     predictor = load_run_predictor(run, trust=trust)
-    files = compared_files(Path(run), images)
+    files = compared_files(Path(run), images, say)
     calibration = None
     if int8:
         calibration = calibration_files(Path(run), calibrate, compared=files)

@@ -6,7 +6,8 @@ better than it is.
 
 import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,21 +32,28 @@ class Calibration:
     files: tuple[str, ...]
 
 
-def compared_files(run: Path, images: str | Path | None) -> tuple[str, ...]:
+def compared_files(
+    run: Path, images: str | Path | None, say: Callable[[str], None] = print
+) -> tuple[str, ...]:
     """Return the image files that an export is compared on.
 
     Args:
         run: the run's folder.
         images: a folder of images; None takes those that the run was tested on.
+        say: called with a line if some of these are not there any more.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or the run's table of them is damaged.
     """
     if images is not None:
         found = _of_folder(images)
         source = f"images={str(images)!r}, a folder without any"
     else:
-        found = list(_tested(run / PREDICTIONS_FILE))
+        known = _tested(run / PREDICTIONS_FILE)
+        found = [path for path in known if Path(path).is_file()]
+        if len(found) < len(known):
+            gone = f"{len(known) - len(found)} of the {len(known)} test images"
+            say(f"{gone} are not there any more; compared on the others")
         source = f"run={str(run)!r}, whose test images are not there any more"
     if not found:
         raise ValueError(
@@ -96,13 +104,20 @@ def _of_folder(folder: str | Path) -> list[str]:
     return [str(Path(folder) / name) for name in find_images(Path(folder)).images]
 
 
-def _tested(table: Path) -> Iterator[str]:
+def _tested(table: Path) -> list[str]:
+    """Return the paths of the images that a run was tested on."""
     if not table.is_file():
-        return
+        return []
     text = table.read_bytes().decode("utf-8", "surrogateescape")
-    for row in csv.DictReader(text.splitlines()):
-        if Path(row["image"]).is_file():
-            yield row["image"]
+    # Not by lines: a path may hold what ends one.
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    if any(not row.get("image") for row in rows):
+        raise ValueError(
+            "The table of a run's predictions must have a column of images. "
+            f"Received: {str(table)!r}, which is damaged. Name images to compare on: "
+            "--images DIR."
+        )
+    return [row["image"] for row in rows]
 
 
 def _trained(run: Path) -> list[str]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tlcore.arguments import require_positive, require_whole
 
-LEAST_STEPS, _FEWEST = 10, 5
-"""The fewest steps of a search, and those of a curve that can be read."""
+LEAST_STEPS, MOST_STEPS, _FEWEST = 10, 10_000, 5
+"""The fewest and most steps of a search; the fewest of a curve that can be read."""
 BELOW_MINIMUM = 10.0
 """How far below the rate of the least loss the suggestion is."""
 
@@ -79,8 +79,8 @@ def growing_rates(lowest: float, highest: float, steps: int) -> tuple[float, ...
     """
     require_positive("lowest", lowest)
     require_positive("highest", highest)
-    meaning = ", enough for a curve"
-    require_whole("steps", steps, least=LEAST_STEPS, meaning=meaning)
+    meaning = ", enough for a curve and no more"
+    require_whole("steps", steps, least=LEAST_STEPS, most=MOST_STEPS, meaning=meaning)
     if lowest >= highest:
         raise ValueError(
             "The learning rate must rise: lowest must be below highest. Received: "

@@ -216,11 +216,13 @@ def _labelled(
 def _load_run(path: Path, trust: Trust) -> tuple[keras.Model, tuple[str, ...], Reading]:
     run = read_run(path)
     file = run.path / "model.keras"
-    if not file.is_file():
+    status = run.document["status"]
+    if status != "done" or not file.is_file():
+        lacks = "" if file.is_file() else " and no model.keras"
         raise ValueError(
             "A run must be done to predict with it. "
-            f"Received: run={str(path)!r}, with status {run.document['status']!r} and "
-            "no model.keras. Run its recipe again."
+            f"Received: run={str(path)!r}, with status {status!r}{lacks}. Go on with "
+            "it (`tlcore run --resume`), or run its recipe again."
         )
     if trust is not False:
         model = load_model(file, trust=trust)

@@ -176,6 +176,13 @@ class Recipe:
         if recipe.brings_weights != self.brings_weights and "weights" not in given:
             recipe = replace(recipe, weights=OWN if recipe.brings_weights else IMAGENET)
         _check(recipe)
+        if "last" in given and (recipe.stages or not recipe.fine_tune_epochs):
+            instead = "stages" if recipe.stages else "no fine-tuning"
+            raise ValueError(
+                "last is the number of layers that fine-tuning unfreezes. Received: "
+                f"last={recipe.last!r} for {recipe.name}, which has {instead}. Leave "
+                "last out, or give it fine_tune_epochs and no stages."
+            )
         return recipe
 
 

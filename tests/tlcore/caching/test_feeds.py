@@ -343,7 +343,7 @@ class TestWhatGoesWrong:
     def test_a_cache_that_is_a_file_is_an_error(self, tmp_path, train):
         path = tmp_path / "file"
         path.touch()
-        with pytest.raises(OSError, match="file"):
+        with pytest.raises(ValueError, match=r"must be a folder.*which is a file"):
             feature_extract(tiny(), train, epochs=1, cache=path, verbose=0)
 
     @pytest.mark.parametrize("cache", [None, 1, True, ""])

@@ -114,6 +114,7 @@ def test_equal_ones_come_by_size_and_the_limit_counts_the_comparisons():
         ),
         (["sample_net"], {"folds": 1}, r"folds must .* at least 2"),
         (["sample_net"], {"folds": 11}, r"folds=11 with 10 images of"),
+        (["sample_net"], {"image_size": 0}, r"image_size must .* at least 1 pixels"),
         (["sample_net"], {"cache": "off"}, r"stored features.*Leave cache out"),
         (["vgg16"], {"image_size": 8}, r"32"),
     ],
@@ -131,3 +132,15 @@ def test_the_picture_has_the_best_on_top(tmp_path):
     assert [label.partition("\n")[0] for label in labels] == ["first", "second"]
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]
     assert (tmp_path / "r.png").stat().st_size > 0
+
+
+def test_copies_of_an_image_are_one_image_to_the_folds(photos, tmp_path):
+    for name in ("a", "b"):
+        source = sorted((photos / "train").rglob("*.png"))[ord(name) - ord("a")]
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            shutil.copy(source, tmp_path / name / f"{number}.png")
+    with pytest.raises(
+        ValueError, match=r"folds=2 with 1 image of 'a', copies counted"
+    ):
+        tl.rank(tmp_path, ["sample_net"], say=[].append, **QUICK)

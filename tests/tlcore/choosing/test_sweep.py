@@ -144,6 +144,7 @@ def test_what_is_no_grid_is_refused(data, grid, match):
         ({"head": "dense"}, {}, r"pooled features.*head='dense' of model_0"),
         ({"augmentation": "tutorial"}, {}, r"computed once.*which is random. Add view"),
         ({"stages": (4,), "fine_tune_epochs": 1}, {}, r"`lasts`.*stages=\[4\]. Leave"),
+        ({"fine_tune_epochs": 2}, {}, r"heads alone.*fine_tune_epochs=2.*--lasts 10"),
         ({}, {"cache": "off"}, r"stored features.*cache=\"off\""),
         ({}, {"early_stopping": 2}, r"the same epochs.*early_stopping=2"),
     ],

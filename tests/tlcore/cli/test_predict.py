@@ -125,3 +125,35 @@ def test_a_table_of_single_files_is_refused(tlcore, run_path, photos, tmp_path):
     code, _, err = tlcore("predict", *arguments)
     assert code == 2
     assert "are for a folder of images" in err
+
+
+@pytest.mark.parametrize("option", ["--pictures", "--heat-maps"])
+def test_pictures_are_not_written_among_the_images(tlcore, run_path, photos, option):
+    before = sorted(photos.rglob("*"))
+    for target in (photos, photos / "new"):
+        code, _, err = tlcore("predict", photos, "--run", run_path, option, target)
+        assert code == 2
+        assert "Pictures must not be among the images" in err
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_what_is_refused_leaves_no_folder(tlcore, run_path, photos, tmp_path):
+    flat, new = tmp_path / "flat", tmp_path / "new"
+    flat.mkdir()
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        path.rename(flat / f"{number}.png")
+    code, _, err = tlcore("predict", flat, "--run", run_path, "--pictures", new)
+    assert code == 2
+    assert "whose class is known" in err
+    assert not new.exists()
+    new.touch()
+    code, _, err = tlcore("predict", flat, "--run", run_path, "--heat-maps", new)
+    assert code == 2
+    assert "is a file" in err
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_a_number_of_mistakes_below_one_is_refused(tlcore, run_path, photos, top):
+    code, _, err = tlcore("predict", photos, "--run", run_path, "--top", top)
+    assert code == 2
+    assert f"top must be a whole number of at least 1. Received: top={top}" in err

@@ -44,6 +44,7 @@ def test_weights_of_a_backbone_are_in_a_file(tlcore, data, tmp_path):
     ("arguments", "message"),
     [
         (["--backbones", "sample_net,,vgg16"], "names with commas"),
+        (["--backbones", "sample_net="], "names with commas"),
         (["--backbones", "sample_net,sample_net"], "each one once"),
         (["--backbones", "sample_net", "--weights", "x.h5"], "NAME=FILE"),
         (["--backbones", "sample_net=x.weights.h5"], "x.weights.h5"),

@@ -245,6 +245,30 @@ def test_images_are_spread_over_the_classes(run, data, monkeypatch):
     assert set(counts.values()) == {6, 7}
 
 
+def test_test_images_that_are_gone_are_said(run, data, tmp_path):
+    table = (run / "predictions.csv").read_text()
+    gone = table.splitlines()[1].split(",")[0]
+    (tmp_path / "predictions.csv").write_text(table.replace(gone, f"{gone}.gone"))
+    said = []
+    assert len(compared_files(tmp_path, None, said.append)) == 29
+    (line,) = said
+    assert line.startswith("1 of the 30 test images are not there any more")
+
+
+@pytest.mark.parametrize("text", ["imago,truth\na.png,b\n", "image\n\n,\n"])
+def test_a_table_of_predictions_that_is_damaged_is_refused(tmp_path, text):
+    (tmp_path / "predictions.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"column of images.*damaged.*--images DIR"):
+        compared_files(tmp_path, None)
+
+
+def test_a_path_may_hold_the_end_of_a_line(tmp_path):
+    odd = tmp_path / "a\u2028b.png"
+    odd.touch()
+    (tmp_path / "predictions.csv").write_text(f"image,truth\n{odd},b\n")
+    assert compared_files(tmp_path, None) == (str(odd),)
+
+
 def test_a_folder_that_is_there_is_not_touched(run, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(ValueError, match=r"folder of its own, that is not there yet"):

@@ -93,6 +93,11 @@ def test_a_run_predicts_with_the_reading_that_it_trained_with(
     run = start(tmp_path, data=data)
     (run.path / "model.keras").touch()
     monkeypatch.setattr(prediction, "load_model", lambda _: classifier(0.5, 0.5))
+    with pytest.raises(
+        ValueError, match=r"must be done.*status 'running'\. Go on with"
+    ):
+        load_run_predictor(run.path)  # its model may be that of fewer epochs
+    run.finish("done")
     predictor = load_run_predictor(run.path)
     assert predictor.reading == chosen
     run.update(data={"classes": ["a", "b"]})  # as runs were written before

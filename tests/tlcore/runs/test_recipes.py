@@ -170,6 +170,8 @@ def test_a_recipe_in_stages_has_a_phase_for_each():
         ("model_3", {"stages": ("most",)}, r"stages\[0\] must be a whole number"),
         ("hub_resnet50_v2", {"stages": (1, "all")}, r"one layer: leave stages out"),
         ("model_3", {"layer_rates": 0}, r"layer_rates must be above 0 and at most 1"),
+        ("model_0", {"last": 5}, r"last=5 for model_0, which has no fine-tuning"),
+        ("model_3", {"last": 5, "stages": (9,)}, r"last=5 for model_3, which has stag"),
         ("model_0", {"stages": (10,)}, r"stages is of fine-tuning: give the recipe"),
         ("model_0", {"layer_rates": 0.1}, r"layer_rates is of fine-tuning.*=0.1"),
         ("model_3", {"layer_rates": 1.5}, r"layer_rates must be above 0.*=1.5"),
