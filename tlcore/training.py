@@ -184,16 +184,16 @@ def fine_tune(
     """
     require_backbone(model)
     plan = plan_stages(stages, last, epochs, learning_rate)
-    begin = _first_epoch_after(history)
     done = []
     for stage in plan:
+        begin = _first_epoch_after(done[-1] if done else history)
         spec = DataSpec.of(train, "train")
         chosen = new_optimizer(optimizer, stage.learning_rate, default=_FINE_RATE)
         unfreeze(model, stage.last, batch_norm=batch_norm)
         if layer_rates is not None:
             chosen = with_layer_rates(chosen, layer_factors(model, layer_rates))
         compile_phase(model, spec, chosen, loss, metrics)
-        fitted = fit(
+        stage_history = fit(
             model,
             spec,
             validation=validation,
@@ -201,8 +201,7 @@ def fine_tune(
             initial_epoch=begin,
             **(fit_options if stages is None else _of_stage(stage, fit_options)),
         )
-        begin = _first_epoch_after(fitted)
-        done.append(fitted)
+        done.append(stage_history)
     model.history = done[0] if stages is None else joined(done)
     return model.history
 

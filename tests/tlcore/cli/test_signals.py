@@ -192,7 +192,9 @@ class TestSignals:
         self, data, tmp_path, monkeypatch, small
     ):
         monkeypatch.setattr(Signals, "check", lambda self: sys.exit(143))
-        options = (*small, f"--data={data}", f"--out={tmp_path}")
+        # Features that are found are no steps.
+        cache = f"--cache={tmp_path / 'features'}"
+        options = (*small, f"--data={data}", f"--out={tmp_path}", cache)
         with pytest.raises(SystemExit) as ended:
             cli.main(["run", "model_0", *options])
         assert ended.value.code == 143
