@@ -184,7 +184,7 @@ def fine_tune(
     """
     require_backbone(model)
     plan = plan_stages(stages, last, epochs, learning_rate)
-    done = []
+    done: list[keras.callbacks.History] = []
     for stage in plan:
         begin = _first_epoch_after(done[-1] if done else history)
         spec = DataSpec.of(train, "train")
