@@ -157,6 +157,7 @@ class TestPredict:
         document = {"data": {"classes": ["a", "b"]}}
         run = start_run(tmp_path, "model_3", document, now=datetime.now())
         model.save(run.path / "model.keras")
+        run.finish("done")
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tlcore", "predict", image),
