@@ -172,7 +172,7 @@ class Scores:
     def figures(self) -> dict[str, Estimate]:
         """Return what `evaluate` returns."""
         losses = mean(self.losses.tolist())
-        hits = _right(self.outputs, self.truth, self.threshold, multi=self.several)
+        hits = right_of(self.outputs, self.truth, self.threshold, multi=self.several)
         if not self.several:
             return {"loss": losses, "accuracy": proportion(int(hits.sum()), len(hits))}
         names = self.class_names or tuple(str(i) for i in range(hits.shape[1]))
@@ -384,7 +384,7 @@ def _per_image(losses: NDArray[Any], count: int) -> list[float]:
     return [float(x) for x in array.reshape(count, -1).mean(axis=1)]
 
 
-def _right(
+def right_of(
     outputs: NDArray[Any], truth: NDArray[Any], threshold: float, *, multi: bool
 ) -> NDArray[np.bool_]:
     """Return whether the prediction for each image, or each of its labels, is right."""

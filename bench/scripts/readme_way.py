@@ -12,7 +12,6 @@ drawn again.
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +33,7 @@ SHOWN = ("ranking.png", "sweep.png", "pictures/confusion.png", "pictures/mistake
 def commands() -> list[str]:
     """Return the lines of the README that begin with `tlcore`."""
     section = README.read_text("utf-8").split(HEADING)[1].split("\n## ")[0]
-    (block,) = re.findall(r"```\n(.*?)```", section, re.DOTALL)[:1]
+    block = section.split("```")[1]
     return [line.partition("#")[0] for line in block.splitlines() if "tlcore " in line]
 
 
@@ -70,7 +69,8 @@ def picture_of_maps(maps: Path, target: Path) -> None:
     """Put the heat maps of a few images side by side."""
     from PIL import Image
 
-    chosen = sorted(maps.rglob("*.*"))[:: max(1, len(list(maps.rglob("*.*"))) // 6)][:6]
+    found = sorted(maps.rglob("*.*"))
+    chosen = found[:: max(1, len(found) // 6)][:6]
     images = [Image.open(path).convert("RGB").resize((160, 160)) for path in chosen]
     strip = Image.new("RGB", (168 * len(images) - 8, 160), "white")
     for place, image in enumerate(images):

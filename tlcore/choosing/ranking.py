@@ -219,8 +219,7 @@ def _parts(folder: ImageFolder, folds: int, seed: int) -> NDArray[np.int64]:
         raise ValueError(
             "Each class needs an image in every fold. Received: "
             f"folds={folds} with {counted(int(counts.min()), 'image')} of {least!r}, "
-            "copies counted once. "
-            "Add images, or ask for fewer folds."
+            "copies counted once. Add images, or ask for fewer folds."
         )
     divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = np.zeros(folder.num_images, np.int64)

@@ -106,7 +106,7 @@ def find_recipe_rate(
         options.say(f"{before.name}: {before.epochs} epochs, as in a run")
         shown = {"callbacks": options.callbacks(), "say": options.say}
         fit_phase(model, recipe, before, (folders.train,), options, **shown)
-    _prepare(model, recipe, wanted, folders.train, options)
+    prepare_phase(model, recipe, wanted, folders.train, options)
     fitting = fit_options(recipe, options, model)
     for name in ("loss", "steps_per_epoch"):  # compiled; as many as the search has
         del fitting[name]
@@ -121,7 +121,7 @@ def find_recipe_rate(
     )
 
 
-def _prepare(
+def prepare_phase(
     model: "keras.Model",
     recipe: Recipe,
     phase: Phase,

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlcore.arguments import counted, require_positive, require_whole
+from tlcore.choosing.recipe_rate import prepare_phase
 from tlcore.runs.recipes import FEATURE_EXTRACTION, Phase, Recipe
 from tlcore.runs.run_data import RunData, load_data
 from tlcore.runs.runner import (
     RunOptions,
     check_options,
-    fit_options,
     fit_phase,
     phase_optimizer,
     seeded_model,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tlcore.caching.feeds import CacheOptions, Feed
     from tlcore.choosing.heads import Heads
     from tlcore.data.image_folder import ImageFolder
-    from tlcore.evaluation import Estimate
+    from tlcore.evaluation import Estimate, Scores
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 DROPOUTS = (0.0, 0.2, 0.5)
@@ -267,7 +267,9 @@ def _heads(
     recipes: Sequence[Recipe], folders: RunData, options: RunOptions
 ) -> "tuple[keras.Model, Heads, list[_Tried]]":
     """Train the heads; return the model whose frozen layers they share, and them."""
+    from tlcore.caching.feeds import training_feed
     from tlcore.choosing.heads import Beginning, HeadOptions, train_heads
+    from tlcore.data.spec import DataSpec
 
     # A model with dropout draws a seed more, so that its head begins with others.
     kinds = {recipe.dropout > 0: recipe for recipe in recipes}
@@ -276,9 +278,10 @@ def _heads(
         model = seeded_model(recipe, folders.train, options)
         beginnings[dropped] = Beginning.of(model)
     recipe, steps = recipes[0], recipes[0].steps_per_epoch or len(folders.train)
-    fitting = _compiled(model, recipe, folders.train, options)
+    prepare_phase(model, recipe, recipe.phases[0], folders.train, options)
     caching = _caching(options)
-    feed = _train_feed(model, folders.train, caching, recipe.epochs * steps)
+    feed = training_feed(model, folders.train, caching, range(recipe.epochs * steps))
+    _require_cached(feed)
     options.say(f"train: {feed.sentence}")
     heads = train_heads(
         [HeadOptions(x.learning_rate, x.dropout, x.weight_decay) for x in recipes],
@@ -288,7 +291,9 @@ def _heads(
         epochs=recipe.epochs,
         steps=steps,
         smoothing=recipe.label_smoothing,
-        class_weight=fitting["class_weight"],
+        class_weight=DataSpec.of(folders.train, "train").class_weight(
+            recipe.class_weight
+        ),
         callbacks=[_reporting(options.progress, recipe.epochs * steps)],
     )
     outputs, losses, truth = _validated(model, heads, folders.validation, caching)
@@ -299,21 +304,6 @@ def _heads(
     return model, heads, tried
 
 
-def _compiled(
-    model: "keras.Model", recipe: Recipe, train: "ImageFolder", options: RunOptions
-) -> dict[str, Any]:
-    """Freeze and compile a model as feature extraction would; return its options."""
-    from tlcore.data.spec import DataSpec
-    from tlcore.freezing import freeze
-    from tlcore.optimizing.compiling import compile_phase
-
-    spec, fitting = DataSpec.of(train, "train"), fit_options(recipe, options, model)
-    optimizer = phase_optimizer(recipe, recipe.phases[0], len(train))
-    freeze(model)
-    compile_phase(model, spec, optimizer, fitting["loss"], ("accuracy",))
-    return {**fitting, "class_weight": spec.class_weight(fitting["class_weight"])}
-
-
 def _caching(options: RunOptions) -> "CacheOptions":
     from tlcore.caching.feeds import cache_options
 
@@ -322,18 +312,12 @@ def _caching(options: RunOptions) -> "CacheOptions":
     )
 
 
-def _train_feed(
-    model: "keras.Model", train: "ImageFolder", caching: "CacheOptions", steps: int
-) -> "Feed":
-    from tlcore.caching.feeds import training_feed
-
-    feed = training_feed(model, train, caching, range(steps))
+def _require_cached(feed: "Feed") -> None:
     if not feed.cached:
         raise ValueError(
             "A sweep trains on features that are computed once. Received: images that "
             f"are read {feed.sentence}."
         )
-    return feed
 
 
 def _of_rate_one(recipe: Recipe, batches: int) -> "keras.optimizers.Optimizer":
@@ -365,7 +349,9 @@ def _validated(
     from tlcore.data.labels import class_indices
 
     outputs, losses, truth = [], [], []
-    for features, labels in evaluation_feed(model, images, caching, "validation").data:
+    feed = evaluation_feed(model, images, caching, "validation")
+    _require_cached(feed)
+    for features, labels in feed.data:
         found = heads(features)
         outputs.append(keras.ops.convert_to_numpy(found))
         losses.append(keras.ops.convert_to_numpy(heads.losses_of(labels, found)))
@@ -380,13 +366,11 @@ def _candidate(
     losses: NDArray[Any],
     truth: NDArray[np.int64],
 ) -> _Tried:
-    from tlcore.evaluation import mean, proportion
+    from tlcore.evaluation import mean, proportion, right_of
 
     if not np.isfinite(losses).all():
         return Candidate(recipe, None, None), np.zeros(len(truth), np.bool_)
-    single = outputs.shape[1] == 1
-    said = outputs[:, 0] > 0.5 if single else outputs.argmax(axis=1)
-    right = said == truth
+    right = right_of(outputs, truth, 0.5, multi=False)
     accuracy = proportion(int(right.sum()), len(right))
     return Candidate(recipe, accuracy, mean(losses.tolist())), right
 
@@ -405,10 +389,17 @@ def _fine_tuned(recipe: Recipe, folders: RunData, options: RunOptions) -> "keras
 def _scored(
     recipe: Recipe, model: "keras.Model", folders: RunData, options: RunOptions
 ) -> _Tried:
+    found = _score(model, folders.validation, options)
+    return _candidate(recipe, found.outputs, found.losses, found.truth)
+
+
+def _score(
+    model: "keras.Model", images: "ImageFolder", options: RunOptions
+) -> "Scores":
+    """Return what a model makes of images as they are, without views."""
     from tlcore.evaluation import score
 
-    found = score(model, folders.validation, replace(_caching(options), views=None))
-    return _candidate(recipe, found.outputs, found.losses, found.truth)
+    return score(model, images, replace(_caching(options), views=None))
 
 
 def _ordered(tried: Sequence[_Tried]) -> list[_Tried]:
@@ -435,7 +426,6 @@ def _chosen(
 ) -> Sweep:
     """Return what was tried in order, and test the best."""
     from tlcore.choosing.selection import corrected, worse_than_best
-    from tlcore.evaluation import score
 
     (best, right), *others = _ordered(tried)
     worse = worse_than_best(right, [each for _, each in others])
@@ -444,6 +434,5 @@ def _chosen(
     table = np.stack([right, *(each for _, each in others)], axis=1)
     test = None
     if folders.splits.test is not None:
-        caching = replace(_caching(options), views=None)
-        test = score(models[best.recipe], folders.splits.test, caching).figures
+        test = _score(models[best.recipe], folders.splits.test, options).figures
     return Sweep((best, *rest, *diverged), corrected(table, seed=options.seed), test)

@@ -161,15 +161,16 @@ def test_data_without_validation_images_is_refused(data, tmp_path):
         tl.sweep(RECIPE, tmp_path, quiet(), grid=GRID)
 
 
-def test_features_that_cannot_be_stored_are_refused(data, monkeypatch):
+@pytest.mark.parametrize("which", ["training_feed", "evaluation_feed"])
+def test_features_that_cannot_be_stored_are_refused(data, monkeypatch, which):
     from tlcore.caching import feeds
 
-    whole = feeds.training_feed
+    whole = getattr(feeds, which)
 
     def uncached(*args, **options):
         return replace(whole(*args, **options), cached=False, sentence="end to end")
 
-    monkeypatch.setattr(feeds, "training_feed", uncached)
+    monkeypatch.setattr(feeds, which, uncached)
     with pytest.raises(ValueError, match=r"images that are read end to end"):
         tl.sweep(RECIPE, data, quiet(), grid=GRID)
 
